@@ -1,0 +1,264 @@
+"""The interface every adapter implements: what a suite may ask of a framework.
+
+NumPy arrays come out. What goes in is an `Operand` (a base array and a view that the adapter applies
+with its framework's own operations), a NumPy array, or, for ids, any Python object.
+bfloat16 travels as `ml_dtypes.bfloat16`.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+Method = Literal["call", "as_linear", "tied"]
+"""What `Layer.vjp` differentiates: the layer's call, its tied head, or the head applied to the call."""
+
+Slice = tuple[int | None, int | None, int | None]
+Step = tuple[Literal["slice"], tuple[Slice, ...]] | tuple[Literal["permute", "broadcast"], tuple[int, ...]]
+
+
+class Unsupported(Exception):
+    """Raised by an adapter for something its declared capabilities exclude."""
+
+
+@dataclass(frozen=True)
+class Operand:
+    """A base array and the steps that turn it into the logical value.
+
+    Steps, applied in order: ``("slice", ((start, stop, step), ...))`` one entry per leading axis,
+    ``("permute", axes)``, ``("broadcast", shape)``.
+    """
+
+    base: np.ndarray
+    view: tuple[Step, ...] = ()
+
+    def value(self) -> np.ndarray:
+        """The logical array, by NumPy's own slicing, transposition and broadcasting."""
+        out = self.base
+        for kind, spec in self.view:
+            if kind == "slice":
+                out = out[tuple(slice(*s) for s in spec)]  # type: ignore[misc]
+            elif kind == "permute":
+                out = out.transpose(spec)  # type: ignore[arg-type]
+            else:
+                out = np.broadcast_to(out, spec)  # type: ignore[arg-type]
+        return out
+
+    def layouts(self) -> frozenset[str]:
+        """The layout capabilities this view needs: offset, step, reverse, permute, broadcast."""
+        needs = set()
+        for kind, spec in self.view:
+            if kind != "slice":
+                needs.add(kind)
+                continue
+            for start, _, step in spec:  # type: ignore[misc]
+                if step is not None and step < 0:
+                    needs.add("reverse")
+                elif step is not None and step > 1:
+                    needs.add("step")
+                if start:
+                    needs.add("offset")
+        return frozenset(needs)
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """A quantization scheme by MLX's vocabulary (`mlx.core.quantize`): mode, bits, group_size."""
+
+    bits: int
+    group_size: int
+    mode: str = "affine"
+
+    def __str__(self) -> str:
+        return f"{self.mode}{self.bits}g{self.group_size}"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A quantized matrix in MLX's packed format.
+
+    weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales and biases:
+    ``[rows, columns / group_size]`` in the dtype of the original matrix.
+    """
+
+    weight: np.ndarray
+    scales: np.ndarray
+    biases: np.ndarray
+    scheme: Scheme
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an adapter can express, declared once; everything else is *unsupported*, with its reason.
+
+    `absent` maps a need such as ``"layout:step"`` or ``"scheme:affine2g32"`` (or its kind, ``"layout"``)
+    to the reason it cannot be met.
+    """
+
+    layers: frozenset[str]
+    dtypes: frozenset[str]
+    id_dtypes: frozenset[str]
+    layouts: frozenset[str] = frozenset()
+    schemes: frozenset[str] = frozenset()
+    compilers: frozenset[str] = frozenset()
+    exercises: frozenset[str] = frozenset()
+    gradients: bool = True
+    optimizer: bool = True
+    persistence: bool = True
+    construction: bool = True
+    frozen_quantized: bool = True
+    absent: Mapping[str, str] = field(default_factory=dict)
+
+    def missing(self, need: str) -> str | None:
+        """The reason why `need` ("layout:step", "dtype:float16", "gradients") is not met, or None."""
+        kind, _, name = need.partition(":")
+        plural = {
+            "layer": self.layers,
+            "dtype": self.dtypes,
+            "id_dtype": self.id_dtypes,
+            "layout": self.layouts,
+            "scheme": self.schemes,
+            "compiler": self.compilers,
+            "exercise": self.exercises,
+        }
+        met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
+        if met:
+            return None
+        return self.absent.get(need) or self.absent.get(kind) or f"{need} is not among its capabilities"
+
+
+class Layer(abc.ABC):
+    """One layer of one framework, holding parameters on the target's device."""
+
+    native: Any
+    """The framework's own object, for what only it can show, such as its repr."""
+    roles: Mapping[str, tuple[str, bool]]
+    """Role ("weight", "bias") -> the framework's own parameter name, and whether it stores the transpose."""
+
+    @abc.abstractmethod
+    def __call__(self, inputs: Any) -> np.ndarray:
+        """Lookup of ids (``ids.shape + (dims,)``) or ``x @ W.T + b`` (``x.shape[:-1] + (out,)``)."""
+
+    def as_linear(self, inputs: Any) -> np.ndarray:
+        """The tied head ``x @ W.T`` of an embedding layer: ``x.shape[:-1] + (num_embeddings,)``."""
+        raise Unsupported(f"{type(self).__name__} has no tied head")
+
+    @abc.abstractmethod
+    def parameters(self) -> dict[str, np.ndarray]:
+        """Every stored array under the framework's own name."""
+
+    @abc.abstractmethod
+    def trainable(self) -> frozenset[str]:
+        """Names of the parameters that the framework would update in training."""
+
+    @abc.abstractmethod
+    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        """Replace parameters by the framework's own names."""
+
+    @abc.abstractmethod
+    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
+        """Vector-Jacobian product: ``{parameter name: gradient}``, and ``"x"`` where inputs are floating."""
+
+    @abc.abstractmethod
+    def sgd_step(self, learning_rate: float) -> None:
+        """One step of the framework's own plain SGD with the gradients of the last `vjp`."""
+
+    @abc.abstractmethod
+    def cast(self, dtype: str) -> None:
+        """Set the module's dtype by the framework's own means."""
+
+    @abc.abstractmethod
+    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
+        """The call (or tied head) under the framework's compiler, one of `Capabilities.compilers`."""
+
+    @abc.abstractmethod
+    def save(self, path: Path) -> None:
+        """Write the parameters in the framework's own format."""
+
+    @abc.abstractmethod
+    def load(self, path: Path) -> None:
+        """Read back what `save` wrote."""
+
+
+class Adapter(abc.ABC):
+    """One framework on one device: ``NAME@DEVICE``.
+
+    A third party subclasses this in its own package and selects it as ``package.module:Class``.
+    Importing the module must not import the framework; constructing the class does.
+    """
+
+    name: ClassVar[str]
+    distributions: ClassVar[tuple[str, ...]]
+    """Names of the installed distributions whose versions identify this framework, main one first."""
+    module: ClassVar[str]
+    """The import name whose presence means that the framework is installed."""
+    devices: ClassVar[tuple[str, ...]]
+    """Every device it may run on, best first."""
+    environment: ClassVar[Mapping[str, str]] = {}
+    """Numerics settings that must be in the environment before the framework is imported."""
+    capabilities: ClassVar[Capabilities]
+    is_framework: ClassVar[bool] = True
+    """False for `reference`, which never counts as coverage."""
+
+    device: str
+
+    @abc.abstractmethod
+    def __init__(self, device: str) -> None:
+        """Import the framework and bind it to `device`; RuntimeError if the device is not there."""
+
+    @classmethod
+    @abc.abstractmethod
+    def probe(cls) -> dict[str, str]:
+        """Devices that work here, with a description; runs in a child process."""
+
+    @abc.abstractmethod
+    def precision(self) -> dict[str, str]:
+        """The precision settings in force (TF32, matmul precision), part of the target's identity."""
+
+    @abc.abstractmethod
+    def embedding(self, weight: Any) -> Layer:
+        """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
+
+    @abc.abstractmethod
+    def raw_lookup(self, weight: Any) -> Layer:
+        """Bare indexing ``weight[ids]`` of an array ``[num_embeddings, dims]``."""
+
+    @abc.abstractmethod
+    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``."""
+
+    @abc.abstractmethod
+    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
+        """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""
+
+    @abc.abstractmethod
+    def load_quantized_embedding(self, packed: Packed) -> Layer:
+        """A quantized embedding over given packed parts."""
+
+    @abc.abstractmethod
+    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        """Quantize ``weight [out, in]``; ValueError where the input size does not divide by the group."""
+
+    @abc.abstractmethod
+    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
+        """A quantized linear layer over given packed parts."""
+
+    @abc.abstractmethod
+    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+        """A freshly initialised layer by the framework's constructor, seeded.
+
+        layer: "embedding" (num_embeddings, dims) or "linear" (in, out); options: ``bias=False``.
+        """
+
+    def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
+        """A from-scratch embedding module as a tutorial writes it; see `Capabilities.exercises`."""
+        raise Unsupported(f"{self.name} has no from-scratch exercise {style!r}")
+
+    @property
+    def target(self) -> str:
+        return f"{self.name}@{self.device}"

@@ -1,0 +1,248 @@
+"""JAX behind the interface: Flax NNX layers and bare `jax.numpy` indexing, on any JAX platform."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+
+_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+_DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
+
+
+class JaxAdapter(Adapter):
+    name = "jax"
+    distributions = ("flax", "jax", "jaxlib")
+    module = "flax"
+    devices = ("tpu", "cuda", "rocm", "mps", "cpu")
+    environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    capabilities = Capabilities(
+        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        id_dtypes=_INTEGERS,
+        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        compilers=frozenset({"jax.jit"}),
+        exercises=frozenset({"nnx", "linen"}),
+        absent={"layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
+    )
+
+    def __init__(self, device: str) -> None:
+        import jax
+        import jax.numpy as jnp
+        from flax import nnx
+
+        self.jax, self.jnp, self.nnx = jax, jnp, nnx
+        self.device = device
+        if (cache := os.environ.get("TOUCHSTONE_JAX_CACHE")) and not jax.config.jax_compilation_cache_dir:
+            jax.config.update("jax_compilation_cache_dir", cache)
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+            jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        self.native_device = jax.devices(device)[0]
+        self.rngs = nnx.Rngs(0)
+        self.dtypes = {"float32": jnp.float32, "float16": jnp.float16, "bfloat16": jnp.bfloat16}
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        import jax
+
+        found = {}
+        for name in (jax.default_backend(), "cpu"):
+            platform = {"gpu": "cuda"}.get(name, name)
+            found.setdefault(platform, jax.devices(name)[0].device_kind)
+        return found
+
+    def precision(self) -> dict[str, str]:
+        return {
+            "jax_default_matmul_precision": str(self.jax.config.jax_default_matmul_precision),
+            "jax_enable_x64": str(self.jax.config.jax_enable_x64),
+        }
+
+    def place(self, value: Any) -> Any:
+        """A JAX array on this device; anything that is neither operand nor array passes through."""
+        if isinstance(value, Operand):
+            if value.view:
+                raise Unsupported(_DENSE)
+            value = value.base
+        if isinstance(value, np.ndarray):
+            return self.jax.device_put(value, self.native_device)
+        return value
+
+    def fetch(self, value: Any) -> np.ndarray:
+        return np.asarray(value)
+
+    def _constant(self, value: Any) -> Callable[..., Any]:
+        placed = self.place(value)
+        return lambda key, shape, dtype: placed
+
+    def embedding(self, weight: Any) -> Layer:
+        value = weight.base if isinstance(weight, Operand) else weight
+        init = self._constant(weight)
+        return JaxLayer(
+            self,
+            self.nnx.Embed(*value.shape, param_dtype=value.dtype, embedding_init=init, rngs=self.rngs),
+            {"weight": ("embedding", False)},
+        )
+
+    def raw_lookup(self, weight: Any) -> Layer:
+        from adapters import jax_modules
+
+        return JaxLayer(self, jax_modules.RawLookup(self.place(weight)), {"weight": ("embedding", False)})
+
+    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        value = weight.base if isinstance(weight, Operand) else weight
+        if isinstance(weight, Operand) and weight.view:
+            raise Unsupported(_DENSE)
+        module = self.nnx.Linear(
+            value.shape[1],
+            value.shape[0],
+            use_bias=bias is not None,
+            param_dtype=value.dtype,
+            kernel_init=self._constant(np.ascontiguousarray(value.T)),
+            bias_init=self._constant(bias),
+            rngs=self.rngs,
+        )
+        return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
+
+    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
+        return self._quantized("embedding", weight, scheme)
+
+    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        return self._quantized("linear", weight, scheme, bias)
+
+    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        from adapters import jax_modules
+
+        parts = jax_modules.quantize(self.place(weight), scheme.bits, scheme.group_size)
+        return self._hold(kind, parts, scheme, bias)
+
+    def load_quantized_embedding(self, packed: Packed) -> Layer:
+        return self._hold("embedding", self._parts(packed), packed.scheme)
+
+    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
+        return self._hold("linear", self._parts(packed), packed.scheme, bias)
+
+    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
+        return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)
+
+    def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        from adapters import jax_modules
+
+        roles = {"weight": ("weight", False), "bias": ("bias", False)}
+        if kind == "embedding":
+            return JaxLayer(self, jax_modules.QuantizedEmbed(*parts, scheme.bits, scheme.group_size), roles)
+        placed = None if bias is None else self.place(bias)
+        return JaxLayer(self, jax_modules.QuantizedLinear(*parts, scheme.bits, scheme.group_size, placed), roles)
+
+    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+        with self.jax.default_device(self.native_device):
+            if layer == "embedding":
+                module, roles = self.nnx.Embed(*sizes, rngs=self.nnx.Rngs(seed)), {"weight": ("embedding", False)}
+            else:
+                use_bias = options.get("bias", True)
+                module = self.nnx.Linear(*sizes, use_bias=use_bias, rngs=self.nnx.Rngs(seed))
+                roles = {"weight": ("kernel", True), "bias": ("bias", False)}
+            return JaxLayer(self, module, roles)
+
+    def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
+        from adapters import jax_exercise
+
+        with self.jax.default_device(self.native_device):
+            module = jax_exercise.build(style, seed, num_embeddings, dims)
+            return JaxLayer(self, module, {"weight": ("embedding", False)})
+
+
+class JaxLayer(Layer):
+    def __init__(self, adapter: JaxAdapter, module: Any, roles: Mapping[str, tuple[str, bool]]) -> None:
+        self.adapter, self.native, self.roles = adapter, module, roles
+        self._gradients: Any = None
+
+    @staticmethod
+    def _apply(module: Any, inputs: Any, method: Method) -> Any:
+        if method == "call":
+            return module(inputs)
+        return module.attend(inputs if method == "as_linear" else module(inputs))
+
+    def _run(self, inputs: Any, method: Method) -> np.ndarray:
+        return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
+
+    def __call__(self, inputs: Any) -> np.ndarray:
+        return self._run(inputs, "call")
+
+    def as_linear(self, inputs: Any) -> np.ndarray:
+        return self._run(inputs, "as_linear")
+
+    def _state(self, kind: Any) -> Any:
+        return self.adapter.nnx.state(self.native, kind)
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        pure = self.adapter.nnx.to_pure_dict(self._state(self.adapter.nnx.Variable))
+        return {name: self.adapter.fetch(value) for name, value in pure.items()}
+
+    def trainable(self) -> frozenset[str]:
+        return frozenset(self.adapter.nnx.to_pure_dict(self._state(self.adapter.nnx.Param)))
+
+    def _assign(self, values: Mapping[str, Any]) -> None:
+        nnx, state = self.adapter.nnx, self._state(self.adapter.nnx.Variable)
+        nnx.replace_by_pure_dict(state, dict(values))
+        nnx.update(self.native, state)
+
+    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        self._assign({name: self.adapter.place(value) for name, value in values.items()})
+
+    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
+        jax, jnp, nnx = self.adapter.jax, self.adapter.jnp, self.adapter.nnx
+        placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
+        graph, params, rest = nnx.split(self.native, nnx.Param, ...)
+        if jnp.issubdtype(placed.dtype, jnp.floating):
+
+            def forward(params: Any, x: Any) -> Any:
+                return self._apply(nnx.merge(graph, params, rest), x, method)
+
+            gradients, dx = jax.jit(lambda p, x, g: jax.vjp(forward, p, x)[1](g))(params, placed, seed)
+        else:
+
+            def lookup(params: Any) -> Any:
+                return self._apply(nnx.merge(graph, params, rest), placed, method)
+
+            gradients = jax.jit(lambda p, g: jax.vjp(lookup, p)[1](g)[0])(params, seed)
+            dx = None
+        self._gradients = gradients
+        out = {name: self.adapter.fetch(g) for name, g in nnx.to_pure_dict(gradients).items()}
+        if dx is not None:
+            out["x"] = self.adapter.fetch(dx)
+        return out
+
+    def sgd_step(self, learning_rate: float) -> None:
+        import optax
+
+        nnx = self.adapter.nnx
+        optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)
+        optimizer.update(self.native, self._gradients)
+
+    def cast(self, dtype: str) -> None:
+        jax, jnp, nnx = self.adapter.jax, self.adapter.jnp, self.adapter.nnx
+        target = self.adapter.dtypes[dtype]
+
+        def convert(value: Any) -> Any:
+            return value.astype(target) if jnp.issubdtype(value.dtype, jnp.floating) else value
+
+        nnx.update(self.native, jax.tree.map(convert, self._state(nnx.Variable)))
+
+    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
+        function = self.adapter.nnx.jit(lambda module, inputs: self._apply(module, inputs, method))
+        return lambda inputs: self.adapter.fetch(function(self.native, self.adapter.place(inputs)))
+
+    def save(self, path: Path) -> None:
+        from flax import serialization
+
+        path.write_bytes(serialization.msgpack_serialize(self.parameters()))
+
+    def load(self, path: Path) -> None:
+        from flax import serialization
+
+        self.set_parameters(serialization.msgpack_restore(path.read_bytes()))

@@ -1,0 +1,224 @@
+"""MLX behind the interface: `mlx.nn` layers with their own methods, on Metal, CUDA or the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
+
+_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+
+
+class MLXAdapter(Adapter):
+    name = "mlx"
+    distributions = ("mlx", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13")
+    module = "mlx"
+    devices = ("gpu", "cpu")
+    # On recent Apple and NVIDIA GPUs float32 matmul is TF32-class unless this is 0 (ml-explore/mlx#3534).
+    environment = {"MLX_ENABLE_TF32": "0"}
+    capabilities = Capabilities(
+        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        id_dtypes=_INTEGERS,
+        layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
+        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        compilers=frozenset({"mx.compile"}),
+        absent={
+            "compiler": "MLX compiles with mx.compile only",
+            "exercise": "the exercise is written for Flax",
+        },
+    )
+
+    def __init__(self, device: str) -> None:
+        import mlx.core as mx
+        import mlx.nn as nn
+        import mlx.optimizers as optimizers
+
+        self.mx, self.nn, self.optimizers = mx, nn, optimizers
+        self.device = device
+        self.native_device = mx.Device({"gpu": mx.gpu, "cpu": mx.cpu}[device])
+        if not mx.is_available(self.native_device):
+            raise RuntimeError(f"mlx has no {device} device here")
+        self.dtypes = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        import mlx.core as mx
+
+        found = {}
+        if mx.is_available(mx.Device(mx.gpu)):
+            info = mx.device_info(mx.gpu)
+            found["gpu"] = str(info.get("device_name", "gpu"))
+        found["cpu"] = "cpu"
+        return found
+
+    def precision(self) -> dict[str, str]:
+        import os
+
+        return {"MLX_ENABLE_TF32": os.environ.get("MLX_ENABLE_TF32", "unset (framework default)")}
+
+    def place(self, value: Any) -> Any:
+        """An MLX array on this device; anything that is neither operand nor array passes through."""
+        mx = self.mx
+        if isinstance(value, np.ndarray):
+            return mx.array(value)
+        if not isinstance(value, Operand):
+            return value
+        out = mx.array(value.base)
+        for kind, spec in value.view:
+            if kind == "slice":
+                out = out[tuple(slice(*s) for s in spec)]  # type: ignore[misc]
+            elif kind == "permute":
+                out = mx.transpose(out, spec)
+            else:
+                out = mx.broadcast_to(out, spec)
+        return out
+
+    def fetch(self, value: Any) -> np.ndarray:
+        mx = self.mx
+        if value.dtype == mx.bfloat16:
+            return np.array(value.view(mx.uint16)).view(ml_dtypes.bfloat16)
+        return np.array(value)
+
+    def _wrap(self, module: Any, **values: Any) -> MLXLayer:
+        for name, value in values.items():
+            setattr(module, name, self.place(value))
+        return MLXLayer(self, module)
+
+    def embedding(self, weight: Any) -> Layer:
+        with self.mx.stream(self.native_device):
+            return self._wrap(self.nn.Embedding(1, 1), weight=weight)
+
+    def raw_lookup(self, weight: Any) -> Layer:
+        with self.mx.stream(self.native_device):
+            module = self.nn.Module()
+            module.weight = self.place(weight)
+            return MLXLayer(self, module, call=lambda module, ids: module.weight[ids])
+
+    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        with self.mx.stream(self.native_device):
+            module = self.nn.Linear(1, 1, bias=bias is not None)
+            values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+            return self._wrap(module, **values)
+
+    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
+        with self.mx.stream(self.native_device):
+            source = self.nn.Embedding(1, 1)
+            source.weight = self.place(weight)
+            return MLXLayer(self, source.to_quantized(scheme.group_size, scheme.bits, scheme.mode))
+
+    def load_quantized_embedding(self, packed: Packed) -> Layer:
+        scheme, dims = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
+        with self.mx.stream(self.native_device):
+            module = self.nn.QuantizedEmbedding(1, dims, scheme.group_size, scheme.bits, scheme.mode)
+            module.num_embeddings = packed.weight.shape[0]
+            return self._wrap(module, weight=packed.weight, scales=packed.scales, biases=packed.biases)
+
+    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        with self.mx.stream(self.native_device):
+            source = self.nn.Linear(1, 1, bias=bias is not None)
+            source.weight = self.place(weight)
+            if bias is not None:
+                source.bias = self.place(bias)
+            return MLXLayer(self, source.to_quantized(scheme.group_size, scheme.bits, scheme.mode))
+
+    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
+        scheme, inputs = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
+        with self.mx.stream(self.native_device):
+            module = self.nn.QuantizedLinear(inputs, 1, bias is not None, scheme.group_size, scheme.bits, scheme.mode)
+            values = {"weight": packed.weight, "scales": packed.scales, "biases": packed.biases}
+            if bias is not None:
+                values["bias"] = bias
+            return self._wrap(module, **values)
+
+    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+        with self.mx.stream(self.native_device):
+            self.mx.random.seed(seed)
+            constructor = {"embedding": self.nn.Embedding, "linear": self.nn.Linear}[layer]
+            return MLXLayer(self, constructor(*sizes, **options))
+
+
+def _call(module: Any, inputs: Any) -> Any:
+    return module(inputs)
+
+
+class MLXLayer(Layer):
+    roles = {"weight": ("weight", False), "bias": ("bias", False)}
+
+    def __init__(self, adapter: MLXAdapter, module: Any, call: Callable[[Any, Any], Any] = _call) -> None:
+        self.adapter, self.native, self._call = adapter, module, call
+        self._gradients: Any = None
+
+    def _apply(self, module: Any, inputs: Any, method: Method) -> Any:
+        if method == "call":
+            return self._call(module, inputs)
+        return module.as_linear(inputs if method == "as_linear" else self._call(module, inputs))
+
+    def _run(self, inputs: Any, method: Method) -> np.ndarray:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
+
+    def __call__(self, inputs: Any) -> np.ndarray:
+        return self._run(inputs, "call")
+
+    def as_linear(self, inputs: Any) -> np.ndarray:
+        return self._run(inputs, "as_linear")
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            return {name: self.adapter.fetch(value) for name, value in self.native.parameters().items()}
+
+    def trainable(self) -> frozenset[str]:
+        return frozenset(self.native.trainable_parameters())
+
+    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            self.native.update({name: self.adapter.place(value) for name, value in values.items()})
+
+    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
+        mx = self.adapter.mx
+        with mx.stream(self.adapter.native_device):
+            placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
+            names = sorted(self.native.trainable_parameters())
+            arrays = [self.native[name] for name in names]
+            differentiable = mx.issubdtype(placed.dtype, mx.floating)
+
+            def forward(*primals: Any) -> list[Any]:
+                self.native.update(dict(zip(names, primals, strict=False)))
+                return [self._apply(self.native, primals[-1] if differentiable else placed, method)]
+
+            primals = [*arrays, placed] if differentiable else arrays
+            try:
+                _, gradients = mx.vjp(forward, primals, [seed])
+            finally:
+                self.native.update(dict(zip(names, arrays, strict=True)))
+            self._gradients = dict(zip(names, gradients, strict=False))
+            keys = [*names, "x"] if differentiable else names
+            return {k: self.adapter.fetch(g) for k, g in zip(keys, gradients, strict=True)}
+
+    def sgd_step(self, learning_rate: float) -> None:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            self.adapter.optimizers.SGD(learning_rate).update(self.native, self._gradients)
+
+    def cast(self, dtype: str) -> None:
+        self.native.set_dtype(self.adapter.dtypes[dtype])
+
+    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
+        function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))
+
+        def run(inputs: Any) -> np.ndarray:
+            with self.adapter.mx.stream(self.adapter.native_device):
+                return self.adapter.fetch(function(self.adapter.place(inputs)))
+
+        return run
+
+    def save(self, path: Path) -> None:
+        self.native.save_weights(str(path.with_suffix(".safetensors")))
+
+    def load(self, path: Path) -> None:
+        self.native.load_weights(str(path.with_suffix(".safetensors")))

@@ -1,0 +1,230 @@
+"""PyTorch behind the interface: `nn.Embedding`, `nn.Linear`, bare indexing, on MPS, CUDA or the CPU."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
+
+
+class TorchAdapter(Adapter):
+    name = "torch"
+    distributions = ("torch",)
+    module = "torch"
+    devices = ("mps", "cuda", "cpu")
+    # NVIDIA_TF32_OVERRIDE would beat every setting made below; PyTorch's CUDA notes name it.
+    environment = {"NVIDIA_TF32_OVERRIDE": "0"}
+    capabilities = Capabilities(
+        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        id_dtypes=frozenset({"int32", "int64"}),
+        layouts=frozenset({"offset", "step", "permute", "broadcast"}),
+        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        compilers=frozenset({"aot_eager", "inductor"}),
+        absent={
+            "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
+            "compiler": "torch.compile is covered with aot_eager and inductor",
+            "exercise": "the exercise is written for Flax",
+        },
+    )
+
+    def __init__(self, device: str) -> None:
+        import torch
+
+        self.torch, self.device = torch, device
+        if device not in self.probe():
+            raise RuntimeError(f"torch has no {device} device here")
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
+        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        self.dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        import torch
+
+        found = {}
+        if torch.backends.mps.is_available():
+            found["mps"] = "Apple GPU"
+        if torch.cuda.is_available():
+            found["cuda"] = torch.cuda.get_device_name()
+        found["cpu"] = torch.backends.cpu.get_cpu_capability()
+        return found
+
+    def precision(self) -> dict[str, str]:
+        return {
+            "float32_matmul_precision": self.torch.get_float32_matmul_precision(),
+            "PYTORCH_ENABLE_MPS_FALLBACK": os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "unset"),
+        }
+
+    def place(self, value: Any) -> Any:
+        """A tensor on this device; anything that is neither operand nor array passes through."""
+        torch = self.torch
+        if isinstance(value, np.ndarray):
+            owned = np.array(value, order="C")
+            if owned.dtype == ml_dtypes.bfloat16:
+                return torch.from_numpy(owned.view(np.int16)).view(torch.bfloat16).to(self.device)
+            return torch.from_numpy(owned).to(self.device)
+        if not isinstance(value, Operand):
+            return value
+        out = self.place(value.base)
+        for kind, spec in value.view:
+            if kind == "slice":
+                out = out[tuple(slice(*s) for s in spec)]  # type: ignore[misc]
+            elif kind == "permute":
+                out = out.permute(spec)
+            else:
+                out = out.expand(spec)
+        return out
+
+    def fetch(self, value: Any) -> np.ndarray:
+        torch = self.torch
+        value = value.detach().to("cpu")
+        if value.dtype == torch.bfloat16:
+            return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
+        return value.numpy()
+
+    def _parameter(self, value: Any) -> Any:
+        return self.torch.nn.Parameter(self.place(value))
+
+    def embedding(self, weight: Any) -> Layer:
+        placed = self._parameter(weight)
+        module = self.torch.nn.Embedding(*placed.shape, device="meta")
+        module.weight = placed
+        return TorchLayer(self, module)
+
+    def raw_lookup(self, weight: Any) -> Layer:
+        module = self.torch.nn.Module()
+        module.weight = self._parameter(weight)
+        return TorchLayer(self, module, call=lambda module, ids: module.weight[ids])
+
+    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        placed = self._parameter(weight)
+        module = self.torch.nn.Linear(placed.shape[1], placed.shape[0], bias=bias is not None, device="meta")
+        module.weight = placed
+        if bias is not None:
+            module.bias = self._parameter(bias)
+        return TorchLayer(self, module)
+
+    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
+        return self._quantized("embedding", weight, scheme)
+
+    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        return self._quantized("linear", weight, scheme, bias)
+
+    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        from adapters import torch_quantized
+
+        parts = torch_quantized.quantize(self.place(weight), scheme.bits, scheme.group_size)
+        return self._hold(kind, parts, scheme, bias)
+
+    def load_quantized_embedding(self, packed: Packed) -> Layer:
+        return self._hold("embedding", self._parts(packed), packed.scheme)
+
+    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
+        return self._hold("linear", self._parts(packed), packed.scheme, bias)
+
+    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
+        return self.place(packed.weight.view(np.int32)), self.place(packed.scales), self.place(packed.biases)
+
+    def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        from adapters import torch_quantized
+
+        if kind == "embedding":
+            return TorchLayer(self, torch_quantized.QuantizedEmbedding(*parts, scheme.bits, scheme.group_size))
+        placed = None if bias is None else self.place(bias)
+        return TorchLayer(self, torch_quantized.QuantizedLinear(*parts, scheme.bits, scheme.group_size, placed))
+
+    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+        with self.torch.random.fork_rng():
+            self.torch.manual_seed(seed)
+            constructor = {"embedding": self.torch.nn.Embedding, "linear": self.torch.nn.Linear}[layer]
+            return TorchLayer(self, constructor(*sizes, device=self.device, **options))
+
+
+def _call(module: Any, inputs: Any) -> Any:
+    return module(inputs)
+
+
+class TorchLayer(Layer):
+    roles = {"weight": ("weight", False), "bias": ("bias", False)}
+
+    def __init__(self, adapter: TorchAdapter, module: Any, call: Callable[[Any, Any], Any] = _call) -> None:
+        self.adapter, self.native, self._call = adapter, module, call
+        self._head: Any = None
+
+    def _tied_head(self) -> Any:
+        """The module's own head, or for `nn.Embedding` an `nn.Linear` that shares its Parameter, as models do."""
+        if hasattr(self.native, "as_linear"):
+            return self.native.as_linear
+        if self._head is None:
+            self._head = self.adapter.torch.nn.Linear(1, 1, bias=False, device="meta")
+            self._head.weight = self.native.weight
+        return self._head
+
+    def _apply(self, inputs: Any, method: Method) -> Any:
+        if method == "call":
+            return self._call(self.native, inputs)
+        return self._tied_head()(inputs if method == "as_linear" else self._call(self.native, inputs))
+
+    def __call__(self, inputs: Any) -> np.ndarray:
+        with self.adapter.torch.no_grad():
+            return self.adapter.fetch(self._apply(self.adapter.place(inputs), "call"))
+
+    def as_linear(self, inputs: Any) -> np.ndarray:
+        with self.adapter.torch.no_grad():
+            return self.adapter.fetch(self._apply(self.adapter.place(inputs), "as_linear"))
+
+    def parameters(self) -> dict[str, np.ndarray]:
+        state = {name: self.adapter.fetch(value) for name, value in self.native.state_dict().items()}
+        if "scales" in state:
+            state["weight"] = state["weight"].view(np.uint32)
+        return state
+
+    def trainable(self) -> frozenset[str]:
+        return frozenset(name for name, value in self.native.named_parameters() if value.requires_grad)
+
+    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
+        with self.adapter.torch.no_grad():
+            for name, value in values.items():
+                self.native.get_parameter(name).copy_(self.adapter.place(value))
+
+    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
+        placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
+        wanted = {name: value for name, value in self.native.named_parameters() if value.requires_grad}
+        if placed.is_floating_point():
+            wanted["x"] = placed.requires_grad_()
+        out = self._apply(placed, method)
+        gradients = self.adapter.torch.autograd.grad(out, list(wanted.values()), seed, allow_unused=True)
+        found = {name: g for name, g in zip(wanted, gradients, strict=True) if g is not None}
+        for name, gradient in found.items():
+            if name != "x":
+                wanted[name].grad = gradient
+        return {name: self.adapter.fetch(gradient) for name, gradient in found.items()}
+
+    def sgd_step(self, learning_rate: float) -> None:
+        self.adapter.torch.optim.SGD(self.native.parameters(), lr=learning_rate).step()
+
+    def cast(self, dtype: str) -> None:
+        self.native.to(self.adapter.dtypes[dtype])
+
+    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
+        function = self.adapter.torch.compile(lambda inputs: self._apply(inputs, method), backend=compiler)
+
+        def run(inputs: Any) -> np.ndarray:
+            with self.adapter.torch.no_grad():
+                return self.adapter.fetch(function(self.adapter.place(inputs)))
+
+        return run
+
+    def save(self, path: Path) -> None:
+        self.adapter.torch.save(self.native.state_dict(), path)
+
+    def load(self, path: Path) -> None:
+        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True))

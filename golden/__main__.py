@@ -1,0 +1,53 @@
+"""``python -m golden verify | generate [--check]``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from golden import store, writer
+
+
+def verify() -> str:
+    count = store.open_golden().verify()
+    recorded = sum(s.verify() for s in store.open_recorded())
+    size = sum(p.stat().st_size for p in store.HERE.rglob("*") if p.suffix in {".safetensors", ".json"})
+    return f"golden: {count} arrays and {recorded} recorded parts agree with their manifests ({size / 1e6:.1f} MB)"
+
+
+def generate() -> str:
+    files = writer.generated()
+    writer.write(files, store.DATA, store.HERE / store.MANIFEST)
+    return f"golden: wrote {len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB"
+
+
+def check() -> str:
+    files = writer.generated()
+    for name, content in files.items():
+        path = store.HERE / name if name == store.MANIFEST else store.DATA / name
+        if not path.exists() or path.read_bytes() != content:
+            raise store.GoldenError(f"{path}: generating it again gives other bytes; run `python -m golden generate`")
+    store.open_golden()
+    return f"golden: {len(files)} files are byte-identical when generated again"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m golden", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("verify", help="hashes, manifest and files agree; nothing missing or extra")
+    generating = commands.add_parser("generate", help="write the golden arrays; recorded parts are never touched")
+    generating.add_argument("--check", action="store_true", help="compare with what is stored, write nothing")
+    options = parser.parse_args()
+    try:
+        if options.command == "verify":
+            print(verify())
+        else:
+            print(check() if options.check else generate())
+    except (store.GoldenError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

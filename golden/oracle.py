@@ -1,0 +1,130 @@
+"""Expected values, from exact or float64 arithmetic that gives the same bits on every machine.
+
+Sums use `math.fsum`, which is correctly rounded; float64 BLAS and einsum differ in their last bits from one
+machine to the next. Written from the layers' documentation and independent of every adapter:
+
+- linear: y = x Wᵀ + b, W ``[out, in]`` (mlx.nn.Linear, torch.nn.Linear)
+- embedding: row ids[i] of the table (mlx.nn.Embedding, flax.nnx.Embed, torch.nn.Embedding)
+- affine quantization: w ≈ scales · code + biases per group, codes packed low bits first in uint32
+  (mlx.core.quantize)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import fsum
+
+import numpy as np
+
+
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64)
+
+
+def _contract(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """``left [rows, k]`` times ``right [columns, k]`` transposed, each element correctly rounded.
+
+    Products of float32 values are exact in float64 (24 + 24 significant bits), so only the sum rounds.
+    """
+    out = np.empty((left.shape[0], right.shape[0]))
+    for i, row in enumerate(left):
+        for j, product in enumerate(right * row):
+            out[i, j] = fsum(product)
+    return out
+
+
+def linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``x [..., in]`` and ``weight [out, in]`` give float64 ``[..., out]``, without a bias."""
+    flat = _wide(x).reshape(-1, weight.shape[1]) if weight.shape[1] else np.empty((0, 0))
+    return _contract(flat, _wide(weight)).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def magnitude(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """``|x| |W|ᵀ``, the scale of the forward error bound (Higham 2002, section 3.1)."""
+    return linear(np.abs(_wide(x)), np.abs(_wide(weight)))
+
+
+def lookup(table: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Rows of ``table [num_embeddings, dims]``: ``ids.shape + (dims,)`` with the table's own bits."""
+    return np.array([table[int(i)] for i in ids.reshape(-1)], dtype=table.dtype).reshape(*ids.shape, table.shape[1])
+
+
+def weight_gradient(x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """d(sum cotangent·(x Wᵀ))/dW = cotangentᵀ x, float64 ``[out, in]``."""
+    flat_x, flat_g = _wide(x).reshape(-1, x.shape[-1]), _wide(cotangent).reshape(-1, cotangent.shape[-1])
+    return _contract(flat_g.T, flat_x.T)
+
+
+def weight_gradient_magnitude(x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    return weight_gradient(np.abs(_wide(x)), np.abs(_wide(cotangent)))
+
+
+def input_gradient(weight: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """d/dx = cotangent W, float64 ``[..., in]``."""
+    return linear(cotangent, np.ascontiguousarray(weight.T))
+
+
+def input_gradient_magnitude(weight: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    return input_gradient(np.abs(_wide(weight)), np.abs(_wide(cotangent)))
+
+
+def bias_gradient(cotangent: np.ndarray) -> np.ndarray:
+    """d/db: the sum of the cotangent over every leading axis, float64 ``[out]``."""
+    return np.array([fsum(column) for column in _wide(cotangent).reshape(-1, cotangent.shape[-1]).T])
+
+
+def bias_gradient_magnitude(cotangent: np.ndarray) -> np.ndarray:
+    return bias_gradient(np.abs(_wide(cotangent)))
+
+
+def table_gradient(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """d/dtable of the lookup: cotangent rows summed per id, float64 ``[num_embeddings, dims]``."""
+    flat_ids, flat_g = ids.reshape(-1), _wide(cotangent).reshape(-1, table.shape[1])
+    out = np.zeros(table.shape)
+    for row in np.unique(flat_ids):
+        chosen = flat_g[flat_ids == row]
+        out[int(row)] = [fsum(column) for column in chosen.T]
+    return out
+
+
+def table_gradient_magnitude(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    return table_gradient(table, ids, np.abs(_wide(cotangent)))
+
+
+def tied_gradient(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """d/dtable of ``table[ids] @ tableᵀ``: the sum over both uses, for integer-valued operands (exact)."""
+    rows = lookup(table, ids).reshape(-1, table.shape[1])
+    flat = _wide(cotangent).reshape(-1, table.shape[0])
+    through_head = weight_gradient(rows, flat)
+    return through_head + table_gradient(table, ids, input_gradient(table, flat))
+
+
+def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
+    """uint32 words ``[..., n]`` to integer codes ``[..., n * 32 / bits]``, low bits first; bits divides 32."""
+    lanes = [(packed.astype(np.uint64) >> np.uint64(s)) & np.uint64(2**bits - 1) for s in range(0, 32, bits)]
+    return np.stack(lanes, axis=-1).reshape(*packed.shape[:-1], -1).astype(np.int64)
+
+
+def dequantize(packed: np.ndarray, scales: np.ndarray, biases: np.ndarray, bits: int, group_size: int) -> np.ndarray:
+    """``scales · code + biases`` in float64, ``[rows, columns]``; the sum rounds to float64 only."""
+    codes = unpack(packed, bits).reshape(*scales.shape, group_size)
+    return (_wide(scales)[..., None] * codes + _wide(biases)[..., None]).reshape(*scales.shape[:-1], -1)
+
+
+FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {
+    f.__name__: f
+    for f in (
+        linear,
+        magnitude,
+        lookup,
+        weight_gradient,
+        weight_gradient_magnitude,
+        input_gradient,
+        input_gradient_magnitude,
+        bias_gradient,
+        bias_gradient_magnitude,
+        table_gradient,
+        table_gradient_magnitude,
+        tied_gradient,
+    )
+}

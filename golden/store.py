@@ -1,0 +1,184 @@
+"""Reading golden arrays: a manifest, one .safetensors file per family, and integer recipes for large inputs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+
+from golden.catalogue import CATALOGUE
+from golden.recipes import Recipe
+
+HERE = Path(__file__).parent
+DATA = HERE / "data"
+RECORDED = HERE / "recorded"
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+
+class GoldenError(Exception):
+    """The golden folder cannot be trusted; the message names file and key and says what to do."""
+
+
+def digest(array: np.ndarray) -> str:
+    """SHA-256 of the array's bytes in C order."""
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def dtype_name(array: np.ndarray) -> str:
+    return array.dtype.name
+
+
+class Store:
+    """Golden arrays under one folder, checked as they are read.
+
+    Constructing it checks the manifest and every file against it by size and SHA-256, so that damage stops
+    a run at once. Raises GoldenError. Arrays come back read-only.
+    """
+
+    def __init__(self, folder: Path, manifest: Path) -> None:
+        self.folder, self.path = folder, manifest
+        self.manifest = _read_manifest(manifest)
+        self.arrays: dict[str, dict[str, Any]] = self.manifest["arrays"]
+        self._contents = _check_files(folder, self.manifest, manifest)
+        self._families: dict[str, dict[str, np.ndarray]] = {}
+        self._cache: dict[str, np.ndarray] = {}
+
+    @property
+    def sha256(self) -> str:
+        """One hash for the whole store, that of its manifest."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
+    def where(self, key: str) -> str:
+        """``file:key`` for messages."""
+        entry = self.arrays.get(key, {})
+        return f"{self.folder.parent.name}/{self.folder.name}/{entry.get('file') or 'recipe'}:{key}"
+
+    def _family(self, name: str) -> dict[str, np.ndarray]:
+        if name not in self._families:
+            try:
+                self._families[name] = parse_safetensors(self._contents[name])
+            except (SafetensorError, ValueError, KeyError) as error:
+                raise GoldenError(f"{self.folder / name}: not a readable safetensors file ({error})") from error
+        return self._families[name]
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        if key not in self._cache:
+            array = self._load(key)
+            array.flags.writeable = False
+            self._cache[key] = array
+        return self._cache[key]
+
+    def _load(self, key: str) -> np.ndarray:
+        entry = self.arrays.get(key)
+        if entry is None:
+            raise GoldenError(f"{self.path}: no array {key!r}; run `python -m golden generate`")
+        if entry["file"] is None:
+            how = CATALOGUE.get(key)
+            if not isinstance(how, Recipe):
+                raise GoldenError(f"{self.path}: {key!r} is listed as a recipe but the catalogue has none")
+            array = how.make(key)
+        else:
+            found = self._family(entry["file"])
+            if key not in found:
+                raise GoldenError(f"{self.folder / entry['file']}: no array {key!r}, which the manifest lists")
+            array = found[key].copy()
+        facts = {"dtype": dtype_name(array), "shape": list(array.shape), "sha256": digest(array)}
+        for name, value in facts.items():
+            if value != entry[name]:
+                raise GoldenError(
+                    f"{self.where(key)}: {name} is {value}, the manifest says {entry[name]}; "
+                    "restore it from version control or run `python -m golden generate`"
+                )
+        return array
+
+    def verify(self) -> int:
+        """Read every array and compare the files' keys with the manifest's; the number of arrays."""
+        for key in self.arrays:
+            self[key]
+        for name in self.manifest["files"]:
+            listed = {key for key, entry in self.arrays.items() if entry["file"] == name}
+            if extra := sorted(set(self._family(name)) - listed):
+                raise GoldenError(f"{self.folder / name}: holds {extra[0]!r}, which the manifest does not list")
+        return len(self.arrays)
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text())
+    except OSError as error:
+        raise GoldenError(f"{path}: cannot be read ({error.strerror}); run `python -m golden generate`") from error
+    except ValueError as error:
+        raise GoldenError(f"{path}: not valid JSON ({error})") from error
+    try:
+        if manifest["format"] != FORMAT:
+            raise GoldenError(f"{path}: format {manifest['format']!r}, this version reads {FORMAT}")
+        for name, fact in manifest["files"].items():
+            if not {"sha256", "bytes"} <= fact.keys():
+                raise GoldenError(f"{path}: file {name!r} lacks sha256 or bytes")
+        for key, entry in manifest["arrays"].items():
+            if missing := {"file", "dtype", "shape", "sha256", "made"} - entry.keys():
+                raise GoldenError(f"{path}: array {key!r} lacks {', '.join(sorted(missing))}")
+            if entry["file"] is not None and entry["file"] not in manifest["files"]:
+                raise GoldenError(f"{path}: array {key!r} is in {entry['file']!r}, which the manifest does not list")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise GoldenError(f"{path}: malformed manifest ({error!r})") from error
+    return manifest
+
+
+def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> dict[str, bytes]:
+    contents = {}
+    for name, fact in manifest["files"].items():
+        try:
+            contents[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise GoldenError(f"{folder / name}: listed in {path.name} but cannot be read ({error.strerror})") from error
+        size = len(contents[name])
+        if size != fact["bytes"]:
+            raise GoldenError(f"{folder / name}: {size} bytes, the manifest says {fact['bytes']}: truncated or replaced")
+        if hashlib.sha256(contents[name]).hexdigest() != fact["sha256"]:
+            raise GoldenError(f"{folder / name}: corrupted{_first_damaged(contents[name], name, manifest)}")
+    listed = {*manifest["files"], MANIFEST}
+    for found in sorted(folder.iterdir()) if folder.is_dir() else []:
+        if found.name not in listed:
+            raise GoldenError(f"{found}: not listed in {path.name}; remove it or run `python -m golden generate`")
+    return contents
+
+
+def _first_damaged(content: bytes, name: str, manifest: dict[str, Any]) -> str:
+    """Name the first array whose bytes changed, where the file can still be parsed."""
+    try:
+        found = parse_safetensors(content)
+    except Exception as error:  # any damage may surface here; the file is already known to be bad
+        return f", and its header cannot be read ({error})"
+    for key, entry in manifest["arrays"].items():
+        if entry["file"] == name and (key not in found or digest(found[key]) != entry["sha256"]):
+            return f" at key {key!r}; restore it from version control or run `python -m golden generate`"
+    return ", outside its arrays"
+
+
+def open_golden() -> Store:
+    """The generated store; GoldenError where the files or the catalogue disagree with the manifest."""
+    import golden.cases  # noqa: F401  fills the catalogue
+
+    store = Store(DATA, HERE / MANIFEST)
+    for key in sorted(CATALOGUE.keys() ^ store.arrays.keys()):
+        side = "the manifest" if key in CATALOGUE else "the catalogue"
+        raise GoldenError(f"{store.path}: {key!r} is missing from {side}; run `python -m golden generate`")
+    for key, how in CATALOGUE.items():
+        if store.arrays[key]["made"] != how.describe():
+            raise GoldenError(f"{store.path}: {key!r} is made differently now; run `python -m golden generate`")
+    return store
+
+
+def open_recorded() -> list[Store]:
+    """What frameworks produced, one store per ``NAME-VERSION-DEVICE`` folder, newest last."""
+    folders = sorted(p for p in RECORDED.iterdir() if p.is_dir()) if RECORDED.is_dir() else []
+    if not folders:
+        raise GoldenError(f"{RECORDED}: no recorded parts; run `python -m adapters record mlx`")
+    return [Store(folder, folder / MANIFEST) for folder in folders]

@@ -1,0 +1,80 @@
+"""Writing golden stores: every file to a temporary name first, the manifest last."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save
+
+from golden import oracle
+from golden.catalogue import CATALOGUE
+from golden.recipes import SEED, Derived
+from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name
+
+GENERATOR = "1"
+LARGE = 64_000
+"""Inputs above this many bytes stay recipes: the manifest holds their hash, no file holds their bytes."""
+LIMIT = 10_000_000
+
+
+def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, bytes]:
+    """File name -> content for a store: one safetensors file per family, and the manifest.
+
+    An array whose ``made`` text starts with a recipe and that exceeds `LARGE` is listed without a file.
+    """
+    families: dict[str, dict[str, np.ndarray]] = {}
+    entries = {}
+    for key in sorted(arrays):
+        array = arrays[key]
+        file = None if array.nbytes > LARGE and not made[key].startswith("oracle") else f"{key.split('/')[0]}.safetensors"
+        if file:
+            families.setdefault(file, {})[key] = np.ascontiguousarray(array)
+        entries[key] = {
+            "file": file,
+            "dtype": dtype_name(array),
+            "shape": list(array.shape),
+            "sha256": digest(array),
+            "made": made[key],
+        }
+    files = {name: save(family) for name, family in sorted(families.items())}
+    listed = {n: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for n, c in files.items()}
+    lines = [f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items()]
+    head = json.dumps({"format": FORMAT, **facts, "files": listed}, indent=2)
+    manifest = head.removesuffix("\n}") + ',\n  "arrays": {\n' + ",\n".join(lines) + "\n  }\n}\n"
+    return {**files, MANIFEST: manifest.encode()}
+
+
+def generated() -> dict[str, bytes]:
+    """The content of every generated file, from the catalogue alone."""
+    import golden.cases  # noqa: F401  fills the catalogue
+
+    arrays: dict[str, np.ndarray] = {}
+    for key, how in CATALOGUE.items():
+        if isinstance(how, Derived):
+            arrays[key] = oracle.FUNCTIONS[how.function](*(arrays[name] for name in how.inputs))
+        else:
+            arrays[key] = how.make(key)
+    made = {key: how.describe() for key, how in CATALOGUE.items()}
+    out = compose(arrays, made, {"generator": GENERATOR, "seed": SEED})
+    if (total := sum(map(len, out.values()))) > LIMIT:
+        raise GoldenError(f"the golden arrays take {total} bytes, more than {LIMIT}")
+    return out
+
+
+def write(files: Mapping[str, bytes], folder: Path, manifest: Path) -> None:
+    """Replace a store: each file is written beside its place and renamed, strays are removed, the manifest comes last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        path = manifest if name == MANIFEST else folder / name
+        temporary = path.with_name(f".{path.name}.partial")
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    for stray in folder.iterdir():
+        if stray.name not in files:
+            stray.unlink()
