@@ -49,21 +49,13 @@ class Operand:
                 out = np.broadcast_to(out, spec)  # type: ignore[arg-type]
         return out
 
-    def layouts(self) -> frozenset[str]:
-        """The layout capabilities this view needs: offset, step, reverse, permute, broadcast."""
-        needs = set()
-        for kind, spec in self.view:
-            if kind != "slice":
-                needs.add(kind)
-                continue
-            for start, _, step in spec:  # type: ignore[misc]
-                if step is not None and step < 0:
-                    needs.add("reverse")
-                elif step is not None and step > 1:
-                    needs.add("step")
-                if start:
-                    needs.add("offset")
-        return frozenset(needs)
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value().shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.base.dtype
 
 
 @dataclass(frozen=True)
@@ -80,15 +72,15 @@ class Scheme:
 
 @dataclass(frozen=True)
 class Packed:
-    """A quantized matrix in MLX's packed format.
+    """A quantized matrix in MLX's packed format; each part an array or an `Operand`.
 
     weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales and biases:
     ``[rows, columns / group_size]`` in the dtype of the original matrix.
     """
 
-    weight: np.ndarray
-    scales: np.ndarray
-    biases: np.ndarray
+    weight: Any
+    scales: Any
+    biases: Any
     scheme: Scheme
 
 
@@ -202,6 +194,8 @@ class Adapter(abc.ABC):
     environment: ClassVar[Mapping[str, str]] = {}
     """Numerics settings that must be in the environment before the framework is imported."""
     capabilities: ClassVar[Capabilities]
+    corrupts_memory: ClassVar[bool] = True
+    """Whether an id out of range may write to foreign memory, so that a worker is replaced after such a probe."""
     is_framework: ClassVar[bool] = True
     """False for `reference`, which never counts as coverage."""
 
@@ -219,6 +213,9 @@ class Adapter(abc.ABC):
     @abc.abstractmethod
     def precision(self) -> dict[str, str]:
         """The precision settings in force (TF32, matmul precision), part of the target's identity."""
+
+    def default_precision(self) -> None:
+        """Undo, in a process of its own, whatever precision setting the constructor made."""
 
     @abc.abstractmethod
     def embedding(self, weight: Any) -> Layer:

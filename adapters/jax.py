@@ -21,6 +21,7 @@ class JaxAdapter(Adapter):
     module = "flax"
     devices = ("tpu", "cuda", "rocm", "mps", "cpu")
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
         dtypes=frozenset({"float32", "float16", "bfloat16"}),

@@ -93,6 +93,7 @@ class ReferenceAdapter(Adapter):
     module = "numpy"
     devices = ("cpu",)
     is_framework = False
+    corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
         dtypes=frozenset(_DTYPES),
@@ -148,7 +149,7 @@ class ReferenceAdapter(Adapter):
 
 
 def _parts(packed: Packed) -> dict[str, np.ndarray]:
-    return {"weight": packed.weight, "scales": packed.scales, "biases": packed.biases}
+    return {name: _plain(getattr(packed, name)) for name in ("weight", "scales", "biases")}
 
 
 def _table(values: Mapping[str, np.ndarray], scheme: Scheme | None) -> np.ndarray:

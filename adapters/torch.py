@@ -20,6 +20,7 @@ class TorchAdapter(Adapter):
     devices = ("mps", "cuda", "cpu")
     # NVIDIA_TF32_OVERRIDE would beat every setting made below; PyTorch's CUDA notes name it.
     environment = {"NVIDIA_TF32_OVERRIDE": "0"}
+    corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
         dtypes=frozenset({"float32", "float16", "bfloat16"}),
@@ -40,9 +41,7 @@ class TorchAdapter(Adapter):
         self.torch, self.device = torch, device
         if device not in self.probe():
             raise RuntimeError(f"torch has no {device} device here")
-        torch.set_float32_matmul_precision("highest")
-        torch.backends.cuda.matmul.allow_fp16_reduced_precision_reduction = False
-        torch.backends.cuda.matmul.allow_bf16_reduced_precision_reduction = False
+        self._defaults = self._set_precision("highest", False, False)
         self.dtypes = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
     @classmethod
@@ -62,6 +61,22 @@ class TorchAdapter(Adapter):
             "float32_matmul_precision": self.torch.get_float32_matmul_precision(),
             "PYTORCH_ENABLE_MPS_FALLBACK": os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "unset"),
         }
+
+    def _set_precision(self, float32: str, float16_reduction: Any, bfloat16_reduction: Any) -> tuple[str, Any, Any]:
+        """Set PyTorch's matmul precision (its CUDA notes name all three); the previous settings."""
+        torch, matmul = self.torch, self.torch.backends.cuda.matmul
+        before = (
+            torch.get_float32_matmul_precision(),
+            matmul.allow_fp16_reduced_precision_reduction,
+            matmul.allow_bf16_reduced_precision_reduction,
+        )
+        torch.set_float32_matmul_precision(float32)
+        matmul.allow_fp16_reduced_precision_reduction = float16_reduction
+        matmul.allow_bf16_reduced_precision_reduction = bfloat16_reduction
+        return before
+
+    def default_precision(self) -> None:
+        self._set_precision(*self._defaults)
 
     def place(self, value: Any) -> Any:
         """A tensor on this device; anything that is neither operand nor array passes through."""
@@ -131,7 +146,12 @@ class TorchAdapter(Adapter):
         return self._hold("linear", self._parts(packed), packed.scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
-        return self.place(packed.weight.view(np.int32)), self.place(packed.scales), self.place(packed.biases)
+        words = packed.weight
+        if isinstance(words, Operand):
+            words = Operand(words.base.view(np.int32), words.view)
+        else:
+            words = words.view(np.int32)
+        return self.place(words), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from adapters import torch_quantized

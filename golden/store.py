@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
-from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import load_file
 
 from golden.catalogue import CATALOGUE
 from golden.recipes import Recipe
@@ -45,9 +46,17 @@ class Store:
         self.folder, self.path = folder, manifest
         self.manifest = _read_manifest(manifest)
         self.arrays: dict[str, dict[str, Any]] = self.manifest["arrays"]
-        self._contents = _check_files(folder, self.manifest, manifest)
+        _check_files(folder, self.manifest, manifest)
         self._families: dict[str, dict[str, np.ndarray]] = {}
         self._cache: dict[str, np.ndarray] = {}
+        self._external: set[str] = set()
+
+    def add_external(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Serve arrays from elsewhere, a user's checkpoint, beside the golden ones."""
+        for key, array in arrays.items():
+            array.flags.writeable = False
+            self._cache[key] = array
+        self._external |= arrays.keys()
 
     @property
     def sha256(self) -> str:
@@ -56,14 +65,16 @@ class Store:
 
     def where(self, key: str) -> str:
         """``file:key`` for messages."""
+        if key in self._external:
+            return key
         entry = self.arrays.get(key, {})
         return f"{self.folder.parent.name}/{self.folder.name}/{entry.get('file') or 'recipe'}:{key}"
 
     def _family(self, name: str) -> dict[str, np.ndarray]:
         if name not in self._families:
             try:
-                self._families[name] = parse_safetensors(self._contents[name])
-            except (SafetensorError, ValueError, KeyError) as error:
+                self._families[name] = load_file(self.folder / name)
+            except (SafetensorError, OSError) as error:
                 raise GoldenError(f"{self.folder / name}: not a readable safetensors file ({error})") from error
         return self._families[name]
 
@@ -87,7 +98,7 @@ class Store:
             found = self._family(entry["file"])
             if key not in found:
                 raise GoldenError(f"{self.folder / entry['file']}: no array {key!r}, which the manifest lists")
-            array = found[key].copy()
+            array = found[key]
         facts = {"dtype": dtype_name(array), "shape": list(array.shape), "sha256": digest(array)}
         for name, value in facts.items():
             if value != entry[name]:
@@ -131,33 +142,30 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     return manifest
 
 
-def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> dict[str, bytes]:
-    contents = {}
+def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> None:
     for name, fact in manifest["files"].items():
         try:
-            contents[name] = (folder / name).read_bytes()
+            content = (folder / name).read_bytes()
         except OSError as error:
             raise GoldenError(f"{folder / name}: listed in {path.name} but cannot be read ({error.strerror})") from error
-        size = len(contents[name])
-        if size != fact["bytes"]:
-            raise GoldenError(f"{folder / name}: {size} bytes, the manifest says {fact['bytes']}: truncated or replaced")
-        if hashlib.sha256(contents[name]).hexdigest() != fact["sha256"]:
-            raise GoldenError(f"{folder / name}: corrupted{_first_damaged(contents[name], name, manifest)}")
+        if len(content) != fact["bytes"]:
+            raise GoldenError(f"{folder / name}: {len(content)} bytes, the manifest says {fact['bytes']}: truncated or replaced")
+        if hashlib.sha256(content).hexdigest() != fact["sha256"]:
+            raise GoldenError(f"{folder / name}: corrupted{_first_damaged(folder / name, manifest)}")
     listed = {*manifest["files"], MANIFEST}
     for found in sorted(folder.iterdir()) if folder.is_dir() else []:
         if found.name not in listed:
             raise GoldenError(f"{found}: not listed in {path.name}; remove it or run `python -m golden generate`")
-    return contents
 
 
-def _first_damaged(content: bytes, name: str, manifest: dict[str, Any]) -> str:
+def _first_damaged(path: Path, manifest: dict[str, Any]) -> str:
     """Name the first array whose bytes changed, where the file can still be parsed."""
     try:
-        found = parse_safetensors(content)
+        found = load_file(path)
     except Exception as error:  # any damage may surface here; the file is already known to be bad
         return f", and its header cannot be read ({error})"
     for key, entry in manifest["arrays"].items():
-        if entry["file"] == name and (key not in found or digest(found[key]) != entry["sha256"]):
+        if entry["file"] == path.name and (key not in found or digest(found[key]) != entry["sha256"]):
             return f" at key {key!r}; restore it from version control or run `python -m golden generate`"
     return ", outside its arrays"
 

@@ -11,6 +11,8 @@ from golden.recipes import Recipe
 BITS = (4, 8)
 GROUPS = (32, 64, 128)
 ROWS, DIMS = 16, 256
+PARTS = ("weight", "scales", "biases")
+"""Names of the packed parts, as MLX's layers store them."""
 
 
 def _needs(layer: str, dtype: str, bits: int, group: int) -> tuple[str, ...]:

@@ -1,0 +1,93 @@
+"""Which devices work here: asked in a child process, because asking can abort (MLX without a Metal device)."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+
+from adapters.interface import Adapter
+
+TIMEOUT = 120.0
+"""Seconds for one probe: a first import of a framework from a cold disk."""
+
+
+@dataclass
+class Found:
+    """Device -> its description and precision settings, or the reason why there is none."""
+
+    devices: dict[str, dict[str, Any]] = field(default_factory=dict)
+    error: str | None = None
+
+
+def cache_folder() -> Path:
+    """Where probes and compiled kernels are kept: ``TOUCHSTONE_CACHE`` or the user's cache folder."""
+    return Path(os.environ.get("TOUCHSTONE_CACHE") or platformdirs.user_cache_dir("touchstone"))
+
+
+def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: bool = False) -> Found:
+    """Devices of the adapter `name`, from the cache for these versions and this OS build unless `fresh`."""
+    path = cache_folder() / "devices.json"
+    key = json.dumps([name, versions, sys.executable, platform.platform(), platform.version()])
+    known = _read(path)
+    if key in known and not fresh:
+        return Found(known[key])
+    found = _ask(name)
+    if not found.error:
+        _write(path, {**_read(path), key: found.devices})
+    return found
+
+
+def _ask(name: str) -> Found:
+    try:
+        child = subprocess.run(
+            [sys.executable, "-m", "adapters.devices", name],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            cwd=Path(__file__).parent.parent,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+    except subprocess.TimeoutExpired:
+        return Found(error=f"the device probe of {name} did not answer within {TIMEOUT:.0f} s")
+    if child.returncode:
+        last = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+        return Found(error=f"the device probe of {name} failed: {last}")
+    return Found(json.loads(child.stdout.splitlines()[-1]))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    """Best effort: a cache that cannot be written only costs the next run a probe."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, path)
+    except OSError:
+        return
+
+
+def _main(name: str) -> None:
+    from adapters.registry import adapter_class
+
+    cls = adapter_class(name)
+    found = {d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items() if d in cls.devices}
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

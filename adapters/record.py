@@ -1,0 +1,31 @@
+"""``python -m adapters record``: what a target makes of the golden tables, kept apart from generated arrays.
+
+The only place where adapters and golden data meet outside the suites; no adapter imports it.
+"""
+
+from __future__ import annotations
+
+from adapters import registry
+from adapters.interface import Scheme
+from golden.cases import quantized
+from golden.store import RECORDED, open_golden
+from golden.writer import compose, write
+
+
+def record(spec: str) -> str:
+    """Quantize every golden table on the target and write the parts to ``golden/recorded/NAME-VERSION-DEVICE``."""
+    target = registry.resolve([spec])[0]
+    store = open_golden()
+    arrays, made = {}, {}
+    for case in quantized.BOUND_CASES:
+        dtype, bits, group = (case.params[k] for k in ("dtype", "bits", "group_size"))
+        layer = target.adapter.quantized_embedding(store[case.arrays["table"]], Scheme(bits, group))
+        for part, value in layer.parameters().items():
+            key = quantized.recorded(dtype, bits, group, part)
+            arrays[key] = value
+            made[key] = f"recording: {target.id} quantized {case.arrays['table']}"
+    folder = RECORDED / f"{target.cls.name}-{target.version}-{target.device}"
+    facts = {"target": target.id, "versions": target.versions}
+    files = compose(arrays, made, facts)
+    write(files, folder, folder / "manifest.json")
+    return f"recorded {len(arrays)} parts of {target.id} in {folder}"

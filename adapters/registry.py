@@ -1,0 +1,148 @@
+"""From ``NAME[@DEVICE]`` to an adapter: which targets exist, which run here, and why the others do not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib import metadata
+
+from adapters import devices
+from adapters.interface import Adapter
+
+BUILT_IN = {
+    "mlx": "adapters.mlx:MLXAdapter",
+    "jax": "adapters.jax:JaxAdapter",
+    "torch": "adapters.torch:TorchAdapter",
+    "reference": "adapters.reference:ReferenceAdapter",
+}
+ABSENT = "absent"
+"""Device name of a target whose framework is not installed."""
+
+
+class TargetError(Exception):
+    """A target cannot be selected; the message names it and says what to do."""
+
+
+def adapter_class(name: str) -> type[Adapter]:
+    """The adapter called `name`: built in, or ``package.module:Class``. Raises TargetError."""
+    path = BUILT_IN.get(name, name)
+    module_name, _, class_name = path.partition(":")
+    if not class_name:
+        known = ", ".join(BUILT_IN)
+        raise TargetError(f"unknown adapter {name!r}: use one of {known}, or package.module:Class")
+    try:
+        found = getattr(importlib.import_module(module_name), class_name)
+    except ImportError as error:
+        raise TargetError(f"adapter {name!r}: cannot import {module_name} ({error})") from error
+    except AttributeError as error:
+        raise TargetError(f"adapter {name!r}: {module_name} has no {class_name}") from error
+    if not (inspect.isclass(found) and issubclass(found, Adapter)):
+        raise TargetError(f"adapter {name!r}: {class_name} is not a subclass of adapters.interface.Adapter")
+    if found.__abstractmethods__:
+        raise TargetError(f"adapter {name!r}: {class_name} lacks {', '.join(sorted(found.__abstractmethods__))}")
+    required = ("name", "distributions", "module", "devices", "capabilities")
+    if missing := [a for a in required if not hasattr(found, a)]:
+        raise TargetError(f"adapter {name!r}: {class_name} does not declare {', '.join(missing)}")
+    return found
+
+
+def versions(cls: type[Adapter]) -> dict[str, str]:
+    """Installed versions of the adapter's distributions, from package metadata; nothing is imported."""
+    out = {}
+    for distribution in cls.distributions:
+        try:
+            out[distribution] = metadata.version(distribution)
+        except metadata.PackageNotFoundError:
+            continue
+    return out
+
+
+def is_installed(cls: type[Adapter]) -> bool:
+    return importlib.util.find_spec(cls.module) is not None
+
+
+def prepare_environment(cls: type[Adapter]) -> None:
+    """Set the adapter's numerics variables; to be called before its framework is imported."""
+    for name, value in cls.environment.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("TOUCHSTONE_JAX_CACHE", str(devices.cache_folder() / "jax"))
+
+
+@dataclass
+class Target:
+    """One adapter on one device, not yet imported. `unavailable` says why its cases are *not run*."""
+
+    spec: str
+    cls: type[Adapter]
+    device: str
+    unavailable: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        return f"{self.cls.name}@{self.device}"
+
+    @property
+    def version(self) -> str:
+        return self.versions.get(self.cls.distributions[0], "0")
+
+    @cached_property
+    def adapter(self) -> Adapter:
+        """The adapter itself; the first use imports the framework."""
+        return self.cls(self.device)
+
+
+def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[Target]:
+    """Targets for this run: those selected, or every adapter on its best device.
+
+    Without a selection a framework that is missing becomes a target that is *not run*; selected or `required`
+    it raises TargetError, as does a run without any framework.
+    """
+    targets = [_selected(spec) for spec in selected] if selected else [_default(name) for name in BUILT_IN]
+    if duplicates := {t.id for t in targets if [u.id for u in targets].count(t.id) > 1}:
+        raise TargetError(f"selected twice: {', '.join(sorted(duplicates))}")
+    for name in required:
+        if name not in BUILT_IN:
+            raise TargetError(f"TOUCHSTONE_REQUIRE names {name!r}; known: {', '.join(BUILT_IN)}")
+        cls = adapter_class(name)
+        if not is_installed(cls):
+            raise TargetError(f"TOUCHSTONE_REQUIRE names {name!r}, but {cls.module} is not installed")
+    if not selected and all(t.unavailable for t in targets if t.cls.is_framework):
+        raise TargetError("no framework is installed: install at least one of mlx, jax with flax, torch")
+    return targets
+
+
+def _default(name: str) -> Target:
+    cls = adapter_class(name)
+    if not is_installed(cls):
+        return Target(name, cls, ABSENT, f"{cls.module} is not installed")
+    prepare_environment(cls)
+    found = devices.probe(name, cls, versions(cls))
+    if found.error:
+        return Target(name, cls, ABSENT, found.error, versions(cls))
+    return Target(name, cls, next(d for d in cls.devices if d in found.devices), None, versions(cls))
+
+
+def _selected(spec: str) -> Target:
+    name, _, device = spec.rpartition("@") if "@" in spec else (spec, "", "")
+    cls = adapter_class(name)
+    if not is_installed(cls):
+        raise TargetError(f"--adapter {spec}: {cls.module} is not installed")
+    if device and device not in cls.devices:
+        raise TargetError(f"--adapter {spec}: unknown device {device!r}; {cls.name} has {', '.join(cls.devices)}")
+    prepare_environment(cls)
+    found = devices.probe(name, cls, versions(cls), fresh=True)
+    if found.error:
+        raise TargetError(f"--adapter {spec}: {found.error}")
+    if device and device not in found.devices:
+        here = ", ".join(found.devices)
+        raise TargetError(f"--adapter {spec}: no {device} device here; {cls.name} has {here}")
+    best = next((d for d in cls.devices if d in found.devices), "")
+    if not best:
+        raise TargetError(f"--adapter {spec}: probe() found {sorted(found.devices)}, none of which it declares")
+    return Target(name, cls, device or best, None, versions(cls))

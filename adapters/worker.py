@@ -1,0 +1,27 @@
+"""The child side of `adapters.isolation`: answers probes over a pipe until the pipe closes or it dies."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from multiprocessing.connection import Connection
+
+from adapters.isolation import Outcome, attempt
+from adapters.registry import adapter_class
+
+
+def main(descriptor: int, spec: str, device: str) -> None:
+    pipe = Connection(descriptor)
+    adapter = adapter_class(spec)(device)
+    pipe.send_bytes(pickle.dumps(Outcome("value", "ready")))
+    while True:
+        try:
+            function, arguments = pickle.loads(pipe.recv_bytes())  # from our own parent
+        except EOFError:
+            return
+        outcome = attempt(function, adapter, arguments)
+        pipe.send_bytes(pickle.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -1,0 +1,278 @@
+"""Options, the target x case matrix, and the recorder. What conforms is decided in suites/, not here."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import known, registry
+from adapters.registry import Target
+from golden.store import GoldenError, open_golden, open_recorded
+from reports.recorder import Recorder, RecorderError
+from reports.summary import Tally
+from suites import requirements
+from suites.assay import Assay, Bench
+from suites.observation import Deviates, Observation
+from suites.real import RealInput, RealInputError
+from suites.verdict import Judgement, Verdict, judge
+
+BAD_INPUT = (GoldenError, known.KnownError, RealInputError, RecorderError, registry.TargetError, requirements.RequirementError)  # fmt: skip
+SUITES = Path(__file__).parent / "suites"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("touchstone")
+    group.addoption("--adapter", action="append", default=[], metavar="NAME[@DEVICE]",
+                    help="a target to run, or package.module:Class; repeatable (default: all on their best device)")  # fmt: skip
+    group.addoption("--table", action="append", default=[], metavar="FILE:KEY",
+                    help="run the embedding, tied-output and quantization requirements on this table")  # fmt: skip
+    group.addoption("--linear", action="append", default=[], metavar="FILE:KEY",
+                    help="run the linear and quantization requirements on this weight [out, in]")  # fmt: skip
+    group.addoption("--report", metavar="DIR", help="write results.jsonl to this folder")
+    group.addoption("--bootstrap", action="append", default=[], metavar="TARGET",
+                    help="a target never reviewed before: what has no pin yet is listed as unreviewed")  # fmt: skip
+
+
+class Run:
+    """The state of one pytest process: targets, golden stores, known deviations, recorder."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        required = [n for n in os.environ.get("TOUCHSTONE_REQUIRE", "").split(",") if n]
+        self.config = config
+        self.targets = registry.resolve(config.getoption("adapter"), required)
+        self.bootstrap = set(config.getoption("bootstrap"))
+        if unknown := self.bootstrap - {t.id for t in self.targets}:
+            raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
+        self.requirements = requirements.load()
+        self.known = {
+            t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets
+        }
+        self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
+        self.bench = Bench(self.real.extend(open_golden()), open_recorded())
+        directory = config.getoption("report")
+        self.recorder = Recorder(Path(directory), os.environ.get("PYTEST_XDIST_WORKER")) if directory else None
+
+
+RUN = pytest.StashKey[Run]()
+TALLY = pytest.StashKey[Tally]()
+ASSAY = pytest.StashKey[Assay]()
+STARTED = pytest.StashKey[float]()
+
+
+def _wants_suites(config: pytest.Config) -> bool:
+    """Whether any argument lies in, or above, suites/; the tests of the harness need no targets."""
+    paths = [Path(config.invocation_params.dir, a.partition("::")[0]).resolve() for a in config.args]
+    return any(p == SUITES or SUITES in p.parents or p in SUITES.parents for p in paths)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "requirement(id, cases): the requirement a test asks about, and its cases")
+    if not _wants_suites(config):
+        return
+    try:
+        config.stash[RUN] = Run(config)
+    except BAD_INPUT as error:
+        raise pytest.UsageError(str(error)) from error
+    config.stash[TALLY] = Tally()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if run := config.stash.get(RUN, None):
+        run.bench.close()
+        if run.recorder:
+            run.recorder.close()
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With --table or --linear only the suite on real input is collected, without them every other."""
+    run = config.stash.get(RUN, None)
+    if run is None or collection_path.parent != SUITES or not collection_path.name.startswith("test_"):
+        return None
+    return (collection_path.name == "test_real_input.py") != bool(run.real) or None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    marker = metafunc.definition.get_closest_marker("requirement")
+    if marker is None:
+        return
+    identifier, cases = marker.args
+    run = metafunc.config.stash[RUN]
+    if identifier not in run.requirements:
+        raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
+    requirement, chosen = run.requirements[identifier], run.real.cases(cases)
+    assays = [(t, c, requirement) for t in run.targets for c in chosen]
+    ids = [f"{t.id}-{c.id}" for t in run.targets for c in chosen]
+    metafunc.parametrize("assay", assays, ids=ids, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+    """Start the workers that hazardous cases will need, while the main process imports its frameworks."""
+    run = config.stash.get(RUN, None)
+    if run is None or config.option.collectonly or hasattr(config, "workerinput"):
+        return
+    wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
+    for target in wanted.values():
+        run.bench.worker(target).prefetch()
+
+
+def _parameters(item: pytest.Item) -> Any:
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("assay") if callspec else None
+
+
+@pytest.fixture
+def assay(request: pytest.FixtureRequest) -> Assay:
+    target, case, requirement = request.param
+    made = Assay(target, case, requirement, request.config.stash[RUN].bench)
+    request.node.stash[ASSAY] = made
+    return made
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    run, parameters = item.config.stash.get(RUN, None), _parameters(item)
+    if run and run.recorder and parameters:
+        run.recorder.start(item.nodeid)
+    return (yield)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
+    """Ask nothing of a target that is not there, or that declares that it cannot answer."""
+    made = pyfuncitem.stash.get(ASSAY, None)
+    pyfuncitem.stash[STARTED] = time.perf_counter()
+    if made is None or not (made.target.unavailable or made.unmet_need()):
+        return (yield)
+    pytest.skip(made.target.unavailable or str(made.unmet_need()))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+    report = yield
+    made = item.stash.get(ASSAY, None)
+    if made is None or (report.when != "call" and report.passed):
+        return report
+    run = item.config.stash[RUN]
+    error = call.excinfo.value if call.excinfo else None
+    judgement, seen = _judge(run, made, error)
+    rerun = f"pytest {shlex.quote(item.nodeid)} --adapter {made.target.spec.partition('@')[0]}@{made.target.device}"
+    record = _record(item, made, judgement, seen, rerun, time.perf_counter() - item.stash.get(STARTED, call.start))
+    report.user_properties.append(("touchstone", record))
+    if judgement.verdict.is_red:
+        report.outcome = "failed"
+        harness_fault = error is not None and not isinstance(error, Deviates)
+        report.longrepr = explain(record) + (f"\n\n{report.longreprtext}" if harness_fault else "")
+    elif judgement.verdict is Verdict.KNOWN:
+        report.outcome, report.wasxfail = "skipped", judgement.note
+    if run.recorder:
+        run.recorder.finish(record)
+    return report
+
+
+def _judge(run: Run, made: Assay, error: BaseException | None) -> tuple[Judgement, Observation]:
+    target = made.target
+    if isinstance(error, pytest.skip.Exception):
+        if target.unavailable:
+            return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
+        return Judgement(Verdict.UNSUPPORTED, str(error)), Observation("unsupported", False)
+    if isinstance(error, Deviates):
+        seen = error.observation
+    elif error is not None:
+        message = f"the test itself failed: {type(error).__name__}: {error}"
+        return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
+    elif made.observed is None:
+        return Judgement(Verdict.DEVIATES, "the test compared nothing"), Observation("nothing compared", False)
+    else:
+        seen = made.observed
+    if seen.behaviour == "raises Unsupported":
+        note = "the adapter raised Unsupported for something its capabilities do not exclude"
+        return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
+    bootstrap = target.id in run.bootstrap
+    verdict = judge(
+        made.requirement, seen, run.known[target.id], target.id, target.version, made.params, bootstrap=bootstrap
+    )
+    return verdict, seen
+
+
+def _record(
+    item: pytest.Item, made: Assay, judgement: Judgement, seen: Observation, rerun: str, duration: float
+) -> dict[str, Any]:
+    return {
+        "id": item.nodeid,
+        "target": made.target.id,
+        "versions": made.target.versions,
+        "requirement": made.requirement.id,
+        "sentence": made.requirement.sentence,
+        "params": dict(made.params),
+        "verdict": str(judgement.verdict),
+        "note": judgement.note,
+        "behaviour": seen.behaviour,
+        "dtype": seen.dtype,
+        "shape": seen.shape,
+        "headroom": seen.headroom,
+        "worst_index": seen.worst_index,
+        "message": seen.message,
+        "golden": seen.golden,
+        "duration": round(duration, 6),
+        "rerun": rerun,
+    }
+
+
+def explain(record: dict[str, Any]) -> str:
+    """The text of a failing case: who, what was required, what was seen, and how to see it again."""
+    versions = ", ".join(f"{n} {v}" for n, v in record["versions"].items())
+    params = ", ".join(f"{n}={v}" for n, v in record["params"].items())
+    lines = [
+        f"{record['target']} ({versions}) {record['verdict']}: {record['requirement']}",
+        f"  required   {record['sentence']}",
+        f"  case       {params}",
+        f"  observed   {record['behaviour']}" + (f": {record['message']}" if record["message"] else ""),
+        f"  golden     {record['golden']}" if record["golden"] else "",
+        f"  registered {record['note']}" if record["note"] else "",
+        f"  rerun      {record['rerun']}",
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if tally := _tally():
+        for name, record in report.user_properties:
+            if name == "touchstone":
+                tally.add(record)
+
+
+_CONFIG: list[pytest.Config] = []
+
+
+def _tally() -> Tally | None:
+    return _CONFIG[0].stash.get(TALLY, None) if _CONFIG else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionstart(session: pytest.Session) -> None:
+    _CONFIG[:] = [session.config]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """A run of cases without one framework case that was answered is never green."""
+    tally = _tally()
+    run = session.config.stash.get(RUN, None)
+    if tally is None or run is None or session.config.option.collectonly or hasattr(session.config, "workerinput"):
+        return
+    frameworks = {t.id for t in run.targets if t.cls.is_framework}
+    tally.empty = bool(tally.total) and not tally.answered(frameworks)
+    if tally.empty and exitstatus == pytest.ExitCode.OK:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if tally := _tally():
+        run = terminalreporter.config.stash[RUN]
+        tally.write(terminalreporter, run.targets, terminalreporter.config.option)

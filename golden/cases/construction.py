@@ -1,0 +1,32 @@
+"""Cases for freshly constructed layers."""
+
+from __future__ import annotations
+
+from golden.catalogue import Case
+
+_NEEDS = ("construction",)
+SHAPE_CASES = [
+    Case({"layer": layer, "sizes": f"{a}x{b}", "bias": bias}, {}, _NEEDS)
+    for layer, bias in (("embedding", False), ("linear", True), ("linear", False))
+    for a, b in ((7, 5), (1, 1), (128, 3))
+]
+DISTRIBUTION_CASES = [
+    Case({"layer": layer, "parameter": parameter, "sizes": sizes}, {}, _NEEDS)
+    for layer, parameter, sizes in (
+        ("embedding", "weight", "2048x100"),
+        ("embedding", "weight", "512x512"),
+        ("linear", "weight", "100x2048"),
+        ("linear", "weight", "512x512"),
+        ("linear", "bias", "64x131072"),
+    )
+]
+SEED_CASES = [Case({"layer": layer}, {}, _NEEDS) for layer in ("embedding", "linear")]
+REPR_CASES = [
+    Case({"layer": layer, "sizes": sizes}, {}, _NEEDS) for layer in ("embedding", "linear") for sizes in ("7x5", "31x64")
+]
+
+
+def sizes(case: Case) -> tuple[int, int]:
+    """(num_embeddings, dims) or (in, out) of a case."""
+    first, second = case.params["sizes"].split("x")
+    return int(first), int(second)

@@ -1,0 +1,97 @@
+"""`Assay`: one target and one case, handed to a test; asks the adapter and keeps the observation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from adapters.interface import Scheme
+from adapters.isolation import Isolation, Outcome, attempt
+from adapters.registry import Target
+from golden.catalogue import Case
+from golden.store import Store
+from suites import observation
+from suites.observation import Deviates, Observation
+from suites.requirements import Requirement
+
+
+@dataclass
+class Bench:
+    """What all assays of a run share: the golden stores and one isolated worker per target."""
+
+    golden: Store
+    recorded: list[Store]
+    workers: dict[str, Isolation] = field(default_factory=dict)
+
+    def worker(self, target: Target, environment: dict[str, str | None] | None = None) -> Isolation:
+        key = f"{target.id} {sorted((environment or {}).items())}"
+        if key not in self.workers:
+            self.workers[key] = Isolation(target.spec, target.device, environment or {})
+        return self.workers[key]
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+
+@dataclass
+class Assay:
+    target: Target
+    case: Case
+    requirement: Requirement
+    bench: Bench
+    observed: Observation | None = None
+
+    @property
+    def params(self) -> Any:
+        return self.case.params
+
+    def unmet_need(self) -> str | None:
+        """The declared reason why this target cannot be asked, or None."""
+        reasons = (self.target.cls.capabilities.missing(need) for need in self.case.needs)
+        return next((reason for reason in reasons if reason), None)
+
+    def golden(self, role: str) -> np.ndarray:
+        """The golden array in this role; read-only."""
+        return self.bench.golden[self.case.arrays[role]]
+
+    def where(self, role: str) -> str:
+        return self.bench.golden.where(self.case.arrays[role])
+
+    @property
+    def scheme(self) -> Scheme:
+        return Scheme(self.params.get("bits", 4), self.params.get("group_size", 32))
+
+    def ask(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
+        """Run a probe: here, or in the isolated worker where the case is hazardous."""
+        if self.case.hazard:
+            discard = self.case.hazard == "writes" and self.target.cls.corrupts_memory
+            return self.bench.worker(self.target).run(probe, arguments, discard=discard)
+        return attempt(probe, self.target.adapter, arguments)
+
+    def value(self, outcome: Outcome) -> Any:
+        """The value of an outcome; raises Deviates where there is none."""
+        if outcome.kind != "value":
+            raise Deviates(Observation(outcome.behaviour, False, message=outcome.message))
+        return outcome.value
+
+    def _keep(self, found: Observation) -> None:
+        """Keep what was seen; of several comparisons the one with the largest headroom."""
+        if self.observed is None or (found.headroom or 0) >= (self.observed.headroom or 0):
+            self.observed = found
+
+    def same_bits(self, got: Any, want: np.ndarray, role: str = "", *, signed_zero: bool = True) -> None:
+        golden = self.where(role) if role else ""
+        self._keep(observation.same_bits(got, want, golden, signed_zero=signed_zero))
+
+    def within(self, got: Any, want: np.ndarray, bound: np.ndarray, dtype: str, role: str = "") -> None:
+        self._keep(observation.within(got, want, bound, dtype, self.where(role) if role else ""))
+
+    def behaves(self, behaviour: str, *, conforms: bool = True, message: str = "") -> None:
+        """Record a class of behaviour; for a characterised requirement its pin decides, not `conforms`."""
+        self.observed = Observation(behaviour, conforms, message=message)
+        if not conforms:
+            raise Deviates(self.observed)

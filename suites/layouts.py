@@ -1,0 +1,49 @@
+"""Operands whose memory layout is unusual but whose logical value is the given array."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapters.interface import Capabilities, Operand
+
+SENTINEL_ROWS = 256
+"""Rows of sentinels on each side of a guarded table: ids up to 255 beyond its end are recognised."""
+SENTINEL = -77.0
+"""Value of every sentinel; the guarded tables hold positive numbers only."""
+
+
+def _filler(array: np.ndarray) -> Any:
+    """What surrounds the array in its base: NaN, which no result may show, or id 1."""
+    return 1 if array.dtype.kind in "iu" else np.nan
+
+
+def lay_out(array: np.ndarray, layout: str) -> Operand:
+    """`array` as a view of a larger or reordered base; rank 2, or any rank for "broadcast"."""
+    filler, axis = _filler(array), array.ndim - 1 if layout.startswith("inner") else 0
+    before: tuple[Any, ...] = ((None, None, None),) * axis
+    size = array.shape[axis]
+    if layout.endswith("offset"):
+        pad = [(2, 3) if a == axis else (0, 0) for a in range(array.ndim)]
+        base = np.pad(array.astype(array.dtype), pad, constant_values=filler)
+        return Operand(base, (("slice", (*before, (2, 2 + size, None))),))
+    if layout.endswith("strided"):
+        base = np.full([2 * n if a == axis else n for a, n in enumerate(array.shape)], filler, dtype=array.dtype)
+        base[tuple(slice(None, None, 2 if a == axis else None) for a in range(array.ndim))] = array
+        return Operand(base, (("slice", (*before, (None, None, 2))),))
+    if layout == "reversed":
+        return Operand(np.ascontiguousarray(array[::-1]), (("slice", ((None, None, -1),)),))
+    if layout == "transposed":
+        return Operand(np.ascontiguousarray(array.T), (("permute", (1, 0)),))
+    if layout == "broadcast":
+        return Operand(array, (("broadcast", (3, *array.shape)),))
+    raise ValueError(f"unknown layout {layout!r}")
+
+
+def guarded(rows: np.ndarray, capabilities: Capabilities, sentinel: Any = SENTINEL) -> Any:
+    """`rows` as a slice of a larger buffer of sentinels, or dense where the target cannot express an offset."""
+    if capabilities.missing("layout:offset"):
+        return rows
+    base = np.pad(rows, [(SENTINEL_ROWS, SENTINEL_ROWS), (0, 0)], constant_values=sentinel)
+    return Operand(base, (("slice", ((SENTINEL_ROWS, SENTINEL_ROWS + len(rows), None),)),))

@@ -1,0 +1,113 @@
+"""Questions to an adapter, as plain functions that also run in the isolated worker: they take and return data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapters.checked import checked_lookup
+from adapters.interface import Adapter, Layer, Packed, Scheme
+
+
+def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None) -> Layer:
+    """The layer called `layer`; a `Packed` weight is loaded, a float weight quantized where a scheme is given."""
+    if layer == "embedding":
+        return adapter.embedding(weight)
+    if layer == "raw_lookup":
+        return adapter.raw_lookup(weight)
+    if layer == "linear":
+        return adapter.linear(weight, bias)
+    if layer == "quantized_embedding":
+        if isinstance(weight, Packed):
+            return adapter.load_quantized_embedding(weight)
+        assert scheme is not None
+        return adapter.quantized_embedding(weight, scheme)
+    if isinstance(weight, Packed):
+        return adapter.load_quantized_linear(weight, bias)
+    assert layer == "quantized_linear" and scheme is not None
+    return adapter.quantized_linear(weight, scheme, bias)
+
+
+def call(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
+    return build(adapter, layer, weight, **parts)(inputs)
+
+
+def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
+    return build(adapter, layer, weight, **parts).as_linear(inputs)
+
+
+def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: Any, compiler: str) -> np.ndarray:
+    return build(adapter, layer, weight).compiled(compiler)(inputs)
+
+
+def vjp(
+    adapter: Adapter, layer: str, weight: Any, inputs: Any, cotangent: np.ndarray, method: Any = "call", **parts: Any
+) -> dict[str, np.ndarray]:
+    """Gradients by role ("weight", "bias", "x"), with the weight as ``[out, in]`` whatever the framework stores."""
+    found = build(adapter, layer, weight, **parts)
+    return by_role(found, found.vjp(inputs, cotangent, method))
+
+
+def by_role(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values under the framework's names -> values under roles, transposed where the framework stores Wᵀ."""
+    out = {"x": values["x"]} if "x" in values else {}
+    for role, (name, transposed) in layer.roles.items():
+        if name in values:
+            out[role] = np.ascontiguousarray(values[name].T) if transposed else values[name]
+    return out
+
+
+def by_name(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The inverse of `by_role`, for parameters."""
+    out = {}
+    for role, value in values.items():
+        name, transposed = layer.roles[role]
+        out[name] = np.ascontiguousarray(value.T) if transposed else value
+    return out
+
+
+def weight_of(layer: Layer) -> np.ndarray:
+    return by_role(layer, layer.parameters())["weight"]
+
+
+def packed_of(layer: Layer, scheme: Scheme) -> Packed:
+    parts = layer.parameters()
+    return Packed(parts["weight"], parts["scales"], parts["biases"], scheme)
+
+
+def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
+    return packed_of(build(adapter, layer, weight, scheme=scheme), scheme)
+
+
+def exercise(adapter: Adapter, style: str, seed: int, sizes: tuple[int, int], ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of the from-scratch module and of the framework's own embedding over the same table."""
+    layer = adapter.exercise(style, seed, *sizes)
+    table = weight_of(layer)
+    own = adapter.embedding(table)(ids.astype(np.int32))
+    one_hot = (ids.astype(np.int32)[:, None] == np.arange(len(table))).astype(table.dtype)
+    product = adapter.linear(np.ascontiguousarray(table.T))(one_hot)
+    return {"rows": layer(ids), "own": own, "table": table, "one_hot": product}
+
+
+def checked(adapter: Adapter, weight: np.ndarray, ids: Any) -> dict[str, Any]:
+    """A checked lookup on a layer that counts how often the framework is called."""
+    calls = []
+    inner = adapter.embedding(weight)
+
+    class Counting:
+        def __call__(self, given: Any) -> np.ndarray:
+            calls.append(given)
+            return inner(given)
+
+    try:
+        rows = checked_lookup(Counting(), ids, len(weight))  # type: ignore[arg-type]
+    except IndexError as error:
+        return {"error": str(error), "calls": len(calls)}
+    return {"rows": rows, "calls": len(calls)}
+
+
+def call_with_defaults(adapter: Adapter, **arguments: Any) -> np.ndarray:
+    """`call`, after the adapter took its own precision settings back."""
+    adapter.default_precision()
+    return call(adapter, **arguments)

@@ -1,0 +1,67 @@
+"""The requirements, read from requirements.toml, and the decorator that ties a test to one of them."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from golden.catalogue import Case
+
+PATH = Path(__file__).with_name("requirements.toml")
+
+
+class RequirementError(Exception):
+    """requirements.toml is malformed; the message names the entry and the field."""
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns."""
+
+    id: str
+    group: str
+    level: Literal["required", "characterised"]
+    sentence: str
+    source: str
+    permitted: tuple[str, ...] = ()
+
+    def permits(self, behaviour: str) -> bool:
+        return any(fnmatchcase(behaviour, pattern) for pattern in self.permitted)
+
+
+@cache
+def load(path: Path = PATH) -> dict[str, Requirement]:
+    """Every requirement by id, in file order. Raises RequirementError."""
+    try:
+        entries = tomllib.loads(path.read_text()).get("requirement", [])
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise RequirementError(f"{path}: {error}") from error
+    out: dict[str, Requirement] = {}
+    for number, raw in enumerate(entries, 1):
+        origin = f"{path}: requirement {number} ({raw.get('id', 'no id')})"
+        if missing := {"id", "group", "level", "sentence", "source"} - raw.keys():
+            raise RequirementError(f"{origin}: lacks {', '.join(sorted(missing))}")
+        if unknown := raw.keys() - {"id", "group", "level", "sentence", "source", "permitted"}:
+            raise RequirementError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
+        if raw["level"] not in ("required", "characterised"):
+            raise RequirementError(f"{origin}: level must be required or characterised, not {raw['level']!r}")
+        if (raw["level"] == "characterised") != bool(raw.get("permitted")):
+            raise RequirementError(f"{origin}: `permitted` belongs to characterised requirements, and only to them")
+        if raw["id"] in out:
+            raise RequirementError(f"{origin}: duplicate id")
+        out[raw["id"]] = Requirement(**{**raw, "permitted": tuple(raw.get("permitted", ()))})
+    if not out:
+        raise RequirementError(f"{path}: holds no requirement")
+    return out
+
+
+def requirement(identifier: str, cases: Sequence[Case]) -> Callable[[Any], Any]:
+    """Tie a test to its requirement and its cases; conftest.py makes one item per target and case."""
+    return pytest.mark.requirement(identifier, cases)

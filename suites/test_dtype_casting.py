@@ -1,0 +1,58 @@
+"""Dtype casting: which dtype results from each pair, and what does casting a module change?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden.cases import linear
+from golden.recipes import DTYPES
+from suites import probes
+from suites.assay import Assay
+from suites.requirements import requirement
+
+
+@requirement("CAST-RESULT-1", linear.LINEAR_PAIR_CASES)
+def test_pairs(assay: Assay) -> None:
+    """Operands are integers below 8 and sums below 512, so only a float result of 8 bits may round."""
+    layer = assay.params["layer"]
+    probe = probes.call if layer == "linear" else probes.as_linear
+    outcome = assay.ask(probe, layer=layer, weight=assay.golden("weight"), inputs=assay.golden("x"))
+    if outcome.kind != "value":
+        assay.behaves(outcome.behaviour, message=outcome.message)
+        return
+    got, want = outcome.value, assay.golden("product")
+    right = want.astype(np.float32).astype(DTYPES.get(got.dtype.name, np.float32))
+    assay.behaves(got.dtype.name if np.array_equal(got, right) else f"wrong values in {got.dtype.name}")
+
+
+@requirement("CAST-RESULT-2", linear.LOOKUP_PAIR_CASES)
+def test_lookup_dtypes(assay: Assay) -> None:
+    weight = assay.golden("weight")
+    ids = np.array([4, 0], np.int32)
+    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=weight, inputs=ids)
+    if outcome.kind != "value":
+        assay.behaves(outcome.behaviour, message=outcome.message)
+        return
+    right = np.array_equal(outcome.value, weight[ids].astype(outcome.value.dtype))
+    assay.behaves(outcome.value.dtype.name if right else f"wrong values in {outcome.value.dtype.name}")
+
+
+def _cast(assay: Assay) -> tuple[np.ndarray, np.ndarray]:
+    """The weight after the module was cast, and the module's answer to an input of the new dtype."""
+    layer = probes.build(assay.target.adapter, assay.params["layer"], assay.golden("weight"))
+    layer.cast(assay.params["to"])
+    x = np.ones((2, 8), DTYPES[assay.params["to"]])
+    ids = np.array([4, 0], np.int32)
+    return probes.weight_of(layer), layer(ids if assay.params["layer"] == "embedding" else x)
+
+
+@requirement("CAST-MODULE-1", linear.CAST_CASES)
+def test_cast_values(assay: Assay) -> None:
+    weight, _ = _cast(assay)
+    assay.same_bits(weight, assay.golden("weight").astype(np.float32).astype(DTYPES[assay.params["to"]]), "weight")
+
+
+@requirement("CAST-MODULE-2", linear.CAST_CASES)
+def test_cast_results(assay: Assay) -> None:
+    _, result = _cast(assay)
+    assay.behaves(result.dtype.name)

@@ -1,0 +1,91 @@
+"""Gradients: are they the oracle's, are untouched rows exactly zero, and is what is frozen frozen?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden import bounds
+from golden.cases import gradients, quantized
+from suites import affine, probes
+from suites.assay import Assay
+from suites.requirements import requirement
+
+
+def _table_gradient(assay: Assay) -> np.ndarray:
+    outcome = assay.ask(
+        probes.vjp,
+        layer=assay.params["layer"],
+        weight=assay.golden("table"),
+        inputs=assay.golden("ids"),
+        cotangent=assay.golden("cotangent"),
+    )
+    return assay.value(outcome)["weight"]
+
+
+@requirement("GRAD-TABLE-1", gradients.TABLE_CASES)
+def test_table(assay: Assay) -> None:
+    ids, dtype, want = assay.golden("ids"), assay.params["dtype"], assay.golden("gradient")
+    terms = int(np.bincount(ids.reshape(-1)).max()) if ids.size else 0
+    bound = bounds.linear(want, assay.golden("magnitude"), terms, dtype)
+    assay.within(_table_gradient(assay), want, bound, dtype, "gradient")
+
+
+@requirement("GRAD-TABLE-2", gradients.TABLE_CASES)
+def test_untouched_rows(assay: Assay) -> None:
+    got, table = _table_gradient(assay), assay.golden("table")
+    untouched = np.setdiff1d(np.arange(len(table)), assay.golden("ids"))
+    assay.same_bits(got[untouched], np.zeros((len(untouched), table.shape[1]), table.dtype), signed_zero=False)
+
+
+@requirement("GRAD-TABLE-3", gradients.ONES_CASES)
+def test_a_thousand_ones(assay: Assay) -> None:
+    got, table = _table_gradient(assay), assay.golden("table")
+    want = np.zeros_like(table)
+    want[5] = 1000
+    assay.same_bits(got, want)
+
+
+@requirement("GRAD-LINEAR-1", gradients.LINEAR_CASES)
+def test_linear(assay: Assay) -> None:
+    dtype, cotangent, x = assay.params["dtype"], assay.golden("cotangent"), assay.golden("x")
+    bias = assay.golden("bias") if assay.params["bias"] else None
+    outcome = assay.ask(
+        probes.vjp, layer="linear", weight=assay.golden("weight"), inputs=x, cotangent=cotangent, bias=bias
+    )
+    got, rows = assay.value(outcome), cotangent.size // cotangent.shape[-1]
+    terms = {"weight": rows, "x": cotangent.shape[-1]} | ({} if bias is None else {"bias": rows})
+    for role, count in terms.items():
+        want, magnitude = assay.golden(f"d_{role}"), assay.golden(f"d_{role}_magnitude")
+        bound = bounds.linear(want, magnitude, count, dtype)
+        assay.within(got.get(role), want, bound, dtype, f"d_{role}")
+
+
+@requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)
+def test_quantized_parameters_are_frozen(assay: Assay) -> None:
+    layer = probes.build(
+        assay.target.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme
+    )
+    trainable = sorted(layer.trainable())
+    stored = sorted(layer.parameters())
+    assay.behaves(
+        f"trainable: {', '.join(trainable)}" if trainable else "frozen",
+        conforms=not trainable and {"weight", "scales", "biases"} <= set(stored),
+        message=f"stores {', '.join(stored)}",
+    )
+
+
+@requirement("GRAD-QUANT-2", quantized.X_GRADIENT_CASES)
+def test_quantized_input_gradient(assay: Assay) -> None:
+    layer, cotangent, x = assay.params["layer"], assay.golden("cotangent"), assay.golden("x")
+    packed = assay.value(
+        assay.ask(probes.quantize, layer=layer, weight=assay.golden("table"), scheme=assay.scheme)
+    )
+    method = "call" if layer == "quantized_linear" else "as_linear"
+    outcome = assay.ask(
+        probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=method
+    )
+    table, slack = affine.dequantized(packed), affine.dequantization_bound(packed)
+    wide, dtype = cotangent.astype(np.float64), assay.params["dtype"]
+    want, magnitude = wide @ table, np.abs(wide) @ np.abs(table)
+    bound = bounds.linear(want, magnitude, len(table), dtype) + np.abs(wide) @ slack
+    assay.within(assay.value(outcome).get("x"), want, bound, dtype)

@@ -1,0 +1,80 @@
+"""Id dtypes: which kinds of ids are accepted, and what does each mean?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from golden.cases import lookup
+from suites import probes
+from suites.assay import Assay
+from suites.requirements import requirement
+from suites.rows import classify
+
+
+def _describe(assay: Assay, ids: Any, picks: Any, shape: tuple[int, ...]) -> None:
+    """Record "rows", "boolean mask", the error, or what else came back."""
+    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=assay.golden("table"), inputs=ids)
+    if outcome.kind != "value":
+        assay.behaves(outcome.behaviour, message=outcome.message)
+        return
+    table, got = assay.golden("table"), outcome.value
+    want = table[np.asarray(picks)].reshape(*shape, table.shape[1])
+    mask = table[np.resize(np.asarray(picks, dtype=bool), len(table))]
+    if got.shape == want.shape and got.tobytes() == want.tobytes():
+        assay.behaves("rows")
+    elif isinstance(ids, np.ndarray) and ids.dtype == bool and got.tobytes() == mask.tobytes():
+        assay.behaves("boolean mask")
+    else:
+        assay.behaves("other values", message=f"shape {got.shape}, first row {got.reshape(-1, got.shape[-1])[:1]}")
+
+
+@requirement("EMB-ID-1", lookup.ID_DTYPE_CASES)
+def test_integer_dtypes(assay: Assay) -> None:
+    ids = assay.golden("ids")
+    _describe(assay, ids, ids, ids.shape)
+
+
+@requirement("EMB-ID-2", lookup.OTHER_ID_CASES)
+def test_other_ids(assay: Assay) -> None:
+    table = assay.golden("table")
+    mask = np.zeros(len(table), dtype=bool)
+    mask[:2] = True
+    ids, picks, shape = {
+        "bool array": (mask, mask.astype(int), mask.shape),
+        "float16 array": (np.array([0, 1], np.float16), [0, 1], (2,)),
+        "float32 array": (np.array([0, 1], np.float32), [0, 1], (2,)),
+        "list": ([0, 1], [0, 1], (2,)),
+        "int": (1, [1], ()),
+        "tuple": ((0, 1), [0, 1], (2,)),
+    }[assay.params["ids"]]
+    _describe(assay, ids, picks, shape)
+
+
+@requirement("EMB-ID-3", lookup.NEGATIVE_ID_CASES)
+def test_negative_ids(assay: Assay) -> None:
+    chosen, dtype = lookup.negative_id(assay.case), assay.params["id_dtype"]
+    table = assay.golden("table")
+    outcome = assay.ask(
+        probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype)
+    )
+    behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
+    behaviour = "counts from the end" if behaviour == f"row {len(table) + chosen}" else behaviour
+    assay.behaves(behaviour, message=f"id {chosen}; {outcome.message}")
+
+
+@requirement("EMB-ID-4", lookup.WIDE_ID_CASES)
+def test_ids_beyond_int32(assay: Assay) -> None:
+    chosen = eval(assay.params["ids"], {"__builtins__": {}})  # an arithmetic expression from golden.cases.lookup
+    table, dtype = assay.golden("table"), assay.params["id_dtype"]
+    outcome = assay.ask(
+        probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype)
+    )
+    behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
+    conforms = not behaviour.startswith("row ") and behaviour not in ("good rows changed", "wrong shape")
+    if behaviour in ("clamps to last row", "clamps to first row"):
+        behaviour, conforms = "names a row", False
+    elif behaviour.startswith("row "):
+        behaviour = "names a row"
+    assay.behaves(behaviour, conforms=conforms, message=f"id {chosen}; {outcome.message}")

@@ -1,0 +1,118 @@
+"""Quantization: how far are dequantized weights from the originals, and are codes and products right?"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adapters.interface import Packed
+from golden import bounds, oracle
+from golden.cases import quantized
+from golden.store import GoldenError
+from suites import affine, probes
+from suites.assay import Assay
+from suites.observation import Deviates, Observation
+from suites.requirements import requirement
+
+
+def _recorded(assay: Assay) -> Packed:
+    """The parts that MLX made of this case's table, newest recording."""
+    p = assay.params
+    store = assay.bench.recorded[-1]
+    parts = [store[quantized.recorded(p["dtype"], p["bits"], p["group_size"], part)] for part in quantized.PARTS]
+    return Packed(*parts, assay.scheme)
+
+
+def _quantized(assay: Assay, layer: str = "quantized_embedding") -> Packed:
+    outcome = assay.ask(probes.quantize, layer=layer, weight=assay.golden("table"), scheme=assay.scheme)
+    return assay.value(outcome)
+
+
+@requirement("QNT-BOUND-1", quantized.BOUND_CASES)
+def test_one_step(assay: Assay) -> None:
+    affine.assay_step_bound(assay, assay.golden("table"), _quantized(assay))
+
+
+@requirement("QNT-HALF-1", quantized.BOUND_CASES)
+def test_half_a_step(assay: Assay) -> None:
+    affine.assay_step_bound(assay, assay.golden("table"), _quantized(assay), steps=0.5)
+
+
+@requirement("QNT-MEAN-1", quantized.BOUND_CASES)
+def test_mean_signed_error(assay: Assay) -> None:
+    affine.assay_mean_error(assay, assay.golden("table"), _quantized(assay))
+
+
+@requirement("QNT-CODES-1", quantized.CODE_CASES)
+def test_codes(assay: Assay) -> None:
+    """Bit for bit where the recording was made; elsewhere a code may differ by one at a tie."""
+    got, want = _quantized(assay), _recorded(assay)
+    recorded_on = assay.bench.recorded[-1].manifest["target"]
+    same = all(getattr(got, part).tobytes() == getattr(want, part).tobytes() for part in quantized.PARTS)
+    if same:
+        assay.behaves("same parts")
+        return
+    for part in quantized.PARTS:
+        if getattr(got, part).shape != getattr(want, part).shape or getattr(got, part).dtype != getattr(want, part).dtype:
+            raise Deviates(Observation("wrong shape", False, message=f"{part}: {getattr(got, part).shape}"))
+    share, excused = _compare_codes(assay.golden("table"), got, want)
+    message = f"{share:.3%} of codes differ from {recorded_on}, {excused:.0%} of those at a tie"
+    elsewhere = assay.target.id != recorded_on
+    behaviour = "ties broken differently" if elsewhere and excused == 1 else "other codes"
+    assay.behaves(behaviour, conforms=elsewhere and excused == 1, message=message)
+
+
+def _compare_codes(weight: np.ndarray, got: Packed, want: Packed) -> tuple[float, float]:
+    """Share of codes that differ, and of those the share that differ by one at a tie of the exact quotient.
+
+    The quotient (w - bias) / scale is formed from the recorded parts; its rounding error in float32 is three
+    operations' worth, 3 * 2**-24 |quotient|, plus what rounding scale and bias to the dtype moved it by.
+    """
+    bits, group = want.scheme.bits, want.scheme.group_size
+    codes = [oracle.unpack(p.weight, bits).reshape(*p.scales.shape, group) for p in (got, want)]
+    scales, biases = (np.asarray(a, np.float64)[..., None] for a in (want.scales, want.biases))
+    quotient = (weight.astype(np.float64).reshape(codes[0].shape) - biases) / scales
+    error = (3 * 2.0**-24 + 4 * bounds.unit_roundoff(weight.dtype.name)) * (np.abs(quotient) + 1)
+    at_tie = np.abs(np.abs(quotient - np.floor(quotient)) - 0.5) <= error
+    differs = codes[0] != codes[1]
+    excused = differs & at_tie & (np.abs(codes[0] - codes[1]) == 1)
+    return float(differs.mean()), float(excused.sum() / max(differs.sum(), 1)) if differs.any() else 0.0
+
+
+@requirement("QNT-LOOKUP-1", quantized.LOOKUP_CASES)
+def test_lookup(assay: Assay) -> None:
+    packed, ids = _recorded(assay), assay.golden("ids")
+    outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
+    affine.assay_lookup(assay, assay.value(outcome), packed, ids)
+
+
+@requirement("QNT-LINEAR-1", quantized.LINEAR_CASES)
+def test_products(assay: Assay) -> None:
+    packed, x, layer = _recorded(assay), assay.golden("x"), assay.params["layer"]
+    bias = assay.golden("bias") if layer == "quantized_linear" else None
+    probe = probes.call if layer == "quantized_linear" else probes.as_linear
+    outcome = assay.ask(probe, layer=layer, weight=packed, inputs=x, bias=bias)
+    affine.assay_product(assay, assay.value(outcome), x, packed, bias)
+
+
+@requirement("QNT-EXACT-1", quantized.EXACT_CASES)
+def test_exact_products(assay: Assay) -> None:
+    packed = Packed(assay.golden("weight"), assay.golden("scales"), assay.golden("biases"), assay.scheme)
+    x, layer, dtype = assay.golden("x"), assay.params["layer"], assay.params["dtype"]
+    probe = probes.call if layer == "quantized_linear" else probes.as_linear
+    outcome = assay.ask(probe, layer=layer, weight=packed, inputs=x)
+    exact = x.astype(np.float64) @ affine.dequantized(packed).T
+    if np.abs(exact).max() >= bounds.LARGEST[dtype] or not exact.any():
+        raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype} or vanish")
+    assay.same_bits(assay.value(outcome), exact.astype(np.float32).astype(packed.scales.dtype), signed_zero=False)
+
+
+@requirement("QNT-DIMS-1", quantized.INDIVISIBLE_CASES)
+def test_indivisible_dims(assay: Assay) -> None:
+    outcome = assay.ask(
+        probes.quantize, layer=assay.params["layer"], weight=assay.golden("table"), scheme=assay.scheme
+    )
+    sizes = {str(assay.params["dims"]), str(assay.params["group_size"])}
+    clear = outcome.kind == "raised" and any(size in outcome.message for size in sizes)
+    if outcome.kind == "raised" and not clear:
+        assay.behaves("unclear error", conforms=False, message=outcome.message)
+    assay.behaves(outcome.behaviour, conforms=clear, message=outcome.message)

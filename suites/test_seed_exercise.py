@@ -1,0 +1,71 @@
+"""Seed exercise: does an embedding written from scratch, in NNX or Linen, behave as the framework's own?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from golden.cases import exercise
+from golden.cases.lookup import V
+from suites import probes
+from suites.assay import Assay
+from suites.observation import Deviates, same_bits
+from suites.requirements import requirement
+from suites.rows import classify
+from suites.test_out_of_range import conclude
+
+
+def _ask(assay: Assay, ids: np.ndarray, sizes: tuple[int, int] = (V, exercise.DIMS)) -> Any:
+    seed = assay.params.get("seed", 0)
+    return assay.ask(probes.exercise, style=assay.params["style"], seed=seed, sizes=sizes, ids=ids)
+
+
+@requirement("SEED-ROWS-1", exercise.ROW_CASES)
+def test_rows(assay: Assay) -> None:
+    ids = assay.golden("ids")
+    found = assay.value(_ask(assay, ids))
+    assay.same_bits(found["rows"], found["table"][ids.astype(int)])
+    assay.same_bits(found["rows"], found["own"])
+
+
+@requirement("SEED-ONEHOT-1", exercise.ROW_CASES)
+def test_one_hot_product(assay: Assay) -> None:
+    """One product is x * 1 and all others are zero, so the bound is zero: the rows must be exact."""
+    found = assay.value(_ask(assay, assay.golden("ids")))
+    assay.same_bits(found["one_hot"], found["rows"], signed_zero=False)
+
+
+@requirement("SEED-ORIENT-1", exercise.ROW_CASES)
+def test_wrong_orientation(assay: Assay) -> None:
+    """The module with its sizes swapped must not pass for the right one on the same ids."""
+    ids = assay.golden("ids")
+    right = assay.value(_ask(assay, ids))
+    swapped = assay.value(_ask(assay, np.minimum(ids, exercise.DIMS - 1), (exercise.DIMS, V)))
+    try:
+        same_bits(swapped["rows"], right["rows"])
+    except Deviates as error:
+        shape = error.observation.behaviour == "wrong shape"
+        assay.behaves("detected by shape" if shape else "detected by value", message=str(error))
+    else:
+        assay.behaves("not detected", conforms=False)
+
+
+@requirement("SEED-OOR-1", exercise.OUTSIDE_CASES)
+def test_out_of_range(assay: Assay) -> None:
+    bad = exercise.IDS[assay.params["ids"]]
+    outcome = _ask(assay, np.array([0, bad, 1], np.float32))
+    behaviour = classify(outcome, _table(outcome), [0, bad, 1], bad=1)
+    conclude(assay, behaviour, f"id {bad} of {V} rows; {outcome.message}", V)
+
+
+@requirement("SEED-NEG-1", exercise.NEGATIVE_CASES)
+def test_negative_ids(assay: Assay) -> None:
+    bad = exercise.IDS[assay.params["ids"]]
+    outcome = _ask(assay, np.array([0, bad, 1], np.float32))
+    behaviour = classify(outcome, _table(outcome), [0, bad, 1], bad=1)
+    assay.behaves("counts from the end" if behaviour == f"row {V + bad}" else behaviour)
+
+
+def _table(outcome: Any) -> np.ndarray:
+    return outcome.value["table"] if outcome.kind == "value" else np.empty((0, 0))

@@ -1,0 +1,91 @@
+"""From an observation to a verdict, by the requirement's level and what is registered for the target."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from adapters.known import Known
+from suites.observation import Observation
+from suites.requirements import Requirement
+
+
+class Verdict(StrEnum):
+    CONFORMS = "conforms"
+    DEVIATES = "deviates"
+    KNOWN = "known deviation"
+    STALE = "stale deviation"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+    UNSUPPORTED = "unsupported"
+    NOT_RUN = "not run"
+    UNREVIEWED = "unreviewed"
+
+    @property
+    def is_red(self) -> bool:
+        return self in _RED
+
+
+_RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.UNREVIEWED}
+
+
+@dataclass(frozen=True)
+class Judgement:
+    verdict: Verdict
+    note: str = ""
+
+
+def judge(
+    requirement: Requirement,
+    observation: Observation,
+    known: Known,
+    target: str,
+    version: str,
+    params: Mapping[str, Any],
+    *,
+    bootstrap: bool = False,
+) -> Judgement:
+    """The verdict on one observation. With `bootstrap` whatever has no entry yet is *unreviewed*."""
+    case = (requirement.id, target, version, params)
+    deviation = known.deviation(*case)
+    if requirement.level == "required":
+        conforms = observation.conforms
+    else:
+        pin = known.pin(*case)
+        permitted = requirement.permits(observation.behaviour)
+        conforms = bool(permitted and pin and not pin.is_candidate and observation.behaviour in pin.classes)
+        if permitted and not conforms and not deviation:
+            return _unpinned(observation, known, case, bootstrap)
+    if conforms:
+        if deviation:
+            return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
+        return Judgement(Verdict.CONFORMS)
+    if deviation and deviation.explains(observation.behaviour, observation.headroom):
+        if deviation.is_candidate:
+            note = f"{deviation.origin} is a candidate: write its cause, reproduction and advice"
+            return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
+        return Judgement(Verdict.KNOWN, f"{deviation.cause} {deviation.advice}")
+    if deviation:
+        expected = ", ".join(sorted(deviation.observed))
+        limit = f" up to headroom {deviation.headroom_at_most}" if deviation.headroom_at_most else ""
+        note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
+    else:
+        note = "no deviation is registered for this case"
+    if bootstrap and not deviation:
+        return Judgement(Verdict.UNREVIEWED, note)
+    red = {"crashed": Verdict.CRASHED, "timed out": Verdict.TIMED_OUT}
+    return Judgement(red.get(observation.behaviour, Verdict.DEVIATES), note)
+
+
+def _unpinned(observation: Observation, known: Known, case: tuple[Any, ...], bootstrap: bool) -> Judgement:
+    pin = known.pin(*case)
+    if pin and pin.is_candidate:
+        note = f"{pin.origin} is a candidate: cite the page that permits {observation.behaviour!r}"
+    elif pin:
+        note = f"changed since {pin.versions}: {pin.origin} pins {', '.join(sorted(pin.classes))}"
+        return Judgement(Verdict.DEVIATES, note)
+    else:
+        note = f"no pin says which of the permitted choices this target makes; observed {observation.behaviour!r}"
+    return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
