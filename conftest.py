@@ -106,9 +106,12 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if identifier not in run.requirements:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement, chosen = run.requirements[identifier], run.real.cases(cases)
-    assays = [(t, c, requirement) for t in run.targets for c in chosen]
-    ids = [f"{t.id}-{c.id}" for t in run.targets for c in chosen]
-    metafunc.parametrize("assay", assays, ids=ids, indirect=True)
+    assays = [
+        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=[getattr(pytest.mark, m) for m in c.marks])
+        for t in run.targets
+        for c in chosen
+    ]
+    metafunc.parametrize("assay", assays, indirect=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -206,12 +209,14 @@ def _record(
     return {
         "id": item.nodeid,
         "target": made.target.id,
+        "spec": made.target.spec.partition("@")[0],
         "versions": made.target.versions,
         "requirement": made.requirement.id,
         "sentence": made.requirement.sentence,
         "params": dict(made.params),
         "verdict": str(judgement.verdict),
         "note": judgement.note,
+        "missing": judgement.missing,
         "behaviour": seen.behaviour,
         "dtype": seen.dtype,
         "shape": seen.shape,

@@ -166,7 +166,8 @@ class Layer(abc.ABC):
 
     @abc.abstractmethod
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        """The call (or tied head) under the framework's compiler, one of `Capabilities.compilers`."""
+        """The call (or tied head) compiled: "default" is the framework's own compiler at its cheapest setting
+        (`mx.compile`, `nnx.jit`, `torch.compile` with ``aot_eager``), "inductor" PyTorch's code generator."""
 
     @abc.abstractmethod
     def save(self, path: Path) -> None:

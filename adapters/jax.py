@@ -27,7 +27,7 @@ class JaxAdapter(Adapter):
         dtypes=frozenset({"float32", "float16", "bfloat16"}),
         id_dtypes=_INTEGERS,
         schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
-        compilers=frozenset({"jax.jit"}),
+        compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
         absent={"layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
     )

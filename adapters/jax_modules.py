@@ -36,12 +36,20 @@ def quantize(weight: Array, bits: int, group_size: int) -> tuple[Array, Array, A
     return _quantize(weight, bits, group_size)
 
 
+def _divide(dividend: Array, divisor: Array) -> Array:
+    """Correctly rounded quotient by a broadcast divisor.
+
+    XLA turns a division by a broadcast value into a product with its reciprocal, which is off by an ulp in most
+    quotients and moves codes at ties; the barrier keeps it from seeing the broadcast.
+    """
+    return dividend / jax.lax.optimization_barrier(jnp.broadcast_to(divisor, dividend.shape))
+
+
 @partial(jax.jit, static_argnums=(1, 2))
 def _quantize(weight: Array, bits: int, group_size: int) -> tuple[Array, Array, Array]:
     groups = weight.astype(jnp.float32).reshape(weight.shape[0], -1, group_size)
     low, high = groups.min(-1), groups.max(-1)
-    bins = jnp.float32(2**bits - 1)
-    scale = jnp.maximum((high - low) / bins, 1e-7)
+    scale = jnp.maximum(_divide(high - low, jnp.float32(2**bits - 1)), 1e-7)
     from_low = jnp.abs(low) > jnp.abs(high)
     scale = jnp.where(from_low, scale, -scale)
     edge = jnp.where(from_low, low, high)
@@ -49,7 +57,8 @@ def _quantize(weight: Array, bits: int, group_size: int) -> tuple[Array, Array, 
     refit = steps != 0
     scale = jnp.where(refit, edge / jnp.where(refit, steps, 1), scale)
     bias = jnp.where(refit, edge, 0)
-    codes = jnp.clip(jnp.rint((groups - bias[..., None]) / scale[..., None]), 0, bins).astype(jnp.uint32)
+    quotients = _divide(groups - bias[..., None], scale[..., None])
+    codes = jnp.clip(jnp.rint(quotients), 0, 2**bits - 1).astype(jnp.uint32)
     lanes = codes.reshape(weight.shape[0], -1, 32 // bits) << jnp.arange(0, 32, bits, dtype=jnp.uint32)
     return lanes.sum(-1, dtype=jnp.uint32), scale.astype(weight.dtype), bias.astype(weight.dtype)
 
@@ -58,7 +67,7 @@ def dequantize(words: Array, scales: Array, biases: Array, bits: int, group_size
     """Rows of packed parts, ``[..., words]`` -> ``[..., columns]`` in the dtype of the scales."""
     codes = (words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)) & jnp.uint32(2**bits - 1)
     codes = codes.reshape(*scales.shape, group_size).astype(scales.dtype)
-    return (codes * scales[..., None] + biases[..., None]).reshape(*scales.shape[:-1], -1)
+    return (codes * scales[..., None] + biases[..., None]).reshape(*scales.shape[:-1], scales.shape[-1] * group_size)
 
 
 @partial(jax.jit, static_argnums=(4, 5))

@@ -27,7 +27,7 @@ class MLXAdapter(Adapter):
         id_dtypes=_INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
-        compilers=frozenset({"mx.compile"}),
+        compilers=frozenset({"default"}),
         absent={
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",

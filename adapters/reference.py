@@ -84,7 +84,7 @@ def unpack_affine(packed: Packed) -> np.ndarray:
     codes = (packed.weight[..., None] >> shifts) & np.uint32(2**bits - 1)
     codes = codes.reshape(*packed.scales.shape, packed.scheme.group_size).astype(dtype)
     out = packed.scales[..., None] * codes + packed.biases[..., None]
-    return out.reshape(*packed.scales.shape[:-1], -1)
+    return out.reshape(*packed.scales.shape[:-1], packed.scales.shape[-1] * packed.scheme.group_size)
 
 
 class ReferenceAdapter(Adapter):

@@ -25,13 +25,14 @@ class Case:
 
     params: what deviations and pins select on. arrays: role -> golden key. needs: capabilities the target must
     have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory, so that it
-    runs in the isolated worker, which is replaced after writes.
+    runs in the isolated worker, which is replaced after writes. marks: pytest markers, to select by.
     """
 
     params: Mapping[str, Any]
     arrays: Mapping[str, str] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
     hazard: Literal["reads", "writes"] | None = None
+    marks: tuple[str, ...] = ()
 
     @property
     def id(self) -> str:

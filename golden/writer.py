@@ -34,7 +34,7 @@ def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Ma
         array = arrays[key]
         file = None if array.nbytes > LARGE and not made[key].startswith("oracle") else f"{key.split('/')[0]}.safetensors"
         if file:
-            families.setdefault(file, {})[key] = np.ascontiguousarray(array)
+            families.setdefault(file, {})[key] = np.array(array, order="C")
         entries[key] = {
             "file": file,
             "dtype": dtype_name(array),

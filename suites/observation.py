@@ -49,7 +49,7 @@ def same_bits(got: Any, want: np.ndarray, golden: str = "", *, signed_zero: bool
     """Shape, dtype and every bit agree; raises Deviates with the first element that differs."""
     got = _form(got, want.shape, want.dtype.name, golden)
     unsigned = np.dtype(f"u{want.dtype.itemsize}")
-    differs = np.ascontiguousarray(got).view(unsigned) != np.ascontiguousarray(want).view(unsigned)
+    differs = np.array(got, order="C").view(unsigned) != np.array(want, order="C").view(unsigned)
     if not signed_zero:
         differs &= ~((got == 0) & (want == 0))
     facts: dict[str, Any] = {"dtype": want.dtype.name, "shape": want.shape, "golden": golden}

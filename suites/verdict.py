@@ -33,8 +33,11 @@ _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Ver
 
 @dataclass(frozen=True)
 class Judgement:
+    """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict."""
+
     verdict: Verdict
     note: str = ""
+    missing: str = ""
 
 
 def judge(
@@ -73,10 +76,11 @@ def judge(
         note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
     else:
         note = "no deviation is registered for this case"
-    if bootstrap and not deviation:
-        return Judgement(Verdict.UNREVIEWED, note)
     red = {"crashed": Verdict.CRASHED, "timed out": Verdict.TIMED_OUT}
-    return Judgement(red.get(observation.behaviour, Verdict.DEVIATES), note)
+    verdict = red.get(observation.behaviour, Verdict.DEVIATES)
+    if deviation:
+        return Judgement(verdict, note)
+    return Judgement(Verdict.UNREVIEWED if bootstrap else verdict, note, "deviation")
 
 
 def _unpinned(observation: Observation, known: Known, case: tuple[Any, ...], bootstrap: bool) -> Judgement:
@@ -88,4 +92,4 @@ def _unpinned(observation: Observation, known: Known, case: tuple[Any, ...], boo
         return Judgement(Verdict.DEVIATES, note)
     else:
         note = f"no pin says which of the permitted choices this target makes; observed {observation.behaviour!r}"
-    return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
+    return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note, "" if pin else "pin")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -177,7 +178,6 @@ OUTSIDE = {
 """Ids outside [-V, V), by the name a case gives them; -1 and -V belong to the negative ids."""
 _NARROWEST = {"int8 max": "int8", "uint8 max": "uint8", "int16 max": "int16", "uint16 max": "uint16"}
 _NARROWEST |= {"int64 max": "int64", "int64 min": "int64"}
-SHAPES = {"mixed": "first of good ids", "0-d": "a scalar", "alone": "one id"}
 
 
 def outside_ids(case: Case) -> tuple[list[int], tuple[int, ...], str]:
@@ -223,21 +223,21 @@ OUTSIDE_CASES = [
 ]
 OUTSIDE_GRADIENT_CASES = _outside(DENSE_LAYERS, (*_NEAR, "far", "far below"), ("mixed",), ("float32",),
                                   "gradients", hazard="writes")  # fmt: skip
-COMPILERS = ("jax.jit", "mx.compile", "aot_eager", "inductor")
+COMPILERS = {"default": (), "inductor": ("inductor",)}
+"""The framework's own compiler, or PyTorch's Inductor, which needs g++ and minutes: behind a marker."""
 COMPILED_CASES = [
     Case(
         {"layer": layer, "dtype": dtype, "compiler": compiler},
         _with_rows(table(dtype), _random_ids("compiled", (3, 2))),
         _needs(layer, dtype, f"compiler:{compiler}"),
+        marks=marks,
     )
-    for layer, dtype, compiler in product(DENSE_LAYERS, FLOATS, COMPILERS)
+    for layer, dtype, (compiler, marks) in product(DENSE_LAYERS, FLOATS, COMPILERS.items())
 ]
 OUTSIDE_COMPILED_CASES = [
-    case
-    for compiler in COMPILERS
-    for case in _outside(
-        DENSE_LAYERS, _NEAR, ("mixed",), ("float32",), f"compiler:{compiler}", compiler=compiler
-    )  # fmt: skip
+    replace(case, marks=marks)
+    for compiler, marks in COMPILERS.items()
+    for case in _outside(DENSE_LAYERS, _NEAR, ("mixed",), ("float32",), f"compiler:{compiler}", compiler=compiler)
 ]
 CHECKED_CASES = [
     Case({"ids": name, "form": form}, {"table": _labelled("float32")})
