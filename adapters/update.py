@@ -66,7 +66,8 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for record in records:
         if record["missing"]:
-            behaviour = "undefined" if record["behaviour"] in UNDEFINED else record["behaviour"]
+            merge = record["missing"] == "deviation" and record["behaviour"] in UNDEFINED
+            behaviour = "undefined" if merge else record["behaviour"]
             groups[record["requirement"], record["missing"], behaviour].append(record)
     changes = []
     for (requirement, kind, behaviour), found in groups.items():
