@@ -1,0 +1,70 @@
+"""The summary at the end of a run: verdicts per target, and what was not run and why."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+VERDICTS = (
+    "conforms",
+    "known deviation",
+    "unsupported",
+    "not run",
+    "deviates",
+    "crashed",
+    "timed out",
+    "stale deviation",
+    "unreviewed",
+)
+ANSWERED = frozenset(VERDICTS) - {"unsupported", "not run"}
+
+
+class Tally:
+    """Counts records as they arrive."""
+
+    def __init__(self) -> None:
+        self.by_target: dict[str, Counter[str]] = {}
+        self.versions: dict[str, dict[str, str]] = {}
+        self.behaviours: Counter[tuple[str, str, str, str]] = Counter()
+        self.empty = False
+
+    def add(self, record: dict[str, Any]) -> None:
+        target = record["target"]
+        self.by_target.setdefault(target, Counter())[record["verdict"]] += 1
+        self.versions[target] = record["versions"]
+        if record["verdict"] == "known deviation":
+            self.behaviours[record["requirement"], target, record["behaviour"], record["note"]] += 1
+
+    @property
+    def total(self) -> int:
+        return sum(c.total() for c in self.by_target.values())
+
+    def answered(self, targets: Iterable[str]) -> int:
+        """Cases that these targets answered, well or badly."""
+        return sum(self.by_target.get(t, Counter())[v] for t in targets for v in ANSWERED)
+
+    def write(self, terminal: Any, targets: Sequence[Any], option: Any) -> None:
+        """Write the section; its last line counts every verdict."""
+        if not self.total:
+            chosen = " ".join(f"{flag} {value!r}" for flag, value in (("-k", option.keyword), ("-m", option.markexpr)) if value)
+            if not option.collectonly:
+                terminal.write_line(f"error: no case matches {chosen or 'this selection'}", red=True)
+            return
+        terminal.section("touchstone")
+        for (requirement, target, behaviour, note), count in sorted(self.behaviours.items()):
+            terminal.write_line(f"known deviation  {requirement:<16} {target:<14} {count:>4} x {behaviour}")
+            if option.verbose > 0:
+                terminal.write_line(f"                 {note}")
+        for target in targets:
+            counts = self.by_target.get(target.id, Counter())
+            versions = ", ".join(f"{n} {v}" for n, v in target.versions.items()) or "not installed"
+            terminal.write_line(f"{target.id:<16} {_count(counts)}  ({target.unavailable or versions})")
+        total = sum(self.by_target.values(), Counter())
+        if self.empty:
+            terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
+        terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))
+
+
+def _count(counts: Counter[str]) -> str:
+    return ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) or "no case"
