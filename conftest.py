@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import pytest
 
 from adapters import known, registry
 from adapters.registry import Target
+from golden.catalogue import Case
 from golden.store import GoldenError, open_golden, open_recorded
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
@@ -73,6 +74,7 @@ def _wants_suites(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(id, cases): the requirement a test asks about, and its cases")
+    config.addinivalue_line("markers", "xdist_group(name): cases of one target run in one worker of pytest-xdist")
     if not _wants_suites(config):
         return
     try:
@@ -107,11 +109,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement, chosen = run.requirements[identifier], run.real.cases(cases)
     assays = [
-        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=[getattr(pytest.mark, m) for m in c.marks])
+        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c))
         for t in run.targets
         for c in chosen
     ]
     metafunc.parametrize("assay", assays, indirect=True)
+
+
+def _marks(target: Target, case: Case) -> list[pytest.MarkDecorator]:
+    """The case's own markers, and one group per target for pytest-xdist, so that each imports one framework."""
+    return [pytest.mark.xdist_group(target.id), *(getattr(pytest.mark, name) for name in case.marks)]
+
+
+def _identifier(item: pytest.Item) -> str:
+    """The node id without the group that pytest-xdist appends."""
+    return item.nodeid[: item.nodeid.rindex("]") + 1]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
@@ -141,8 +153,16 @@ def assay(request: pytest.FixtureRequest) -> Assay:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     run, parameters = item.config.stash.get(RUN, None), _parameters(item)
     if run and run.recorder and parameters:
-        run.recorder.start(item.nodeid)
+        _record_or_exit(run.recorder.start, _identifier(item))
     return (yield)
+
+
+def _record_or_exit(write: Callable[..., None], content: Any) -> None:
+    """A report that can no longer be written ends the run: nobody would see what is missing from it."""
+    try:
+        write(content)
+    except RecorderError as error:
+        pytest.exit(f"error: {error}", returncode=1)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -164,8 +184,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     run = item.config.stash[RUN]
     error = call.excinfo.value if call.excinfo else None
     judgement, seen = _judge(run, made, error)
-    rerun = f"pytest {shlex.quote(item.nodeid)} --adapter {made.target.spec.partition('@')[0]}@{made.target.device}"
-    record = _record(item, made, judgement, seen, rerun, time.perf_counter() - item.stash.get(STARTED, call.start))
+    record = _record(_identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start))
     report.user_properties.append(("touchstone", record))
     if judgement.verdict.is_red:
         report.outcome = "failed"
@@ -174,7 +193,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     elif judgement.verdict is Verdict.KNOWN:
         report.outcome, report.wasxfail = "skipped", judgement.note
     if run.recorder:
-        run.recorder.finish(record)
+        _record_or_exit(run.recorder.finish, record)
     return report
 
 
@@ -204,12 +223,13 @@ def _judge(run: Run, made: Assay, error: BaseException | None) -> tuple[Judgemen
 
 
 def _record(
-    item: pytest.Item, made: Assay, judgement: Judgement, seen: Observation, rerun: str, duration: float
+    identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
 ) -> dict[str, Any]:
+    spec = made.target.spec.partition("@")[0]
     return {
-        "id": item.nodeid,
+        "id": identifier,
         "target": made.target.id,
-        "spec": made.target.spec.partition("@")[0],
+        "spec": spec,
         "versions": made.target.versions,
         "requirement": made.requirement.id,
         "sentence": made.requirement.sentence,
@@ -225,7 +245,7 @@ def _record(
         "message": seen.message,
         "golden": seen.golden,
         "duration": round(duration, 6),
-        "rerun": rerun,
+        "rerun": f"pytest {shlex.quote(identifier)} --adapter {spec}@{made.target.device}",
     }
 
 

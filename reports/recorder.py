@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +15,21 @@ class RecorderError(Exception):
 
 
 class Recorder:
-    """Appends records to a new file in `folder`, ``results.jsonl``, or a shard per parallel worker.
+    """Appends records to a new file in `folder`: ``results.jsonl``, or a shard per parallel worker.
+
+    Closing the main one takes in the shards, which are then removed.
 
     Raises RecorderError where the folder cannot be made or written, and where a write fails later.
     """
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
         self.path = folder / (f"results.{worker}.jsonl" if worker else "results.jsonl")
+        self._is_main = worker is None
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            if self._is_main:
+                for stray in self._shards():
+                    stray.unlink()
             self._file = self.path.open("w")
         except OSError as error:
             raise RecorderError(f"--report {folder}: cannot write there ({error.strerror})") from error
@@ -40,5 +47,18 @@ class Recorder:
     def finish(self, record: dict[str, Any]) -> None:
         self._line({"event": "end", **record})
 
+    def _shards(self) -> list[Path]:
+        return sorted(self.path.parent.glob("results.*.jsonl"))
+
     def close(self) -> None:
-        self._file.close()
+        try:
+            self._file.close()
+        except OSError as error:
+            raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error
+        shards = self._shards() if self._is_main else []
+        if shards:
+            merged = self.path.with_suffix(".partial")
+            merged.write_text("".join(part.read_text() for part in (self.path, *shards)))
+            os.replace(merged, self.path)
+        for shard in shards:
+            shard.unlink()
