@@ -25,7 +25,8 @@ class Case:
 
     params: what deviations and pins select on. arrays: role -> golden key. needs: capabilities the target must
     have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory, so that it
-    runs in the isolated worker, which is replaced after writes. marks: pytest markers, to select by.
+    runs in the isolated worker (as do probes of default settings, which are process-wide); the worker is replaced
+    after writes. marks: pytest markers, to select by.
     """
 
     params: Mapping[str, Any]

@@ -27,6 +27,7 @@ class Tally:
         self.by_target: dict[str, Counter[str]] = {}
         self.versions: dict[str, dict[str, str]] = {}
         self.behaviours: Counter[tuple[str, str, str, str]] = Counter()
+        self.real: list[dict[str, Any]] = []
         self.empty = False
 
     def add(self, record: dict[str, Any]) -> None:
@@ -35,6 +36,9 @@ class Tally:
         self.versions[target] = record["versions"]
         if record["verdict"] == "known deviation":
             self.behaviours[record["requirement"], target, record["behaviour"], record["note"]] += 1
+
+        if "key" in record["params"]:
+            self.real.append(record)
 
     @property
     def total(self) -> int:
@@ -56,6 +60,7 @@ class Tally:
             terminal.write_line(f"known deviation  {requirement:<16} {target:<14} {count:>4} x {behaviour}")
             if option.verbose > 0:
                 terminal.write_line(f"                 {note}")
+        self._write_real(terminal)
         for target in targets:
             counts = self.by_target.get(target.id, Counter())
             versions = ", ".join(f"{n} {v}" for n, v in target.versions.items()) or "not installed"
@@ -64,6 +69,22 @@ class Tally:
         if self.empty:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
         terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))
+
+
+    def _write_real(self, terminal: Any) -> None:
+        """On the user's own arrays: the error nearest to its bound, per target, scheme and requirement."""
+        worst: dict[tuple[str, str, str], dict[str, Any]] = {}
+        for record in self.real:
+            params = record["params"]
+            scheme = f"affine {params['bits']} bits, group {params['group_size']}" if "bits" in params else "dense"
+            key = (record["requirement"], scheme, record["target"])
+            if key not in worst or (record["headroom"] or 0) >= (worst[key]["headroom"] or 0):
+                worst[key] = record
+        for (requirement, scheme, target), record in sorted(worst.items()):
+            if record["error"] is not None:
+                numbers = f"error {record['error']:.3e}, bound {record['bound']:.3e}, error/bound {record['headroom']:.2f}"
+                name = f"{requirement:<13} {scheme:<25} {target:<14}"
+                terminal.write_line(f"{name} {numbers}  {record['verdict']}: {record['params']['key']}")
 
 
 def _count(counts: Counter[str]) -> str:

@@ -46,9 +46,9 @@ def mean_signed_error(weight: np.ndarray, packed: Packed) -> float:
 def assay_mean_error(assay: Assay, weight: np.ndarray, packed: Packed) -> None:
     mean = mean_signed_error(weight, packed)
     message = f"mean signed error {mean:+.4f} step, at most {MEAN_ERROR}"
-    assay.within(np.array(mean), np.array(0.0), np.array(MEAN_ERROR), "float64")
-    if assay.observed:
-        assay.observed.message = message
+    if abs(mean) > MEAN_ERROR:
+        raise Deviates(Observation("beyond bound", False, headroom=abs(mean) / MEAN_ERROR, message=message))
+    assay.observed = Observation("within bound", True, headroom=abs(mean) / MEAN_ERROR, message=message)
 
 
 def dequantization_bound(packed: Packed) -> np.ndarray:

@@ -25,12 +25,16 @@ class Bench:
     golden: Store
     recorded: list[Store]
     workers: dict[str, Isolation] = field(default_factory=dict)
+    kept: dict[Any, Any] = field(default_factory=dict)
+    """What several cases need and is dear to make, such as a user's table quantized by a target."""
 
-    def worker(self, target: Target, environment: dict[str, str | None] | None = None) -> Isolation:
-        key = f"{target.id} {sorted((environment or {}).items())}"
-        if key not in self.workers:
-            self.workers[key] = Isolation(target.spec, target.device, environment or {})
-        return self.workers[key]
+    def worker(self, target: Target) -> Isolation:
+        """The target's isolated worker. It runs with the framework's default precision settings: what it is asked
+        are lookups, which precision does not touch, and what those defaults are."""
+        if target.id not in self.workers:
+            defaults = {name: None for name in target.cls.environment}
+            self.workers[target.id] = Isolation(target.spec.partition("@")[0], target.device, defaults)
+        return self.workers[target.id]
 
     def close(self) -> None:
         for worker in self.workers.values():

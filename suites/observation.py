@@ -10,13 +10,18 @@ import numpy as np
 
 @dataclass
 class Observation:
-    """behaviour: the class in words ("rows", "raises IndexError", "beyond bound"). headroom: max(error / bound)."""
+    """behaviour: the class in words ("rows", "raises IndexError", "beyond bound").
+
+    headroom: max(error / bound); error, bound and worst_index belong to the element where it is reached.
+    """
 
     behaviour: str
     conforms: bool
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     headroom: float | None = None
+    error: float | None = None
+    bound: float | None = None
     worst_index: tuple[int, ...] | None = None
     message: str = ""
     golden: str = ""
@@ -78,7 +83,7 @@ def within(got: Any, want: np.ndarray, bound: np.ndarray, dtype: str, golden: st
         f"worst element at {index}: got {float(got[index])!r}, want {float(want[index])!r}, "
         f"error {float(error[index]):.3g}, bound {float(bound[index]):.3g}, error/bound {worst:.3g}"
     )
-    facts |= {"headroom": worst, "worst_index": index}
+    facts |= {"headroom": worst, "error": float(error[index]), "bound": float(bound[index]), "worst_index": index}
     if worst <= 1:
         return Observation("within bound", True, **facts, message=message)
     raise Deviates(Observation("beyond bound", False, **facts, message=f"{message}; {_share(ratio > 1)}"))

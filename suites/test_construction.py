@@ -69,11 +69,12 @@ def _candidates(fan_in: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
 
 
 def kolmogorov_distance(sample: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
-    """sup |F_n - F|."""
+    """sup |F_n - F| over every 64th order statistic: never more than over all, and less by at most 64 / n."""
     ordered = np.sort(sample.reshape(-1).astype(np.float64))
-    expected, n = cdf(ordered), ordered.size
-    steps = np.arange(n + 1) / n
-    return float(max(np.abs(expected - steps[:-1]).max(), np.abs(expected - steps[1:]).max()))
+    rank = np.arange(0, ordered.size, 64)
+    expected = cdf(ordered[rank])
+    below, upto = rank / ordered.size, (rank + 1) / ordered.size
+    return float(max(np.abs(expected - below).max(), np.abs(expected - upto).max()))
 
 
 def acceptance(count: int) -> float:

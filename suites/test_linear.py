@@ -107,11 +107,10 @@ def test_degenerate(assay: Assay) -> None:
 
 @requirement("LIN-PRECISION-1", linear.PRECISION_CASES)
 def test_default_precision(assay: Assay) -> None:
-    """Runs in a worker of its own, where nothing set the framework's precision variables."""
-    target = assay.target
-    worker = assay.bench.worker(target, {name: None for name in target.cls.environment})
-    arguments = {"layer": "linear", "weight": assay.golden("weight"), "inputs": assay.golden("x")}
-    outcome = worker.run(probes.call_with_defaults, arguments)
+    """Asked in the isolated worker, whose environment leaves the framework's precision variables alone."""
+    outcome = assay.ask(
+        probes.call_with_defaults, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x")
+    )
     got, want = assay.value(outcome), assay.golden("product")
     if np.array_equal(got.astype(np.float64), want):
         assay.behaves("float32 products")

@@ -55,8 +55,11 @@ def test_linear(assay: Assay) -> None:
 
 
 def _quantized(assay: Assay, layer: str) -> Packed:
-    outcome = assay.ask(probes.quantize, layer=layer, weight=assay.golden("weight"), scheme=assay.scheme)
-    return assay.value(outcome)
+    key = (assay.target.id, layer, assay.where("weight"), assay.scheme)
+    if key not in assay.bench.kept:
+        outcome = assay.ask(probes.quantize, layer=layer, weight=assay.golden("weight"), scheme=assay.scheme)
+        assay.bench.kept[key] = assay.value(outcome)
+    return assay.bench.kept[key]
 
 
 @requirement("QNT-BOUND-1", real.QUANTIZED_TABLE)

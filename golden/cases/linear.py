@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from golden.cases.lookup import FLOATS
@@ -88,7 +89,7 @@ DEGENERATE_CASES = [
     for what in ("rank-0 x", "zero in_features", "zero out_features")
 ]
 PRECISION_CASES = [
-    Case({"K": k}, _product("wide integers", "float32", (2, k), 4, bias=False), ("layer:linear", "dtype:float32"))
+    replace(_case("linear", "wide integers", "float32", (2, k), 4, bias=False), params={"K": k}, hazard="reads")
     for k in (64, 1024)
 ]
 TIED_CASES = [

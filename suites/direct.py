@@ -1,0 +1,52 @@
+"""Running cases without pytest: for the speed floor, and for tests that plant defects in an adapter."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from adapters.registry import Target
+from golden.catalogue import Case
+from suites import requirements
+from suites.assay import Assay, Bench
+from suites.observation import Deviates, Observation
+from suites.requirements import Requirement
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Question:
+    """One test function, its requirement and its golden cases."""
+
+    function: Callable[[Assay], None]
+    requirement: Requirement
+    cases: tuple[Case, ...]
+
+
+def questions() -> Iterator[Question]:
+    """Every test of the suites that has golden cases, in file order."""
+    catalogue = requirements.load()
+    for path in sorted(HERE.glob("test_*.py")):
+        module = importlib.import_module(f"suites.{path.stem}")
+        for name, function in vars(module).items():
+            for mark in getattr(function, "pytestmark", []) if name.startswith("test_") else []:
+                if mark.name == "requirement" and not isinstance(mark.args[1], str):
+                    yield Question(function, catalogue[mark.args[0]], tuple(mark.args[1]))
+
+
+def observe(question: Question, target: Target, case: Case, bench: Bench) -> Observation | None:
+    """What the target does in the case; None where it declares that it cannot answer."""
+    assay = Assay(target, case, question.requirement, bench)
+    if assay.unmet_need():
+        return None
+    try:
+        question.function(assay)
+    except Deviates as error:
+        return error.observation
+    assert assay.observed is not None, f"{question.function.__name__} compared nothing"
+    return assay.observed
+
+
