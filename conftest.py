@@ -24,21 +24,30 @@ from suites.observation import Deviates, Observation
 from suites.real import RealInput, RealInputError
 from suites.verdict import Judgement, Verdict, judge
 
-BAD_INPUT = (GoldenError, known.KnownError, RealInputError, RecorderError, registry.TargetError, requirements.RequirementError)  # fmt: skip
+BAD_INPUT = (
+    GoldenError,
+    known.KnownError,
+    RealInputError,
+    RecorderError,
+    registry.TargetError,
+    requirements.RequirementError,
+)
 SUITES = Path(__file__).parent / "suites"
+
+
+OPTIONS = {
+    "--adapter": ("NAME[@DEVICE]", "a target to run, or package.module:Class (default: all on their best device)"),
+    "--table": ("FILE:KEY", "run the embedding, tied-output and quantization requirements on this table"),
+    "--linear": ("FILE:KEY", "run the linear and quantization requirements on this weight [out, in]"),
+    "--bootstrap": ("TARGET", "a target never reviewed before: what has no pin yet is listed as unreviewed"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("touchstone")
-    group.addoption("--adapter", action="append", default=[], metavar="NAME[@DEVICE]",
-                    help="a target to run, or package.module:Class; repeatable (default: all on their best device)")  # fmt: skip
-    group.addoption("--table", action="append", default=[], metavar="FILE:KEY",
-                    help="run the embedding, tied-output and quantization requirements on this table")  # fmt: skip
-    group.addoption("--linear", action="append", default=[], metavar="FILE:KEY",
-                    help="run the linear and quantization requirements on this weight [out, in]")  # fmt: skip
+    for name, (metavar, text) in OPTIONS.items():
+        group.addoption(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
     group.addoption("--report", metavar="DIR", help="write results.jsonl to this folder")
-    group.addoption("--bootstrap", action="append", default=[], metavar="TARGET",
-                    help="a target never reviewed before: what has no pin yet is listed as unreviewed")  # fmt: skip
 
 
 class Run:
@@ -52,9 +61,7 @@ class Run:
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
         self.requirements = requirements.load()
-        self.known = {
-            t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets
-        }
+        self.known = {t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets}
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
         self.bench = Bench(self.real.extend(open_golden()), open_recorded())
         directory = config.getoption("report")
@@ -110,9 +117,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement, chosen = run.requirements[identifier], run.real.cases(cases)
     assays = [
-        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c))
-        for t in run.targets
-        for c in chosen
+        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c)) for t in run.targets for c in chosen
     ]
     metafunc.parametrize("assay", assays, indirect=True)
 
@@ -191,7 +196,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     run = item.config.stash[RUN]
     error = call.excinfo.value if call.excinfo else None
     judgement, seen = _judge(run, made, error)
-    record = _record(_identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start))
+    record = _record(
+        _identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start)
+    )
     report.user_properties.append(("touchstone", record))
     if judgement.verdict.is_red:
         report.outcome = "failed"
@@ -229,9 +236,7 @@ def _judge(run: Run, made: Assay, error: BaseException | None) -> tuple[Judgemen
     return verdict, seen
 
 
-def _record(
-    identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
-) -> dict[str, Any]:
+def _record(identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float) -> dict[str, Any]:
     spec = made.target.spec.partition("@")[0]
     return {
         "id": identifier,

@@ -85,7 +85,9 @@ def _main(name: str) -> None:
     from adapters.registry import adapter_class
 
     cls = adapter_class(name)
-    found = {d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items() if d in cls.devices}
+    found = {
+        d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items() if d in cls.devices
+    }
     print(json.dumps(found))
 
 

@@ -215,7 +215,7 @@ class Adapter(abc.ABC):
     def precision(self) -> dict[str, str]:
         """The precision settings in force (TF32, matmul precision), part of the target's identity."""
 
-    def default_precision(self) -> None:
+    def default_precision(self) -> None:  # noqa: B027  optional: most adapters set variables only
         """Undo, in a process of its own, whatever precision setting the constructor made."""
 
     @abc.abstractmethod

@@ -82,6 +82,7 @@ class Isolation:
     """Variables set, or removed where None, on top of this process's."""
     time_limit: float = TIME_LIMIT
     _worker: _Worker | None = None
+    _spare: _Worker | None = None
 
     def prefetch(self) -> None:
         """Start a worker in the background, so that its import overlaps with other work."""
@@ -90,7 +91,7 @@ class Isolation:
 
     def _start(self) -> _Worker:
         ours, theirs = Pipe()
-        errors = tempfile.TemporaryFile()
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  closed with its worker
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         for name, value in self.environment.items():
             environment.pop(name, None)
@@ -144,10 +145,13 @@ class Isolation:
         return Outcome("crashed", message=": ".join([name, *tail]))
 
     def _replace(self, worker: _Worker) -> None:
+        """Go on with the spare; where one worker died others will, so a new spare starts in the background."""
         worker.stop()
-        self._worker = self._start()
+        self._worker = self._spare or self._start()
+        self._spare = self._start()
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.stop()
-        self._worker = None
+        for worker in (self._worker, self._spare):
+            if worker is not None:
+                worker.stop()
+        self._worker = self._spare = None

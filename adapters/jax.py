@@ -51,7 +51,7 @@ class JaxAdapter(Adapter):
     def probe(cls) -> dict[str, str]:
         import jax
 
-        found = {}
+        found: dict[str, str] = {}
         for name in (jax.default_backend(), "cpu"):
             platform = {"gpu": "cuda"}.get(name, name)
             found.setdefault(platform, jax.devices(name)[0].device_kind)
@@ -134,10 +134,13 @@ class JaxAdapter(Adapter):
         from adapters import jax_modules
 
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
+        words, scales, biases = parts
         if kind == "embedding":
-            return JaxLayer(self, jax_modules.QuantizedEmbed(*parts, scheme.bits, scheme.group_size), roles)
+            embed = jax_modules.QuantizedEmbed(words, scales, biases, scheme.bits, scheme.group_size)
+            return JaxLayer(self, embed, roles)
         placed = None if bias is None else self.place(bias)
-        return JaxLayer(self, jax_modules.QuantizedLinear(*parts, scheme.bits, scheme.group_size, placed), roles)
+        linear = jax_modules.QuantizedLinear(words, scales, biases, scheme.bits, scheme.group_size, placed)
+        return JaxLayer(self, linear, roles)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.jax.default_device(self.native_device):

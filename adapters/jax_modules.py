@@ -72,7 +72,8 @@ def dequantize(words: Array, scales: Array, biases: Array, bits: int, group_size
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _lookup(words: Array, scales: Array, biases: Array, ids: Array, bits: int, group_size: int) -> Array:
-    return dequantize(*(jnp.take(part, ids, axis=0) for part in (words, scales, biases)), bits, group_size)
+    words, scales, biases = (jnp.take(part, ids, axis=0) for part in (words, scales, biases))
+    return dequantize(words, scales, biases, bits, group_size)
 
 
 @partial(jax.jit, static_argnums=(4, 5))

@@ -132,8 +132,8 @@ class ReferenceAdapter(Adapter):
 
     def load_quantized_embedding(self, packed: Packed) -> Layer:
         def lookup(p: Mapping[str, np.ndarray], ids: Any) -> np.ndarray:
-            parts = (_rows(p[name], ids) for name in ("weight", "scales", "biases"))
-            return unpack_affine(Packed(*parts, packed.scheme))
+            words, scales, biases = (_rows(p[name], ids) for name in ("weight", "scales", "biases"))
+            return unpack_affine(Packed(words, scales, biases, packed.scheme))
 
         return ReferenceLayer(_parts(packed), lookup, packed.scheme)
 

@@ -155,10 +155,13 @@ class TorchAdapter(Adapter):
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from adapters import torch_quantized
 
+        words, scales, biases = parts
         if kind == "embedding":
-            return TorchLayer(self, torch_quantized.QuantizedEmbedding(*parts, scheme.bits, scheme.group_size))
+            embedding = torch_quantized.QuantizedEmbedding(words, scales, biases, scheme.bits, scheme.group_size)
+            return TorchLayer(self, embedding)
         placed = None if bias is None else self.place(bias)
-        return TorchLayer(self, torch_quantized.QuantizedLinear(*parts, scheme.bits, scheme.group_size, placed))
+        linear = torch_quantized.QuantizedLinear(words, scales, biases, scheme.bits, scheme.group_size, placed)
+        return TorchLayer(self, linear)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.torch.random.fork_rng():

@@ -58,8 +58,10 @@ class _Quantized(nn.Module):
 
     def _matmul(self, x: Tensor) -> Tensor:
         tiles = [
-            x @ dequantize(*parts, self.bits, self.group_size).T
-            for parts in zip(*(b.split(TILE_ROWS) for b in (self.weight, self.scales, self.biases)), strict=True)
+            x @ dequantize(words, scales, biases, self.bits, self.group_size).T
+            for words, scales, biases in zip(
+                *(b.split(TILE_ROWS) for b in (self.weight, self.scales, self.biases)), strict=True
+            )
         ]
         return tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=-1)
 
@@ -70,8 +72,8 @@ class _Quantized(nn.Module):
 
 class QuantizedEmbedding(_Quantized):
     def forward(self, ids: Tensor) -> Tensor:
-        parts = (nn.functional.embedding(ids, part) for part in (self.weight, self.scales, self.biases))
-        return dequantize(*parts, self.bits, self.group_size)
+        words, scales, biases = (nn.functional.embedding(ids, p) for p in (self.weight, self.scales, self.biases))
+        return dequantize(words, scales, biases, self.bits, self.group_size)
 
     def as_linear(self, x: Tensor) -> Tensor:
         return self._matmul(x)

@@ -53,7 +53,9 @@ def _records(path: Path) -> list[dict[str, Any]]:
     try:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
     except OSError as error:
-        raise UpdateError(f"{path}: cannot be read ({error.strerror}); run pytest suites/ --report DIR first") from error
+        raise UpdateError(
+            f"{path}: cannot be read ({error.strerror}); run pytest suites/ --report DIR first"
+        ) from error
     except ValueError as error:
         raise UpdateError(f"{path}: not a report ({error})") from error
     ended = [line for line in lines if line.get("event") == "end"]
@@ -145,5 +147,3 @@ def induce(wanted: Sequence[Params], everything: Sequence[Params]) -> list[dict[
         if not any(known.matches(shorter, p) for p in others):
             pattern = shorter
     return [pattern]
-
-

@@ -147,9 +147,13 @@ def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> None:
         try:
             content = (folder / name).read_bytes()
         except OSError as error:
-            raise GoldenError(f"{folder / name}: listed in {path.name} but cannot be read ({error.strerror})") from error
+            raise GoldenError(
+                f"{folder / name}: listed in {path.name} but cannot be read ({error.strerror})"
+            ) from error
         if len(content) != fact["bytes"]:
-            raise GoldenError(f"{folder / name}: {len(content)} bytes, the manifest says {fact['bytes']}: truncated or replaced")
+            raise GoldenError(
+                f"{folder / name}: {len(content)} bytes, the manifest says {fact['bytes']}: truncated or replaced"
+            )
         if hashlib.sha256(content).hexdigest() != fact["sha256"]:
             raise GoldenError(f"{folder / name}: corrupted{_first_damaged(folder / name, manifest)}")
     listed = {*manifest["files"], MANIFEST}

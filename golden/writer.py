@@ -32,7 +32,9 @@ def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Ma
     entries = {}
     for key in sorted(arrays):
         array = arrays[key]
-        file = None if array.nbytes > LARGE and not made[key].startswith("oracle") else f"{key.split('/')[0]}.safetensors"
+        file = (
+            None if array.nbytes > LARGE and not made[key].startswith("oracle") else f"{key.split('/')[0]}.safetensors"
+        )
         if file:
             families.setdefault(file, {})[key] = np.array(array, order="C")
         entries[key] = {
@@ -68,7 +70,7 @@ def generated() -> dict[str, bytes]:
 
 
 def write(files: Mapping[str, bytes], folder: Path, manifest: Path) -> None:
-    """Replace a store: each file is written beside its place and renamed, strays are removed, the manifest comes last."""
+    """Replace a store: each file is written beside its place and renamed, the manifest last; strays are removed."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         path = manifest if name == MANIFEST else folder / name

@@ -51,7 +51,9 @@ class Tally:
     def write(self, terminal: Any, targets: Sequence[Any], option: Any) -> None:
         """Write the section; its last line counts every verdict."""
         if not self.total:
-            chosen = " ".join(f"{flag} {value!r}" for flag, value in (("-k", option.keyword), ("-m", option.markexpr)) if value)
+            chosen = " ".join(
+                f"{flag} {value!r}" for flag, value in (("-k", option.keyword), ("-m", option.markexpr)) if value
+            )
             if not option.collectonly:
                 terminal.write_line(f"error: no case matches {chosen or 'this selection'}", red=True)
             return
@@ -70,7 +72,6 @@ class Tally:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
         terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))
 
-
     def _write_real(self, terminal: Any) -> None:
         """On the user's own arrays: the error nearest to its bound, per target, scheme and requirement."""
         worst: dict[tuple[str, str, str], dict[str, Any]] = {}
@@ -82,7 +83,9 @@ class Tally:
                 worst[key] = record
         for (requirement, scheme, target), record in sorted(worst.items()):
             if record["error"] is not None:
-                numbers = f"error {record['error']:.3e}, bound {record['bound']:.3e}, error/bound {record['headroom']:.2f}"
+                numbers = (
+                    f"error {record['error']:.3e}, bound {record['bound']:.3e}, error/bound {record['headroom']:.2f}"
+                )
                 name = f"{requirement:<13} {scheme:<25} {target:<14}"
                 terminal.write_line(f"{name} {numbers}  {record['verdict']}: {record['params']['key']}")
 

@@ -32,7 +32,7 @@ class Bench:
         """The target's isolated worker. It runs with the framework's default precision settings: what it is asked
         are lookups, which precision does not touch, and what those defaults are."""
         if target.id not in self.workers:
-            defaults = {name: None for name in target.cls.environment}
+            defaults = dict.fromkeys(target.cls.environment)
             self.workers[target.id] = Isolation(target.spec.partition("@")[0], target.device, defaults)
         return self.workers[target.id]
 

@@ -48,5 +48,3 @@ def observe(question: Question, target: Target, case: Case, bench: Bench) -> Obs
         return error.observation
     assert assay.observed is not None, f"{question.function.__name__} compared nothing"
     return assay.observed
-
-

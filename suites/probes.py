@@ -25,7 +25,8 @@ def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: S
         return adapter.quantized_embedding(weight, scheme)
     if isinstance(weight, Packed):
         return adapter.load_quantized_linear(weight, bias)
-    assert layer == "quantized_linear" and scheme is not None
+    assert layer == "quantized_linear"
+    assert scheme is not None
     return adapter.quantized_linear(weight, scheme, bias)
 
 

@@ -71,8 +71,8 @@ class RealInput:
         self.by_kind.setdefault(plain, []).append(Case(params, arrays, needs))
         for bits, group in SCHEMES:
             if columns % group == 0:
-                needs = (f"layer:quantized_{layer}", f"dtype:{dtype}", f"scheme:affine{bits}g{group}")
-                case = Case({**params, "bits": bits, "group_size": group}, arrays, needs)
+                packed_needs = (f"layer:quantized_{layer}", f"dtype:{dtype}", f"scheme:affine{bits}g{group}")
+                case = Case({**params, "bits": bits, "group_size": group}, arrays, packed_needs)
                 self.by_kind.setdefault(quantized, []).append(case)
 
     def cases(self, cases: str | Sequence[Case]) -> Sequence[Case]:

@@ -62,6 +62,9 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
     return out
 
 
-def requirement(identifier: str, cases: Sequence[Case]) -> Callable[[Any], Any]:
-    """Tie a test to its requirement and its cases; conftest.py makes one item per target and case."""
+def requirement(identifier: str, cases: str | Sequence[Case]) -> Callable[[Any], Any]:
+    """Tie a test to its requirement and its cases; conftest.py makes one item per target and case.
+
+    A string names a kind of the user's own cases instead (`suites.real`).
+    """
     return pytest.mark.requirement(identifier, cases)

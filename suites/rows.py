@@ -9,7 +9,9 @@ import numpy as np
 from adapters.isolation import Outcome
 
 
-def classify(outcome: Outcome, table: np.ndarray, ids: Sequence[int], bad: int, shape: tuple[int, ...] | None = None) -> str:
+def classify(
+    outcome: Outcome, table: np.ndarray, ids: Sequence[int], bad: int, shape: tuple[int, ...] | None = None
+) -> str:
     """The class of behaviour for the id at position `bad`.
 
     table: the rows that good ids give, ``[num_embeddings, dims]``; shape: of the ids, default ``(len(ids),)``.

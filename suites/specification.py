@@ -1,4 +1,4 @@
-"""``python -m suites.specification [--check]``: the pages of docs/ that are generated from requirements and known deviations."""
+"""``python -m suites.specification [--check]``: the pages of docs/ made from requirements and known deviations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ def deviations() -> str:
             lines.append(f"- Cause: {d.cause}\n- Reproduction: `{d.reproduction}`\n- Instead: {d.advice}")
             lines.append(f"- Upstream: {d.upstream}\n" if d.upstream else "")
     targets = sorted({p.target for p in found.pins})
-    lines += ["## Pinned choices\n", f"| requirement | cases | {' | '.join(targets)} |", "|---" * (len(targets) + 2) + "|"]
+    lines += [
+        "## Pinned choices\n",
+        f"| requirement | cases | {' | '.join(targets)} |",
+        "|---" * (len(targets) + 2) + "|",
+    ]
     for identifier in catalogue:
         rows: dict[str, dict[str, str]] = {}
         for p in (p for p in found.pins if p.requirement == identifier):

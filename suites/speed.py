@@ -1,4 +1,4 @@
-"""``python -m suites.speed``: how fast the suites run, per target, against a floor that makes the same calls without pytest.
+"""``python -m suites.speed``: how fast the suites run, against a floor of the same calls without pytest.
 
 One run measures everything side by side: with cold caches (no compiled kernels, no probed devices) and warm ones, alone
 and on two cores. Peak memory is the largest of the run's processes.

@@ -62,9 +62,7 @@ def test_linear(assay: Assay) -> None:
 
 @requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)
 def test_quantized_parameters_are_frozen(assay: Assay) -> None:
-    layer = probes.build(
-        assay.target.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme
-    )
+    layer = probes.build(assay.target.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme)
     trainable = sorted(layer.trainable())
     stored = sorted(layer.parameters())
     assay.behaves(
@@ -77,13 +75,9 @@ def test_quantized_parameters_are_frozen(assay: Assay) -> None:
 @requirement("GRAD-QUANT-2", quantized.X_GRADIENT_CASES)
 def test_quantized_input_gradient(assay: Assay) -> None:
     layer, cotangent, x = assay.params["layer"], assay.golden("cotangent"), assay.golden("x")
-    packed = assay.value(
-        assay.ask(probes.quantize, layer=layer, weight=assay.golden("table"), scheme=assay.scheme)
-    )
+    packed = assay.value(assay.ask(probes.quantize, layer=layer, weight=assay.golden("table"), scheme=assay.scheme))
     method = "call" if layer == "quantized_linear" else "as_linear"
-    outcome = assay.ask(
-        probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=method
-    )
+    outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=method)
     table, slack = affine.dequantized(packed), affine.dequantization_bound(packed)
     wide, dtype = cotangent.astype(np.float64), assay.params["dtype"]
     want, magnitude = wide @ table, np.abs(wide) @ np.abs(table)

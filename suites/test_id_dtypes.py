@@ -58,9 +58,7 @@ def test_other_ids(assay: Assay) -> None:
 def test_negative_ids(assay: Assay) -> None:
     chosen, dtype = lookup.negative_id(assay.case), assay.params["id_dtype"]
     table = assay.golden("table")
-    outcome = assay.ask(
-        probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype)
-    )
+    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype))
     behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
     behaviour = "counts from the end" if behaviour == f"row {len(table) + chosen}" else behaviour
     assay.behaves(behaviour, message=f"id {chosen}; {outcome.message}")
@@ -70,9 +68,7 @@ def test_negative_ids(assay: Assay) -> None:
 def test_ids_beyond_int32(assay: Assay) -> None:
     chosen = eval(assay.params["ids"], {"__builtins__": {}})  # an arithmetic expression from golden.cases.lookup
     table, dtype = assay.golden("table"), assay.params["id_dtype"]
-    outcome = assay.ask(
-        probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype)
-    )
+    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype))
     behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
     behaviour = "names a row" if behaviour.startswith("row ") else behaviour
     conforms = behaviour == "NaN row" or behaviour.startswith("raises ")

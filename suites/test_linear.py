@@ -50,9 +50,7 @@ def rounded_twice(product: np.ndarray, bias: np.ndarray, dtype: str) -> np.ndarr
 @requirement("LIN-EXACT-1", linear.EXACT_CASES)
 def test_exact_integers(assay: Assay) -> None:
     dtype, product, bias = assay.params["dtype"], assay.golden("product"), _bias(assay)
-    outcome = assay.ask(
-        probes.call, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x"), bias=bias
-    )
+    outcome = assay.ask(probes.call, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x"), bias=bias)
     got, want = assay.value(outcome), rounded_once(product, bias, dtype)
     if bias is not None and isinstance(got, np.ndarray) and got.shape == want.shape:
         twice = rounded_twice(product, bias, dtype)
@@ -63,9 +61,7 @@ def test_exact_integers(assay: Assay) -> None:
 @requirement("LIN-ROUND-1", linear.ROUNDING_CASES)
 def test_roundings(assay: Assay) -> None:
     dtype, product, bias = assay.params["dtype"], assay.golden("product"), assay.golden("bias")
-    outcome = assay.ask(
-        probes.call, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x"), bias=bias
-    )
+    outcome = assay.ask(probes.call, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x"), bias=bias)
     got = assay.value(outcome)
     once, twice = rounded_once(product, bias, dtype), rounded_twice(product, bias, dtype)
     assert (once != twice).any(), "these operands cannot tell one rounding from two"
@@ -115,6 +111,8 @@ def test_default_precision(assay: Assay) -> None:
     if np.array_equal(got.astype(np.float64), want):
         assay.behaves("float32 products")
         return
-    slack = 2.0**-10 * np.abs(assay.golden("x").astype(np.float64)) @ np.abs(assay.golden("weight").astype(np.float64)).T
+    slack = (
+        2.0**-10 * np.abs(assay.golden("x").astype(np.float64)) @ np.abs(assay.golden("weight").astype(np.float64)).T
+    )
     close = (np.abs(got - want) <= slack).all()
     assay.behaves("TF32-class products" if close else "other values")

@@ -38,9 +38,7 @@ def test_layouts(assay: Assay) -> None:
     layout, rows = assay.params["layout"], assay.golden("rows")
     operands = {"table": assay.golden("table"), "ids": assay.golden("ids")}
     operands[assay.params["operand"]] = lay_out(operands[assay.params["operand"]], layout)  # type: ignore[assignment]
-    outcome = assay.ask(
-        probes.call, layer=assay.params["layer"], weight=operands["table"], inputs=operands["ids"]
-    )
+    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=operands["table"], inputs=operands["ids"])
     if layout == "broadcast":
         rows = np.broadcast_to(rows, (3, *rows.shape))
     assay.same_bits(assay.value(outcome), rows, "rows")

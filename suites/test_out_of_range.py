@@ -29,10 +29,9 @@ def _guarded_weight(assay: Assay) -> tuple[Any, np.ndarray]:
     scales = np.full_like(biases, 0.25)
     codes = np.tile(np.arange(16), dims // 16)
     rows_of_table = (codes * 0.25 + table[:, :1].astype(np.float32)).astype(table.dtype)
-    packed = Packed(
-        guarded(words, capabilities, 0), guarded(scales, capabilities, SENTINEL), guarded(biases, capabilities, SENTINEL), scheme
-    )  # fmt: skip
-    return packed, rows_of_table
+    parts = ((words, 0), (scales, SENTINEL), (biases, SENTINEL))
+    words, scales, biases = (guarded(part, capabilities, sentinel) for part, sentinel in parts)
+    return Packed(words, scales, biases, scheme), rows_of_table
 
 
 def conclude(assay: Assay, behaviour: str, message: str, size: int) -> None:
@@ -76,9 +75,7 @@ def test_gradient(assay: Assay) -> None:
     table = assay.golden("table")
     given, ids, bad = _arrange(assay)
     cotangent = np.ones((*given.shape, table.shape[1]), table.dtype)
-    outcome = assay.ask(
-        probes.vjp, layer=assay.params["layer"], weight=table, inputs=given, cotangent=cotangent
-    )
+    outcome = assay.ask(probes.vjp, layer=assay.params["layer"], weight=table, inputs=given, cotangent=cotangent)
     if outcome.kind != "value":
         assay.behaves(outcome.behaviour, conforms=outcome.kind == "raised", message=outcome.message)
         return

@@ -18,8 +18,10 @@ def _recorded(assay: Assay) -> Packed:
     """The parts that MLX made of this case's table, newest recording."""
     p = assay.params
     store = assay.bench.recorded[-1]
-    parts = [store[quantized.recorded(p["dtype"], p["bits"], p["group_size"], part)] for part in quantized.PARTS]
-    return Packed(*parts, assay.scheme)
+    words, scales, biases = (
+        store[quantized.recorded(p["dtype"], p["bits"], p["group_size"], part)] for part in quantized.PARTS
+    )
+    return Packed(words, scales, biases, assay.scheme)
 
 
 def _quantized(assay: Assay, layer: str = "quantized_embedding") -> Packed:
@@ -52,7 +54,10 @@ def test_codes(assay: Assay) -> None:
         assay.behaves("same parts")
         return
     for part in quantized.PARTS:
-        if getattr(got, part).shape != getattr(want, part).shape or getattr(got, part).dtype != getattr(want, part).dtype:
+        if (
+            getattr(got, part).shape != getattr(want, part).shape
+            or getattr(got, part).dtype != getattr(want, part).dtype
+        ):
             raise Deviates(Observation("wrong shape", False, message=f"{part}: {getattr(got, part).shape}"))
     share, excused = _compare_codes(assay.golden("table"), got, want)
     message = f"{share:.3%} of codes differ from {recorded_on}, {excused:.0%} of those at a tie"
@@ -108,9 +113,7 @@ def test_exact_products(assay: Assay) -> None:
 
 @requirement("QNT-DIMS-1", quantized.INDIVISIBLE_CASES)
 def test_indivisible_dims(assay: Assay) -> None:
-    outcome = assay.ask(
-        probes.quantize, layer=assay.params["layer"], weight=assay.golden("table"), scheme=assay.scheme
-    )
+    outcome = assay.ask(probes.quantize, layer=assay.params["layer"], weight=assay.golden("table"), scheme=assay.scheme)
     sizes = {str(assay.params["dims"]), str(assay.params["group_size"])}
     clear = outcome.kind == "raised" and any(size in outcome.message for size in sizes)
     if outcome.kind == "raised" and not clear:

@@ -26,9 +26,7 @@ def test_forward_error(assay: Assay) -> None:
 
 @requirement("TIED-EXACT-1", linear.TIED_EXACT_CASES)
 def test_exact_integers(assay: Assay) -> None:
-    outcome = assay.ask(
-        probes.as_linear, layer="embedding", weight=assay.golden("weight"), inputs=assay.golden("x")
-    )
+    outcome = assay.ask(probes.as_linear, layer="embedding", weight=assay.golden("weight"), inputs=assay.golden("x"))
     want = rounded_once(assay.golden("product"), None, assay.params["dtype"])
     assay.same_bits(assay.value(outcome), want, "product", signed_zero=False)
 
@@ -88,5 +86,3 @@ def test_gradient(assay: Assay) -> None:
     )
     want = assay.golden("gradient").astype(table.dtype)
     assay.same_bits(assay.value(outcome)["weight"], want, "gradient", signed_zero=False)
-
-

@@ -22,7 +22,9 @@ DISTRIBUTION_CASES = [
 ]
 SEED_CASES = [Case({"layer": layer}, {}, _NEEDS) for layer in ("embedding", "linear")]
 REPR_CASES = [
-    Case({"layer": layer, "sizes": sizes}, {}, _NEEDS) for layer in ("embedding", "linear") for sizes in ("7x5", "31x64")
+    Case({"layer": layer, "sizes": sizes}, {}, _NEEDS)
+    for layer in ("embedding", "linear")
+    for sizes in ("7x5", "31x64")
 ]
 
 

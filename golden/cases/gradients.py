@@ -43,9 +43,7 @@ def _ones() -> list[Case]:
         arrays = {
             "table": add(f"gradients/{dtype}/table/37x6", Recipe("uniform", dtype, (37, 6))),
             "ids": add("gradients/ids/a thousand", Recipe("values", "int32", (1000,), {"values": (5,) * 1000})),
-            "cotangent": add(
-                f"gradients/{dtype}/ones", Recipe("values", dtype, (1000, 6), {"values": (1.0,) * 6000})
-            ),
+            "cotangent": add(f"gradients/{dtype}/ones", Recipe("values", dtype, (1000, 6), {"values": (1.0,) * 6000})),
         }
         out.append(Case({"layer": layer, "dtype": dtype}, arrays, (f"layer:{layer}", f"dtype:{dtype}", "gradients")))
     return out
@@ -53,7 +51,9 @@ def _ones() -> list[Case]:
 
 def _linear() -> list[Case]:
     out = []
-    for dtype, (x, n), bias in product(FLOATS, [((3, 8), 5), ((2, 3, 17), 13), ((64, 33), 9), ((1, 1), 1)], (True, False)):
+    for dtype, (x, n), bias in product(
+        FLOATS, [((3, 8), 5), ((2, 3, 17), 13), ((64, 33), 9), ((1, 1), 1)], (True, False)
+    ):
         name = "x".join(map(str, x)) + f"-{n}"
         inputs = {
             "x": add(f"gradients/{dtype}/x/{name}", Recipe("uniform", dtype, x)),
@@ -85,9 +85,7 @@ def _tied() -> list[Case]:
         name = f"{rows}x{dims}"
         table = add(f"tied/{dtype}/table/{name}", Recipe("integers", dtype, (rows, dims), {"low": -2, "high": 3}))
         ids = add(f"tied/ids/{rows}", Recipe("values", "int32", (3,), {"values": (0, rows - 1, 0)}))
-        cotangent = add(
-            f"tied/{dtype}/cotangent/{rows}", Recipe("integers", dtype, (3, rows), {"low": -1, "high": 2})
-        )
+        cotangent = add(f"tied/{dtype}/cotangent/{rows}", Recipe("integers", dtype, (3, rows), {"low": -1, "high": 2}))
         arrays = {
             "table": table,
             "ids": ids,

@@ -23,9 +23,7 @@ def _product(kind: str, dtype: str, x: tuple[int, ...], out: int, *, bias: bool)
     family = "exact" if exact else "linear"
     k = x[-1]
     x_key = add(f"{family}/{dtype}/x/{_spell(x)}", Recipe(kind, dtype, x, {"phase": 0} if exact else {}))
-    w_key = add(
-        f"{family}/{dtype}/weight/{out}x{k}", Recipe(kind, dtype, (out, k), {"phase": 1} if exact else {})
-    )
+    w_key = add(f"{family}/{dtype}/weight/{out}x{k}", Recipe(kind, dtype, (out, k), {"phase": 1} if exact else {}))
     arrays = {"x": x_key, "weight": w_key}
     if bias:
         options = {"phase": 0} if exact else {}
@@ -46,7 +44,7 @@ def _case(layer: str, kind: str, dtype: str, x: tuple[int, ...], out: int, *, bi
 
 
 def _shapes() -> list[tuple[tuple[int, ...], int, bool]]:
-    ranks = [((2, 3, 1, 2, 2)[: r - 1] + (8,), 5, True) for r in range(1, 7)]
+    ranks = [((*(2, 3, 1, 2, 2)[: r - 1], 8), 5, True) for r in range(1, 7)]
     empty = [((0, 8), 5, True), ((2, 0, 8), 5, True), ((0, 8), 5, False)]
     units = [((3, 1), 5, True), ((3, 8), 1, True), ((1, 1), 1, True), ((3, 1), 5, False), ((3, 8), 1, False)]
     odd = [((3, 17), 13, True), ((7, 129), 31, False)]

@@ -81,11 +81,15 @@ def _exact_cases() -> list[Case]:
     out = []
     for layer, (d, b, g) in product(("quantized_embedding", "quantized_linear"), _grid()):
         columns = 4096
-        codes = add(f"lattice/words/{b}", Recipe("integers", "uint32", (4, columns * b // 32), {"low": 0, "high": 2**32}))
+        codes = add(
+            f"lattice/words/{b}", Recipe("integers", "uint32", (4, columns * b // 32), {"low": 0, "high": 2**32})
+        )
         groups = (4, columns // g)
         arrays = {
             "weight": codes,
-            "scales": add(f"lattice/{d}/scales/{g}", Recipe("values", d, groups, {"values": (1,) * (groups[0] * groups[1])})),
+            "scales": add(
+                f"lattice/{d}/scales/{g}", Recipe("values", d, groups, {"values": (1,) * (groups[0] * groups[1])})
+            ),
             "biases": add(
                 f"lattice/{d}/biases/{b}/{g}",
                 Recipe("values", d, groups, {"values": (-(2 ** (b - 1)),) * (groups[0] * groups[1])}),
