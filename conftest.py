@@ -16,13 +16,14 @@ from adapters import known, registry
 from adapters.registry import Target
 from golden.catalogue import Case
 from golden.store import GoldenError, open_golden, open_recorded
+from reports.failure import explain
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
 from suites import requirements
 from suites.assay import Assay, Bench
-from suites.observation import Deviates, Observation
+from suites.observation import Deviates, NotAsked, Observation
 from suites.real import RealInput, RealInputError
-from suites.verdict import Judgement, Verdict, judge
+from suites.verdict import Judgement, Verdict, verdict_of
 
 BAD_INPUT = (
     GoldenError,
@@ -184,7 +185,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
     pyfuncitem.stash[STARTED] = time.perf_counter()
     if made is None or not (made.target.unavailable or made.unmet_need()):
         return (yield)
-    pytest.skip(made.target.unavailable or str(made.unmet_need()))
+    raise NotAsked
 
 
 @pytest.hookimpl(wrapper=True)
@@ -195,7 +196,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return report
     run = item.config.stash[RUN]
     error = call.excinfo.value if call.excinfo else None
-    judgement, seen = _judge(run, made, error)
+    judgement, seen = verdict_of(made, error, run.known[made.target.id], bootstrap=made.target.id in run.bootstrap)
     record = _record(
         _identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start)
     )
@@ -206,34 +207,12 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         report.longrepr = explain(record) + (f"\n\n{report.longreprtext}" if harness_fault else "")
     elif judgement.verdict is Verdict.KNOWN:
         report.outcome, report.wasxfail = "skipped", judgement.note
+    elif judgement.verdict in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
+        where = (str(item.path), item.location[1] or 0, f"{judgement.verdict}: {judgement.note}")
+        report.outcome, report.longrepr = "skipped", where
     if run.recorder:
         _record_or_exit(run.recorder.finish, record)
     return report
-
-
-def _judge(run: Run, made: Assay, error: BaseException | None) -> tuple[Judgement, Observation]:
-    target = made.target
-    if isinstance(error, pytest.skip.Exception):
-        if target.unavailable:
-            return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
-        return Judgement(Verdict.UNSUPPORTED, str(error)), Observation("unsupported", False)
-    if isinstance(error, Deviates):
-        seen = error.observation
-    elif error is not None:
-        message = f"the test itself failed: {type(error).__name__}: {error}"
-        return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
-    elif made.observed is None:
-        return Judgement(Verdict.DEVIATES, "the test compared nothing"), Observation("nothing compared", False)
-    else:
-        seen = made.observed
-    if seen.behaviour == "raises Unsupported":
-        note = "the adapter raised Unsupported for something its capabilities do not exclude"
-        return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
-    bootstrap = target.id in run.bootstrap
-    verdict = judge(
-        made.requirement, seen, run.known[target.id], target.id, target.version, made.params, bootstrap=bootstrap
-    )
-    return verdict, seen
 
 
 def _record(identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float) -> dict[str, Any]:
@@ -261,22 +240,6 @@ def _record(identifier: str, made: Assay, judgement: Judgement, seen: Observatio
         "duration": round(duration, 6),
         "rerun": f"pytest {shlex.quote(identifier)} --adapter {spec}@{made.target.device}",
     }
-
-
-def explain(record: dict[str, Any]) -> str:
-    """The text of a failing case: who, what was required, what was seen, and how to see it again."""
-    versions = ", ".join(f"{n} {v}" for n, v in record["versions"].items())
-    params = ", ".join(f"{n}={v}" for n, v in record["params"].items())
-    lines = [
-        f"{record['target']} ({versions}) {record['verdict']}: {record['requirement']}",
-        f"  required   {record['sentence']}",
-        f"  case       {params}",
-        f"  observed   {record['behaviour']}" + (f": {record['message']}" if record["message"] else ""),
-        f"  golden     {record['golden']}" if record["golden"] else "",
-        f"  registered {record['note']}" if record["note"] else "",
-        f"  rerun      {record['rerun']}",
-    ]
-    return "\n".join(line for line in lines if line)
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -25,15 +25,12 @@ def list_targets() -> str:
         found = probe(name, cls, versions, fresh=True)
         if found.error:
             lines.append(f"  unavailable: {found.error}")
-        best = next((d for d in cls.devices if d in found.devices), None)
-        for device in cls.devices:
-            facts = found.devices.get(device)
-            if facts is None:
-                lines.append(f"  {name}@{device}: unavailable, no such device here")
-                continue
+        for number, (device, facts) in enumerate(found.devices.items()):
             precision = ", ".join(f"{k}={v}" for k, v in facts["precision"].items())
-            default = " (default)" if device == best else ""
+            default = " (default)" if number == 0 else ""
             lines.append(f"  {name}@{device}{default}: {facts['name']}; precision {precision}")
+        missing = [d for d in cls.devices if d not in found.devices and not found.error]
+        lines += [f"  {name}@{device}: unavailable, no such device here" for device in missing]
         capabilities = cls.capabilities
         for field in ("layers", "dtypes", "id_dtypes", "layouts", "schemes", "compilers", "exercises"):
             text = f"{field}: {', '.join(sorted(getattr(capabilities, field))) or 'none'}"

@@ -21,7 +21,7 @@ TIMEOUT = 120.0
 
 @dataclass
 class Found:
-    """Device -> its description and precision settings, or the reason why there is none."""
+    """Device -> its description and precision settings, best device first, or the reason why there is none."""
 
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
@@ -85,9 +85,7 @@ def _main(name: str) -> None:
     from adapters.registry import adapter_class
 
     cls = adapter_class(name)
-    found = {
-        d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items() if d in cls.devices
-    }
+    found = {d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items()}
     print(json.dumps(found))
 
 

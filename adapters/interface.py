@@ -191,7 +191,7 @@ class Adapter(abc.ABC):
     module: ClassVar[str]
     """The import name whose presence means that the framework is installed."""
     devices: ClassVar[tuple[str, ...]]
-    """Every device it may run on, best first."""
+    """Names of the devices it may run on; `probe` may find others."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Numerics settings that must be in the environment before the framework is imported."""
     capabilities: ClassVar[Capabilities]
@@ -209,7 +209,7 @@ class Adapter(abc.ABC):
     @classmethod
     @abc.abstractmethod
     def probe(cls) -> dict[str, str]:
-        """Devices that work here, with a description; runs in a child process."""
+        """Devices that work here, best first, with a description; runs in a child process."""
 
     @abc.abstractmethod
     def precision(self) -> dict[str, str]:

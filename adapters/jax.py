@@ -50,12 +50,11 @@ class JaxAdapter(Adapter):
     @classmethod
     def probe(cls) -> dict[str, str]:
         import jax
+        from jax.extend.backend import backends
 
-        found: dict[str, str] = {}
-        for name in (jax.default_backend(), "cpu"):
-            platform = {"gpu": "cuda"}.get(name, name)
-            found.setdefault(platform, jax.devices(name)[0].device_kind)
-        return found
+        found = {name: backend.devices()[0].device_kind for name, backend in backends().items()}
+        default = jax.devices()[0].client.platform
+        return dict(sorted(found.items(), key=lambda item: item[0] != default))
 
     def precision(self) -> dict[str, str]:
         return {

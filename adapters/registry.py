@@ -123,9 +123,9 @@ def _default(name: str) -> Target:
         return Target(name, cls, ABSENT, f"{cls.module} is not installed")
     prepare_environment(cls)
     found = devices.probe(name, cls, versions(cls))
-    if found.error:
-        return Target(name, cls, ABSENT, found.error, versions(cls))
-    return Target(name, cls, next(d for d in cls.devices if d in found.devices), None, versions(cls))
+    if not found.devices:
+        return Target(name, cls, ABSENT, found.error or f"{name} found no device", versions(cls))
+    return Target(name, cls, next(iter(found.devices)), None, versions(cls))
 
 
 def _selected(spec: str) -> Target:
@@ -133,16 +133,12 @@ def _selected(spec: str) -> Target:
     cls = adapter_class(name)
     if not is_installed(cls):
         raise TargetError(f"--adapter {spec}: {cls.module} is not installed")
-    if device and device not in cls.devices:
-        raise TargetError(f"--adapter {spec}: unknown device {device!r}; {cls.name} has {', '.join(cls.devices)}")
     prepare_environment(cls)
     found = devices.probe(name, cls, versions(cls), fresh=True)
     if found.error:
         raise TargetError(f"--adapter {spec}: {found.error}")
-    if device and device not in found.devices:
-        here = ", ".join(found.devices)
-        raise TargetError(f"--adapter {spec}: no {device} device here; {cls.name} has {here}")
-    best = next((d for d in cls.devices if d in found.devices), "")
-    if not best:
-        raise TargetError(f"--adapter {spec}: probe() found {sorted(found.devices)}, none of which it declares")
-    return Target(name, cls, device or best, None, versions(cls))
+    if not found.devices or (device and device not in found.devices):
+        here = ", ".join(found.devices) or "none"
+        known = ", ".join(cls.devices)
+        raise TargetError(f"--adapter {spec}: no {device} device here; {name} has {here} (of {known})")
+    return Target(name, cls, device or next(iter(found.devices)), None, versions(cls))

@@ -145,11 +145,8 @@ class TorchAdapter(Adapter):
         return self._hold("linear", self._parts(packed), packed.scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
-        words = packed.weight
-        if isinstance(words, Operand):
-            words = Operand(words.base.view(np.int32), words.view)
-        else:
-            words = words.view(np.int32)
+        given = packed.weight if isinstance(packed.weight, Operand) else Operand(packed.weight)
+        words = Operand(given.base.view(np.int32), given.view)
         return self.place(words), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:

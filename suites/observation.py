@@ -27,6 +27,10 @@ class Observation:
     golden: str = ""
 
 
+class NotAsked(Exception):
+    """The target is not there, or declares that it cannot answer; nothing was asked."""
+
+
 class Deviates(Exception):
     """A comparison failed; carries the observation that says how."""
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 
 from adapters.interface import Packed
@@ -109,6 +112,23 @@ def test_exact_products(assay: Assay) -> None:
     if np.abs(exact).max() >= bounds.LARGEST[dtype] or not exact.any():
         raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype} or vanish")
     assay.same_bits(assay.value(outcome), exact.astype(np.float32).astype(packed.scales.dtype), signed_zero=False)
+
+
+@requirement("QNT-SAVE-1", quantized.SAVE_CASES)
+def test_save_and_load(assay: Assay) -> None:
+    table, layer = assay.golden("table"), assay.params["layer"]
+    saved, other = (
+        probes.build(assay.target.adapter, layer, weight, scheme=assay.scheme) for weight in (table, -2 * table[::-1])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        saved.save(Path(folder) / "parts")
+        other.load(Path(folder) / "parts")
+    got, want = probes.packed_of(other, assay.scheme), probes.packed_of(saved, assay.scheme)
+    for part in quantized.PARTS:
+        assay.same_bits(getattr(got, part), getattr(want, part))
+    x = np.ones((2, table.shape[1]), table.dtype)
+    product = other.as_linear(x) if layer == "quantized_embedding" else other(x)
+    affine.assay_product(assay, product, x, want, None)
 
 
 @requirement("QNT-DIMS-1", quantized.INDIVISIBLE_CASES)

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import Any
 
 from adapters.known import Known
-from suites.observation import Observation
+from suites.assay import Assay
+from suites.observation import Deviates, NotAsked, Observation
 from suites.requirements import Requirement
 
 
@@ -38,6 +39,31 @@ class Judgement:
     verdict: Verdict
     note: str = ""
     missing: str = ""
+
+
+def verdict_of(
+    assay: Assay, error: BaseException | None, known: Known, *, bootstrap: bool
+) -> tuple[Judgement, Observation]:
+    """The verdict on a test that ended with `error`, or with None, and the observation it rests on."""
+    target = assay.target
+    if isinstance(error, NotAsked):
+        if target.unavailable:
+            return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
+        return Judgement(Verdict.UNSUPPORTED, str(assay.unmet_need())), Observation("unsupported", False)
+    if isinstance(error, Deviates):
+        seen = error.observation
+    elif error is not None:
+        message = f"the test itself failed: {type(error).__name__}: {error}"
+        return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
+    elif assay.observed is None:
+        return Judgement(Verdict.DEVIATES, "the test compared nothing"), Observation("nothing compared", False)
+    else:
+        seen = assay.observed
+    if seen.behaviour == "raises Unsupported":
+        note = "the adapter raised Unsupported for something its capabilities do not exclude"
+        return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
+    case = (target.id, target.version, assay.params)
+    return judge(assay.requirement, seen, known, *case, bootstrap=bootstrap), seen
 
 
 def judge(

@@ -6,6 +6,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from golden.catalogue import LAYOUT_NEEDS, Case, add
 from golden.recipes import DTYPES, Derived, Recipe
 
@@ -102,10 +104,18 @@ def _special() -> list[Case]:
 
 def _id_dtypes() -> list[Case]:
     out = []
-    picks = (0, 3, V - 1, 3)
+    picks: tuple[int, ...] = (0, 3, V - 1, 3)
     for layer, name in product(DENSE_LAYERS, ID_DTYPES):
         arrays = _with_rows(table("float32"), _ids(f"{name}", picks, (4,), name))
-        out.append(Case({"layer": layer, "id_dtype": name}, arrays, _needs(layer, "float32")))
+        params = {"layer": layer, "id_dtype": name, "num_embeddings": V}
+        out.append(Case(params, arrays, _needs(layer, "float32")))
+    for layer, name, beyond in product(DENSE_LAYERS, ("int8", "uint8", "int16", "uint16"), (0, 1, 2)):
+        largest = int(np.iinfo(name).max)
+        rows = largest + beyond
+        picks = (0, rows // 2, min(rows - 1, largest))
+        arrays = _with_rows(table("float32", rows, 2), _ids(f"{name} edges of {rows}", picks, (3,), name))
+        params = {"layer": layer, "id_dtype": name, "num_embeddings": rows}
+        out.append(Case(params, arrays, _needs(layer, "float32")))
     return out
 
 

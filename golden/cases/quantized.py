@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from golden.cases.lookup import FLOATS
@@ -63,7 +64,7 @@ def _lookup_cases() -> list[Case]:
 def _linear_cases() -> list[Case]:
     out = []
     for layer, (d, b, g), shape in product(
-        ("quantized_embedding", "quantized_linear"), _grid(), ((1, DIMS), (3, DIMS), (2, 2, DIMS))
+        ("quantized_embedding", "quantized_linear"), _grid(), ((DIMS,), (1, DIMS), (2, 2, DIMS), (1, 2, 1, DIMS))
     ):
         name = "x".join(map(str, shape))
         arrays = {
@@ -121,12 +122,13 @@ FROZEN_CASES = [
     Case({"layer": layer, **_params("float32", b, 64)}, {"table": ordinary("float32")}, _needs(layer, "float32", b, 64))
     for layer, b in product(("quantized_embedding", "quantized_linear"), BITS)
 ]
+SAVE_CASES = [replace(case, needs=(*case.needs, "persistence")) for case in FROZEN_CASES]
 X_GRADIENT_CASES = [
     Case(
         {"layer": layer, **_params(d, 4, 64)},
         {
             "table": ordinary(d),
-            "x": f"quantized/{d}/x/3x{DIMS}",
+            "x": add(f"quantized/{d}/x/3x{DIMS}", Recipe("uniform", d, (3, DIMS))),
             "cotangent": add(f"quantized/{d}/cotangent", Recipe("uniform", d, (3, ROWS))),
         },
         (*_needs(layer, d, 4, 64), "gradients"),
