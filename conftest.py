@@ -6,7 +6,7 @@ import gc
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +133,11 @@ def _identifier(item: pytest.Item) -> str:
     return item.nodeid[: item.nodeid.rindex("]") + 1]
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: Sequence[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start the workers that hazardous cases will need, while the main process imports its frameworks."""
     run = config.stash.get(RUN, None)
+    if run and run.real:  # a kind of real input that was not given leaves pytest's placeholder for "no case"
+        items[:] = [item for item in items if isinstance(_parameters(item), tuple)]
     if run is None or config.option.collectonly or hasattr(config, "workerinput"):
         return
     wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
@@ -199,6 +201,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     judgement, seen = verdict_of(made, error, run.known[made.target.id], bootstrap=made.target.id in run.bootstrap)
     record = _record(
         _identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start)
+    )
+    record["rerun"] += "".join(
+        f" {shlex.quote(o)}" for o in run.real.options.get(made.case.arrays.get("weight", ""), ())
     )
     report.user_properties.append(("touchstone", record))
     if judgement.verdict.is_red:

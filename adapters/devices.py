@@ -37,7 +37,7 @@ def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: boo
     path = cache_folder() / "devices.json"
     key = json.dumps([name, versions, sys.executable, platform.platform(), platform.version()])
     known = _read(path)
-    if key in known and not fresh:
+    if not fresh and isinstance(known.get(key), dict) and known[key]:
         return Found(known[key])
     found = _ask(name)
     if not found.error:

@@ -131,7 +131,7 @@ class Isolation:
         try:
             if not worker.pipe.poll(limit):
                 self._replace(worker)
-                return Outcome("timed out", message=f"no answer within {limit:.0f} s")
+                return Outcome("timed out", message=f"no answer within {limit:g} s")
             return pickle.loads(worker.pipe.recv_bytes())  # our own child's answer
         except (EOFError, ConnectionError, pickle.UnpicklingError):
             return self._bury(worker)
@@ -142,7 +142,7 @@ class Isolation:
         tail = worker.errors.read().decode(errors="replace").strip().splitlines()[-1:]
         self._replace(worker)
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        return Outcome("crashed", message=": ".join([name, *tail]))
+        return Outcome("crashed", message=": ".join([name, *(line[-2000:] for line in tail)]))
 
     def _replace(self, worker: _Worker) -> None:
         """Go on with the spare; where one worker died others will, so a new spare starts in the background."""

@@ -25,6 +25,7 @@ _FIELDS = {
     "deviation": _COMMON | {"observed", "seen", *WRITTEN_BY_HAND},
     "pin": _COMMON | {"class", "page"},
 }
+_TEXT = {"requirement", "target", "versions", "upstream", "page", "note", *WRITTEN_BY_HAND}
 _OPTIONAL = {"deviation": {"upstream", "headroom_at_most"}, "pin": {"note"}}
 
 Pattern = Mapping[str, tuple[Any, ...]]
@@ -119,11 +120,13 @@ def load(paths: Iterable[Path], requirements: Collection[str]) -> Known:
             continue
         try:
             content = tomllib.loads(path.read_text())
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # not TOML, or not UTF-8
             raise KnownError(f"{path}: {error}") from error
         if unknown := content.keys() - {"deviation", "pin"}:
             raise KnownError(f"{path}: unknown table {sorted(unknown)[0]!r}; use [[deviation]] and [[pin]]")
         for kind in ("deviation", "pin"):
+            if not isinstance(content.get(kind, []), list):
+                raise KnownError(f"{path}: {kind} must be a list of tables: write [[{kind}]]")
             for number, raw in enumerate(content.get(kind, []), 1):
                 origin = f"{path}: {kind} {number} ({raw.get('requirement', 'no requirement')})"
                 fields = _check(kind, raw, origin, requirements)
@@ -143,13 +146,16 @@ def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collect
         raise KnownError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
     if raw["requirement"] not in requirements:
         raise KnownError(f"{origin}: there is no such requirement")
+    for name in (_FIELDS[kind] | _OPTIONAL[kind]) & raw.keys() & _TEXT:
+        if not isinstance(raw[name], str):
+            raise KnownError(f"{origin}: {name} must be a string, not {raw[name]!r}")
     if raw["target"].count("@") != 1:
         raise KnownError(f"{origin}: target must be NAME@DEVICE, not {raw['target']!r}")
     try:
         versions = SpecifierSet(raw["versions"])
     except InvalidSpecifier as error:
         raise KnownError(f"{origin}: bad version range {raw['versions']!r} ({error})") from error
-    if not raw["cases"] or not all(isinstance(p, dict) for p in raw["cases"]):
+    if not isinstance(raw["cases"], list) or not raw["cases"] or not all(isinstance(p, dict) for p in raw["cases"]):
         raise KnownError(f"{origin}: cases must be a list of tables, one empty table for every case")
     for pattern in raw["cases"]:
         if wrong := [name for name, values in pattern.items() if not isinstance(values, list)]:
@@ -167,8 +173,10 @@ def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collect
 def _deviation(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> Deviation:
     if not isinstance(raw["seen"], date):
         raise KnownError(f"{origin}: seen must be a date such as 2026-11-21")
-    if not raw["observed"]:
+    if not isinstance(raw["observed"], list) or not raw["observed"]:
         raise KnownError(f"{origin}: observed must list at least one class of behaviour")
+    if not isinstance(raw.get("headroom_at_most", 1.0), int | float):
+        raise KnownError(f"{origin}: headroom_at_most must be a number, not {raw['headroom_at_most']!r}")
     return Deviation(
         **fields,
         observed=frozenset(raw["observed"]),

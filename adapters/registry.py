@@ -32,15 +32,15 @@ def adapter_class(name: str) -> type[Adapter]:
     """The adapter called `name`: built in, or ``package.module:Class``. Raises TargetError."""
     path = BUILT_IN.get(name, name)
     module_name, _, class_name = path.partition(":")
-    if not class_name:
+    if not module_name or not class_name:
         known = ", ".join(BUILT_IN)
         raise TargetError(f"unknown adapter {name!r}: use one of {known}, or package.module:Class")
     try:
-        found = getattr(importlib.import_module(module_name), class_name)
-    except ImportError as error:
+        found = getattr(importlib.import_module(module_name), class_name, None)
+    except Exception as error:  # whatever a third party's module does while it is imported
         raise TargetError(f"adapter {name!r}: cannot import {module_name} ({error})") from error
-    except AttributeError as error:
-        raise TargetError(f"adapter {name!r}: {module_name} has no {class_name}") from error
+    if found is None:
+        raise TargetError(f"adapter {name!r}: {module_name} has no {class_name}")
     if not (inspect.isclass(found) and issubclass(found, Adapter)):
         raise TargetError(f"adapter {name!r}: {class_name} is not a subclass of adapters.interface.Adapter")
     if found.__abstractmethods__:
@@ -63,7 +63,10 @@ def versions(cls: type[Adapter]) -> dict[str, str]:
 
 
 def is_installed(cls: type[Adapter]) -> bool:
-    return importlib.util.find_spec(cls.module) is not None
+    try:
+        return importlib.util.find_spec(cls.module) is not None
+    except ModuleNotFoundError:  # the package before the dot is missing
+        return False
 
 
 def prepare_environment(cls: type[Adapter]) -> None:
@@ -140,5 +143,7 @@ def _selected(spec: str) -> Target:
     if not found.devices or (device and device not in found.devices):
         here = ", ".join(found.devices) or "none"
         known = ", ".join(cls.devices)
-        raise TargetError(f"--adapter {spec}: no {device} device here; {name} has {here} (of {known})")
+        raise TargetError(
+            f"--adapter {spec}: no {device}{' ' * bool(device)}device here; {name} has {here} (of {known})"
+        )
     return Target(name, cls, device or next(iter(found.devices)), None, versions(cls))

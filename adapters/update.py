@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,9 @@ from adapters import known, registry
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros", "unchecked write"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
+
+FIELDS = {"id", "target", "spec", "versions", "requirement", "params", "verdict", "missing", "behaviour", "headroom"}
+"""What a record of a finished case must hold."""
 
 Params = Mapping[str, Any]
 
@@ -38,8 +43,9 @@ def update(report: Path) -> str:
     for target, records in sorted(by_target.items()):
         spec = records[0]["spec"]
         path = known.path_for(registry.adapter_class(spec), spec)
-        document = tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
-        changes = _remove_stale(document, records) + _add_candidates(document, target, records)
+        stale, changes = _stale(_document(path), records)
+        document = tomlkit.parse(_without(path.read_text(), stale)) if stale else _document(path)
+        changes += _add_candidates(document, target, records)
         if changes:
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".partial")
@@ -47,6 +53,13 @@ def update(report: Path) -> str:
             os.replace(temporary, path)
         lines += [f"{path.name}: {change}" for change in changes]
     return "\n".join(lines) or "nothing to change"
+
+
+def _document(path: Path) -> Any:
+    try:
+        return tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()
+    except ValueError as error:  # not TOML, or not UTF-8
+        raise UpdateError(f"{path}: {error}") from error
 
 
 def _records(path: Path) -> list[dict[str, Any]]:
@@ -58,7 +71,9 @@ def _records(path: Path) -> list[dict[str, Any]]:
         ) from error
     except ValueError as error:
         raise UpdateError(f"{path}: not a report ({error})") from error
-    ended = [line for line in lines if line.get("event") == "end"]
+    ended = [line for line in lines if isinstance(line, dict) and line.get("event") == "end"]
+    if lines and not (isinstance(lines[0], dict) and all(record.keys() >= FIELDS for record in ended)):
+        raise UpdateError(f"{path}: not a report of this version")
     if not ended:
         raise UpdateError(f"{path}: holds no finished case")
     return [r for r in ended if r["verdict"] not in ("unsupported", "not run")]
@@ -94,22 +109,33 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     return changes
 
 
-def _remove_stale(document: Any, records: Sequence[dict[str, Any]]) -> list[str]:
-    entries = document.get("deviation", tomlkit.aot())
-    changes, kept = [], tomlkit.aot()
-    for entry in entries:
+def _stale(document: Any, records: Sequence[dict[str, Any]]) -> tuple[set[int], list[str]]:
+    """Positions of the deviations of which every case that ran conforms, and a line per change."""
+    stale, changes = set(), []
+    for number, entry in enumerate(document.get("deviation", ())):
         ran = [r for r in records if _covers(entry, r)]
         conforming = [r for r in ran if r["verdict"] == "stale deviation"]
         if ran and len(conforming) == len(ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
+            stale.add(number)
             continue
         if conforming:
             ids = ", ".join(r["id"].rpartition("[")[2].rstrip("]") for r in conforming[:3])
             changes.append(f"narrow by hand: {entry['requirement']}, seen {entry['seen']}, holds no longer for {ids}")
-        kept.append(entry)
-    if len(kept) != len(entries):
-        document["deviation"] = kept
-    return changes
+    return stale, changes
+
+
+def _without(text: str, stale: Collection[int]) -> str:
+    """The text without these deviations; comments above the entry that follows one of them stay."""
+    number, kept = -1, []
+    for part in re.split(r"(?m)^(?=\[\[)", text):
+        number += part.startswith("[[deviation]]")
+        if part.startswith("[[deviation]]") and number in stale:
+            lines = part.splitlines(keepends=True)
+            above_next = takewhile(lambda line: not line.strip() or line.startswith("#"), reversed(lines))
+            part = "".join(reversed(list(above_next)))
+        kept.append(part)
+    return "".join(kept)
 
 
 def _covers(entry: Table, record: dict[str, Any]) -> bool:

@@ -20,7 +20,13 @@ def main(descriptor: int, spec: str, device: str) -> None:
         except EOFError:
             return
         outcome = attempt(function, adapter, arguments)
-        pipe.send_bytes(pickle.dumps(outcome))
+        try:
+            answer = pickle.dumps(outcome)
+        except Exception as error:  # a probe's fault: what it returned cannot travel
+            answer = pickle.dumps(
+                Outcome("raised", None, (type(error).__name__,), f"the answer cannot travel: {error}")
+            )
+        pipe.send_bytes(answer)
 
 
 if __name__ == "__main__":

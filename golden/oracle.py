@@ -12,7 +12,7 @@ machine to the next. Written from the layers' documentation and independent of e
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import fsum
+from math import fsum, prod
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def _contract(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def linear(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """``x [..., in]`` and ``weight [out, in]`` give float64 ``[..., out]``, without a bias."""
-    flat = _wide(x).reshape(-1, weight.shape[1]) if weight.shape[1] else np.empty((0, 0))
+    flat = _wide(x).reshape(prod(x.shape[:-1]), weight.shape[1])
     return _contract(flat, _wide(weight)).reshape(*x.shape[:-1], weight.shape[0])
 
 

@@ -70,13 +70,21 @@ def generated() -> dict[str, bytes]:
 
 
 def write(files: Mapping[str, bytes], folder: Path, manifest: Path) -> None:
-    """Replace a store: each file is written beside its place and renamed, the manifest last; strays are removed."""
+    """Replace a store: every file is written beside its place, then all are renamed, the manifest last.
+
+    A disk that fills leaves the old store as it was. Strays are removed.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        path = manifest if name == MANIFEST else folder / name
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+    places = {name: manifest if name == MANIFEST else folder / name for name in files}
+    temporary = {name: path.with_name(f".{path.name}.partial") for name, path in places.items()}
+    try:
+        for name, content in files.items():
+            temporary[name].write_bytes(content)
+        for name, path in places.items():
+            os.replace(temporary[name], path)
+    finally:
+        for left in temporary.values():
+            left.unlink(missing_ok=True)
     for stray in folder.iterdir():
         if stray.name not in files:
             stray.unlink()

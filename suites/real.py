@@ -31,6 +31,8 @@ class RealInputError(Exception):
 class RealInput:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     by_kind: dict[str, list[Case]] = field(default_factory=dict)
+    options: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """Array -> the option that named it, for the command that runs a case again."""
 
     def __bool__(self) -> bool:
         return bool(self.arrays)
@@ -58,7 +60,10 @@ class RealInput:
             raise RealInputError(f"{option} {spec}: {key} holds infinities or NaN")
         dtype, (rows, columns) = weight.dtype.name, weight.shape
         arrays = {"weight": f"{Path(path).name}:{key}"}
+        if arrays["weight"] in self.options:
+            raise RealInputError(f"{option} {spec}: another array called {arrays['weight']} is given too")
         self.arrays[arrays["weight"]] = weight
+        self.options[arrays["weight"]] = (option, spec)
         bias_key = f"{key.removesuffix('.weight')}.bias"
         bias = _read_optional(Path(path), bias_key) if option == "--linear" and key.endswith(".weight") else None
         if bias is not None and bias.shape == (rows,):

@@ -41,8 +41,10 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
     """Every requirement by id, in file order. Raises RequirementError."""
     try:
         entries = tomllib.loads(path.read_text()).get("requirement", [])
-    except (OSError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
         raise RequirementError(f"{path}: {error}") from error
+    if not isinstance(entries, list) or not all(isinstance(raw, dict) for raw in entries):
+        raise RequirementError(f"{path}: write each requirement as a [[requirement]] table")
     out: dict[str, Requirement] = {}
     for number, raw in enumerate(entries, 1):
         origin = f"{path}: requirement {number} ({raw.get('id', 'no id')})"

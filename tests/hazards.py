@@ -1,0 +1,198 @@
+"""What goes wrong: probes that end or hang the process they run in, and adapters with one fault each."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from dataclasses import replace
+from typing import Any
+
+from adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
+from adapters.reference import ReferenceAdapter
+
+# Probes, for the isolated worker
+
+
+def answer(adapter: Any, value: Any) -> Any:
+    return value
+
+
+def process_id(adapter: Any) -> int:
+    return os.getpid()
+
+
+def variable(adapter: Any, name: str) -> str | None:
+    return os.environ.get(name)
+
+
+def target(adapter: Any) -> str:
+    return adapter.target
+
+
+def fail(adapter: Any, message: str) -> None:
+    raise LookupError(message)
+
+
+class Interrupts(BaseException):
+    """Not an `Exception`: what a framework written in Rust raises when it panics."""
+
+
+def panic(adapter: Any) -> None:
+    raise Interrupts("panicked")
+
+
+def send_signal(adapter: Any, name: str) -> None:
+    os.kill(os.getpid(), getattr(signal, name))
+
+
+def abort(adapter: Any) -> None:
+    os.abort()
+
+
+def leave(adapter: Any, status: int) -> None:
+    sys.exit(status)
+
+
+def leave_at_once(adapter: Any, status: int) -> None:
+    os._exit(status)
+
+
+def hang(adapter: Any) -> None:
+    while True:
+        time.sleep(1)
+
+
+def shout(adapter: Any, megabytes: int) -> str:
+    for stream in (sys.stdout, sys.stderr):
+        for _ in range(megabytes):
+            stream.write("x" * 2**20 + "\n")
+    return "done"
+
+
+def shout_and_abort(adapter: Any) -> None:
+    sys.stderr.write("x" * 2**20 + " the last words")
+    sys.stderr.flush()
+    os.abort()
+
+
+def cannot_travel(adapter: Any) -> Any:
+    return lambda: None
+
+
+# Adapters
+
+
+class Minimal(ReferenceAdapter):
+    """Sound, with a second device that is not there; counts as a framework."""
+
+    name = "minimal"
+    devices = ("gpu", "cpu")
+    is_framework = True
+
+
+class Refuses(Minimal):
+    """Answers the probe, and cannot be constructed."""
+
+    name = "refuses"
+
+    def __init__(self, device: str) -> None:
+        raise RuntimeError(f"refuses has no {device} device here")
+
+
+class Aborts(Minimal):
+    name = "aborts"
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        os.abort()
+
+
+class Complains(Minimal):
+    name = "complains"
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        raise OSError("the driver is too old")
+
+
+class HasNoDevice(Minimal):
+    name = "has_no_device"
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        return {}
+
+
+class NotInstalled(Minimal):
+    name = "not_installed"
+    module = "surely_not_installed"
+
+
+class NotInstalledAtAll(Minimal):
+    """Its import name has a dot, and the package before the dot is missing too."""
+
+    name = "not_installed_at_all"
+    module = "surely_not_installed.core"
+
+
+class Undeclared(Adapter):
+    """Every method, and no facts about itself."""
+
+    def __init__(self, device: str) -> None: ...
+
+    @classmethod
+    def probe(cls) -> dict[str, str]:
+        return {"cpu": "cpu"}
+
+    def precision(self) -> dict[str, str]:
+        return {}
+
+    def embedding(self, weight: Any) -> Layer:
+        raise NotImplementedError
+
+    raw_lookup = linear = embedding
+
+    def quantized_embedding(self, weight: Any, scheme: Scheme) -> Layer:
+        raise NotImplementedError
+
+    quantized_linear = construct = quantized_embedding
+
+    def load_quantized_embedding(self, packed: Packed) -> Layer:
+        raise NotImplementedError
+
+    load_quantized_linear = load_quantized_embedding
+
+
+class Incomplete(Undeclared):
+    """Lacks two methods."""
+
+    name = "incomplete"
+    linear = Adapter.linear
+    construct = Adapter.construct
+
+
+class Unrelated:
+    """Not an adapter."""
+
+
+class Faulty(Minimal):
+    """Embeddings return another row than asked for; bare indexing shirks what the capabilities promise."""
+
+    name = "faulty"
+
+    def embedding(self, weight: Any) -> Layer:
+        return super().embedding(weight[::-1])
+
+    def raw_lookup(self, weight: Any) -> Layer:
+        raise Unsupported("not today")
+
+
+class Narrow(Minimal):
+    """Declares that it has float32 only."""
+
+    name = "narrow"
+    capabilities = replace(
+        Minimal.capabilities, dtypes=frozenset({"float32"}), absent={"dtype": "the narrow framework has float32 only"}
+    )

@@ -1,0 +1,187 @@
+"""Do the packages import only what the design allows, and is no framework loaded before one of its cases runs?"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.command import ROOT, run
+
+FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch"}
+PACKAGES = {"adapters", "conftest", "golden", "migration", "reports", "suites", "tests"}
+OWN_FRAMEWORK = {"adapters/torch_quantized.py", "adapters/jax_modules.py", "adapters/jax_exercise.py"}
+"""Modules that hold framework code; every other module imports them, and frameworks, inside functions only."""
+COMMANDS = {"adapters/record.py", "adapters/__main__.py"}
+"""Where adapters and golden data meet: commands, which no adapter imports."""
+
+GOLDEN_MAY_USE = {"golden", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
+
+
+def modules(package: str) -> list[Path]:
+    return sorted(p for p in (ROOT / package).rglob("*.py") if "__pycache__" not in p.parts)
+
+
+def imports(node: ast.AST, at_import: bool = True) -> Iterator[tuple[str, bool]]:
+    """(dotted name, whether importing the module imports it too) of every import statement below `node`."""
+    for child in ast.iter_child_nodes(node):
+        later = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) or is_type_checking(child)
+        if isinstance(child, ast.Import):
+            yield from ((alias.name, at_import) for alias in child.names)
+        elif isinstance(child, ast.ImportFrom):
+            prefix = "." * child.level + (child.module or "")
+            yield prefix, at_import
+            yield from ((f"{prefix}.{alias.name}", at_import) for alias in child.names)
+        yield from imports(child, at_import and not later)
+
+
+def is_type_checking(node: ast.AST) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
+
+
+def allowed(path: str) -> set[str]:
+    """Packages of this project that the module may import."""
+    package = path.split("/")[0]
+    if package == "adapters":
+        return {"adapters", "golden"} if path in COMMANDS else {"adapters"}
+    return {"golden": {"golden"}, "suites": {"adapters", "golden", "suites"}, "reports": {"reports"}}[package]
+
+
+def breaches(path: str, source: str) -> list[str]:
+    """Imports in the module `path` that the arrows forbid."""
+    out = []
+    for name, at_import in imports(ast.parse(source)):
+        top = name.split(".")[0]
+        if name.startswith("."):
+            out.append(f"{path}: relative import of {name}")
+        elif top in PACKAGES and top not in allowed(path):
+            out.append(f"{path}: imports {name}")
+        elif top in FRAMEWORKS and not (path.startswith("adapters/") and (path in OWN_FRAMEWORK or not at_import)):
+            out.append(f"{path}: imports {name}{' at module level' if at_import else ''}")
+        elif f"{name.replace('.', '/')}.py" in OWN_FRAMEWORK and at_import and path not in OWN_FRAMEWORK:
+            out.append(f"{path}: imports {name} at module level")
+        elif f"{name.replace('.', '/')}.py" in COMMANDS - {"adapters/__main__.py"} and path not in COMMANDS:
+            out.append(f"{path}: imports the command {name}")
+        elif path.startswith("golden/") and top not in GOLDEN_MAY_USE:
+            out.append(f"{path}: imports {name}")
+    return out
+
+
+def asks_who(source: str) -> list[int]:
+    """Lines that branch on which framework is asked: a name, id or target compared with a framework's."""
+    out = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Compare):
+            parts: list[ast.AST] = [node.left, *node.comparators]
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "startswith":
+            parts = [node.func.value, *node.args]
+        elif isinstance(node, ast.Match):
+            parts = [node.subject, *(case.pattern for case in node.cases)]
+        else:
+            continue
+        inner = [n for part in parts for n in ast.walk(part)]
+        identity = any(isinstance(n, ast.Attribute) and n.attr in {"name", "id", "spec", "target"} for n in inner)
+        texts = [n.value for n in inner if isinstance(n, ast.Constant) and isinstance(n.value, str)]
+        if identity and any(text.partition("@")[0] in FRAMEWORKS | {"reference"} for text in texts):
+            out.append(node.lineno)
+    return out
+
+
+@pytest.mark.parametrize("package", ["adapters", "golden", "reports", "suites"])
+def test_the_arrows(package: str) -> None:
+    found = modules(package)
+    assert found
+    assert [b for p in found for b in breaches(str(p.relative_to(ROOT)), p.read_text())] == []
+
+
+def test_no_suite_asks_which_framework_it_is_talking_to() -> None:
+    assert {p.name: lines for p in modules("suites") if (lines := asks_who(p.read_text()))} == {}
+
+
+PLANTED = [
+    ("suites/test_x.py", "from reports import summary"),
+    ("suites/test_x.py", "import conftest"),
+    ("suites/test_x.py", "def f():\n    import torch"),
+    ("suites/test_x.py", "from jax import numpy"),
+    ("suites/test_x.py", "from .rows import classify"),
+    ("reports/x.py", "from suites.verdict import Verdict"),
+    ("reports/x.py", "def f():\n    from adapters import registry"),
+    ("reports/x.py", "import golden.store"),
+    ("reports/x.py", "import mlx.core as mx"),
+    ("adapters/torch.py", "from golden.recipes import DTYPES"),
+    ("adapters/torch.py", "def f():\n    import golden"),
+    ("adapters/torch.py", "from suites import rows"),
+    ("adapters/torch.py", "import torch"),
+    ("adapters/torch.py", "class A:\n    import torch"),
+    ("adapters/torch.py", "try:\n    import torch\nexcept ImportError:\n    pass"),
+    ("adapters/torch.py", "from adapters import torch_quantized"),
+    ("adapters/torch.py", "def f():\n    from adapters import record"),
+    ("adapters/jax.py", "from adapters.jax_modules import RawLookup"),
+    ("golden/x.py", "import scipy"),
+    ("golden/x.py", "from adapters.interface import Scheme"),
+    ("golden/x.py", "def f():\n    import torch"),
+]
+ACCEPTED = [
+    ("suites/test_x.py", "import numpy\nfrom adapters import registry\nfrom golden import bounds\nimport pytest"),
+    ("adapters/torch.py", "def f():\n    import torch\n    from adapters import torch_quantized"),
+    ("adapters/torch.py", "if TYPE_CHECKING:\n    import torch"),
+    ("adapters/jax_modules.py", "import jax"),
+    ("adapters/record.py", "from golden.store import open_golden"),
+    ("adapters/jax.py", "from adapters.interface import Adapter"),
+    ("golden/x.py", "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom golden import oracle"),
+    ("reports/x.py", "import json\nfrom reports import recorder"),
+]
+BRANCHES = [
+    "if adapter.name == 'mlx': pass",
+    "x = 1 if 'torch' != assay.target.cls.name else 2",
+    "if target.id in ('jax@cpu', 'x'): pass",
+    "if target.spec.startswith('mlx'): pass",
+    "match assay.target.cls.name:\n    case 'torch': pass",
+    "if assay.target.adapter.target == 'mlx@gpu': pass",
+]
+NO_BRANCHES = ["if dtype.name == 'float32': pass", "if name == 'weight': pass", "if target.id == recorded_on: pass"]
+
+
+@pytest.mark.parametrize(("path", "source"), PLANTED)
+def test_a_planted_import_is_found(path: str, source: str) -> None:
+    assert breaches(path, source)
+
+
+@pytest.mark.parametrize(("path", "source"), ACCEPTED)
+def test_an_allowed_import_is_accepted(path: str, source: str) -> None:
+    assert breaches(path, source) == []
+
+
+@pytest.mark.parametrize("source", BRANCHES)
+def test_a_planted_branch_is_found(source: str) -> None:
+    assert asks_who(source) == [1]
+
+
+@pytest.mark.parametrize("source", NO_BRANCHES)
+def test_other_comparisons_are_accepted(source: str) -> None:
+    assert asks_who(source) == []
+
+
+COLLECT = f"""
+import sys
+import pytest
+from adapters import devices, registry
+
+devices.probe = lambda *args, **kwargs: devices.Found({{"cpu": {{}}}})  # the real one asks a child process
+loaded = lambda: sorted({FRAMEWORKS!r} & sys.modules.keys())
+status = pytest.main(["suites", "--co", "-q", "-p", "no:cacheprovider"])
+print("\\nafter collection:", int(status), loaded())
+registry.resolve(["torch@cpu"])[0].adapter
+print("after an import:", loaded())
+"""
+
+
+def test_collection_loads_no_framework() -> None:
+    """For every target at once; that the check can fail is shown by asking for one adapter afterwards."""
+    done = run("-c", COLLECT)
+    assert "after collection: 0 []" in done.stdout, done.stdout[-2000:] + done.stderr
+    assert "after an import: ['torch']" in done.stdout
+    assert all(f"[{name}@cpu-" in done.stdout for name in ("mlx", "jax", "torch"))

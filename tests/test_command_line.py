@@ -1,0 +1,258 @@
+"""What does `pytest suites/` exit with, print and write, for right and wrong selections, tables and report folders?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from golden.recipes import Recipe
+from reports.recorder import Recorder, RecorderError
+from suites.real import QUANTIZED_TABLE, SCHEMES, TABLE, RealInput, RealInputError
+from tests.command import PYTEST, run
+
+LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")
+"""Six cases: two layers in three dtypes."""
+MINIMAL = ("--adapter", "tests.hazards:Minimal")
+"""NumPy under another name, which counts as a framework and takes no time to import."""
+
+
+def suites(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    return run(*PYTEST, "-q", *map(str, arguments), **environment)
+
+
+def last_line(done: subprocess.CompletedProcess[str]) -> str:
+    """The line of the summary that counts every verdict."""
+    return next(line for line in reversed(done.stdout.splitlines()) if line.startswith("all targets"))
+
+
+def records(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+# Exit status and summary
+
+
+def test_a_framework_that_conforms_exits_0() -> None:
+    done = suites(*LOOKUP, "--adapter", "torch@cpu")
+    assert done.returncode == 0, done.stdout
+    assert "torch@cpu        6 conforms  (torch " in done.stdout
+    assert last_line(done).split(maxsplit=2)[2].startswith("6 conforms, 0 known deviation, 0 unsupported, 0 not run")
+
+
+def test_the_reference_alone_is_no_coverage(tmp_path: Path) -> None:
+    done = suites(*LOOKUP, "--adapter", "reference", "--report", tmp_path)
+    assert done.returncode == 1
+    assert "error: no framework answered a single case, so nothing was assayed" in done.stdout
+    assert "6 conforms" in last_line(done)
+
+
+def test_a_selection_that_matches_nothing_is_named() -> None:
+    done = suites("suites/test_lookup.py", "-k", "test_specal_values", *MINIMAL)
+    assert done.returncode not in (0, 1)
+    assert "error: no case matches -k 'test_specal_values'" in done.stdout
+
+
+def test_deviations_and_declared_gaps_are_counted_apart() -> None:
+    """An adapter that shirks what it declared deviates; one that declared a gap is unsupported, with its reason."""
+    both = ("--adapter", "tests.hazards:Faulty", "--adapter", "tests.hazards:Narrow")
+    done = suites(*LOOKUP, *both, "-rs")
+    assert done.returncode == 1
+    assert "faulty@cpu       6 deviates  (numpy " in done.stdout
+    assert "narrow@cpu       2 conforms, 4 unsupported  (numpy " in done.stdout
+    assert "the narrow framework has float32 only" in done.stdout
+    assert "the adapter raised Unsupported for something its capabilities do not exclude: not today" in done.stdout
+    versions = f"numpy {np.__version__}, ml_dtypes {ml_dtypes.__version__}"
+    text = [
+        f"faulty@cpu ({versions}) deviates: EMB-BITS-1",
+        "  required   A lookup copies signed zeros, subnormals, infinities and NaN payloads",
+        "  case       layer=embedding, dtype=float16",
+        "  observed   wrong bits: first difference at (0, 0): got ",
+        "  golden     golden/data/rows.safetensors:rows/tables/float16/special/ids/special rows",
+        "  registered no deviation is registered for this case",
+        "  rerun      pytest 'suites/test_lookup.py::test_special_values[faulty@cpu-embedding-float16]' "
+        "--adapter tests.hazards:Faulty@cpu",
+    ]
+    assert [line for line in text if line not in done.stdout] == []
+
+
+# Wrong input
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--adapter", "numpy"], "unknown adapter 'numpy': use one of mlx, jax, torch, reference"),
+        (["--adapter", "tests.hazards:Minimal@gpu"], "--adapter tests.hazards:Minimal@gpu: no gpu device here"),
+        (["--adapter", "tests.hazards:Aborts"], "--adapter tests.hazards:Aborts: the device probe of"),
+        (["--bootstrap", "mlx@gpu", *MINIMAL], "--bootstrap mlx@gpu: not among this run's targets"),
+        (["--table", "none.safetensors:x", *MINIMAL], "--table none.safetensors: not a readable safetensors file"),
+        (["--report", "pyproject.toml", *MINIMAL], "--report pyproject.toml: cannot write there (File exists)"),
+        (["--report", "pyproject.toml/x", *MINIMAL], "--report pyproject.toml/x: cannot write there (Not a directory)"),
+    ],
+    ids=lambda value: value[1] if isinstance(value, list) else "",
+)
+def test_wrong_options_are_one_line(arguments: list[str], message: str) -> None:
+    done = suites("suites/test_lookup.py", *arguments)
+    assert done.returncode == 4
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith(f"ERROR: {message}")
+
+
+def test_a_required_framework_is_checked() -> None:
+    done = suites("suites/test_lookup.py", *MINIMAL, TOUCHSTONE_REQUIRE="torch,tinygrad")
+    assert done.returncode == 4
+    assert "ERROR: TOUCHSTONE_REQUIRE names 'tinygrad'; known: mlx, jax, torch, reference" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A safetensors file with a sound table and several that cannot be used."""
+    path = tmp_path_factory.mktemp("real") / "model.safetensors"
+    table = Recipe("bell", "float32", (50, 64), {"scale": 2.0**-3}).make("a user's table")
+    broken = table.copy()
+    broken[3, 3] = np.nan
+    arrays = {
+        "table": table,
+        "narrow": table[:, :20].copy(),
+        "vector": table[0],
+        "integers": np.ones((4, 4), np.int32),
+        "doubles": table.astype(np.float64),
+        "empty": table[:0],
+        "not finite": broken,
+    }
+    save_file(arrays, path)
+    return path
+
+
+UNUSABLE = {
+    "table": None,
+    "vector": "vector has shape (64,); a matrix is needed",
+    "empty": "empty has shape (0, 64); a matrix is needed",
+    "integers": "integers is int32; use one of float32, float16, bfloat16",
+    "doubles": "doubles is float64; use one of float32, float16, bfloat16",
+    "not finite": "not finite holds infinities or NaN",
+    "tabel": "no array 'tabel'; the file holds doubles, empty,",
+}
+
+
+@pytest.mark.parametrize("key", UNUSABLE)
+@pytest.mark.parametrize("option", ["--table", "--linear"])
+def test_arrays_that_cannot_be_used(option: str, key: str, file: Path) -> None:
+    spec, message = f"{file}:{key}", UNUSABLE[key]
+    chosen = ([spec], []) if option == "--table" else ([], [spec])
+    if message is None:
+        assert list(RealInput.open(*chosen).arrays) == ["model.safetensors:table"]
+        return
+    with pytest.raises(RealInputError) as error:
+        RealInput.open(*chosen)
+    assert str(error.value).startswith(f"{option} {file}")
+    assert message in str(error.value)
+
+
+@pytest.mark.parametrize("spec", ["model.safetensors", "model.safetensors:", ":table", ""])
+def test_a_spec_without_file_or_key(spec: str) -> None:
+    with pytest.raises(RealInputError, match=f"--table {spec}: write FILE:KEY"):
+        RealInput.open([spec], [])
+
+
+def test_two_arrays_of_one_name_are_refused(file: Path, tmp_path: Path) -> None:
+    """Their cases would have one id, and the second array would be compared with the first one's answers."""
+    other = tmp_path / file.name
+    save_file({"table": np.ones((50, 64), np.float32)}, other)
+    for twice in ([f"{file}:table", f"{file}:table"], [f"{file}:table", f"{other}:table"]):
+        with pytest.raises(RealInputError) as error:
+            RealInput.open(twice, [])
+        assert str(error.value).startswith(f"--table {twice[1]}: ")
+
+
+@pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\x10\x00\x00\x00\x00\x00\x00\x00{"])
+def test_a_file_that_is_no_safetensors_file(content: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    with pytest.raises(RealInputError, match=r"--table .*model\.safetensors: not a readable safetensors file"):
+        RealInput.open([f"{path}:table"], [])
+
+
+def test_only_groups_that_divide_the_columns_are_quantized(file: Path) -> None:
+    wide, narrow = (RealInput.open([f"{file}:{key}"], []) for key in ("table", "narrow"))
+    groups = {(c.params["bits"], c.params["group_size"]) for c in wide.cases(QUANTIZED_TABLE)}
+    assert groups == {(bits, group) for bits, group in SCHEMES if 64 % group == 0}
+    assert list(narrow.cases(QUANTIZED_TABLE)) == []
+    assert len(narrow.cases(TABLE)) == 1
+
+
+@pytest.mark.parametrize("key", ["table", "narrow"])
+def test_a_table_of_the_users_own(key: str, file: Path, tmp_path: Path) -> None:
+    """Only the suite on real input runs, and the command of a record brings the table along."""
+    done = suites("suites/", *MINIMAL, "--table", f"{file}:{key}", "--report", tmp_path)
+    assert done.returncode == 0, done.stdout
+    ended = [r for r in records(tmp_path) if r["event"] == "end"]
+    assert {r["id"].partition("::")[0] for r in ended} == {"suites/test_real_input.py"}
+    assert {r["params"]["key"] for r in ended} == {key}
+    assert "0 not run" in last_line(done)
+    assert "skipped" not in done.stdout
+    again, chosen = tmp_path / "again", ended[-1]
+    done = suites(*shlex.split(chosen["rerun"])[1:], "--report", again)
+    assert [line["id"] for line in records(again)] == [chosen["id"]] * 2, done.stdout + done.stderr
+
+
+# Reports
+
+
+def test_every_case_is_recorded_and_can_be_run_again_alone(tmp_path: Path) -> None:
+    first, again = tmp_path / "first", tmp_path / "again"
+    done = suites(*LOOKUP, *MINIMAL, "--report", first)
+    assert done.returncode == 0, done.stdout
+    lines = records(first)
+    assert [line["event"] for line in lines] == ["start", "end"] * 6
+    assert [line["id"] for line in lines[::2]] == [line["id"] for line in lines[1::2]]
+    assert {line["verdict"] for line in lines[1::2]} == {"conforms"}
+    chosen = lines[7]
+    command, *arguments = shlex.split(chosen["rerun"])
+    assert command == "pytest"
+    assert suites(*arguments, "--report", again).returncode == 0
+    assert [line["id"] for line in records(again)] == [chosen["id"]] * 2
+    assert records(again)[1]["params"] == chosen["params"]
+
+
+def test_a_disk_that_fills_stops_the_run_with_one_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").symlink_to("/dev/full")
+    done = suites(*LOOKUP, *MINIMAL, "--report", tmp_path)
+    output = done.stdout + done.stderr
+    assert done.returncode not in (0, 5)
+    assert f"{tmp_path / 'results.jsonl'}: cannot be written (No space left on device)" in output
+    assert "INTERNALERROR" not in output
+    assert "Traceback" not in output
+
+
+def test_a_record_is_on_disk_as_soon_as_it_is_made(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "new" / "folder")
+    recorder.start("a")
+    recorder.finish({"id": "a", "verdict": "conforms"})
+    assert [line["event"] for line in records(tmp_path / "new" / "folder")] == ["start", "end"]
+    recorder.close()
+
+
+def test_a_parallel_worker_writes_a_shard_of_its_own(tmp_path: Path) -> None:
+    for worker in ("gw0", "gw1"):
+        Recorder(tmp_path, worker).close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["results.gw0.jsonl", "results.gw1.jsonl"]
+
+
+def test_a_recorder_names_what_it_cannot_write(tmp_path: Path) -> None:
+    (tmp_path / "results.jsonl").symlink_to("/dev/full")
+    recorder = Recorder(tmp_path)
+    with pytest.raises(RecorderError, match=r"results\.jsonl: cannot be written \(No space left on device\)"):
+        recorder.start("a")
+    with contextlib.suppress(RecorderError):
+        recorder.close()

@@ -1,0 +1,435 @@
+"""Are files of known deviations checked field by field, matched as written, and updated without losing comments?"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from datetime import date
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import __main__ as command
+from adapters import known, registry, update
+from adapters.known import Known, KnownError, load, matches
+from adapters.update import UpdateError, induce
+from suites import requirements
+from suites.observation import Observation
+from suites.requirements import Requirement
+from suites.verdict import Verdict, judge
+
+DEVIATION = """
+[[deviation]]
+requirement = "R-1"
+target = "torch@cpu"
+versions = ">=2.13.0"
+cases = [{dtype = ["float16", "bfloat16"], bias = [true]}]
+observed = ["beyond bound"]
+headroom_at_most = 4.0
+seen = 2026-11-21
+cause = "It rounds down."
+reproduction = "torch.add(1, 1)"
+advice = "Round it yourself."
+"""
+PIN = """
+[[pin]]
+requirement = "C-1"
+target = "torch@cpu"
+versions = ">=2.13.0"
+cases = [{}]
+class = "rows"
+page = "https://docs.pytorch.org/docs/stable/"
+"""
+IDS = ("R-1", "C-1")
+
+
+def load_text(folder: Path, text: str | bytes) -> Known:
+    path = folder / "torch.toml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return load([path], IDS)
+
+
+def test_a_file_is_read(tmp_path: Path) -> None:
+    found = load_text(tmp_path, DEVIATION + PIN)
+    (deviation,), (pin,) = found.deviations, found.pins
+    assert (deviation.observed, deviation.headroom_at_most) == ({"beyond bound"}, 4.0)
+    assert (deviation.seen, deviation.cause) == (date(2026, 11, 21), "It rounds down.")
+    assert deviation.origin == f"{tmp_path / 'torch.toml'}: deviation 1 (R-1)"
+    assert (pin.classes, pin.page, pin.origin[-11:]) == (
+        {"rows"},
+        "https://docs.pytorch.org/docs/stable/",
+        "pin 1 (C-1)",
+    )
+    assert not deviation.is_candidate
+    assert not pin.is_candidate
+
+
+def test_a_pin_may_name_several_classes(tmp_path: Path) -> None:
+    (pin,) = load_text(tmp_path, PIN.replace('"rows"', '["rows", "raises IndexError"]')).pins
+    assert pin.classes == {"rows", "raises IndexError"}
+
+
+def test_a_missing_file_holds_nothing(tmp_path: Path) -> None:
+    assert load([tmp_path / "none.toml"], IDS) == Known()
+
+
+@pytest.mark.parametrize("field", known.WRITTEN_BY_HAND)
+def test_an_empty_field_makes_a_candidate(field: str, tmp_path: Path) -> None:
+    lines = [f'{field} = ""' if line.startswith(field) else line for line in DEVIATION.splitlines()]
+    assert load_text(tmp_path, "\n".join(lines)).deviations[0].is_candidate
+
+
+def without(text: str, field: str) -> str:
+    return "\n".join(line for line in text.splitlines() if not line.startswith(f"{field} "))
+
+
+def replaced(text: str, field: str, value: str) -> str:
+    return f"{without(text, field)}\n{field} = {value}\n"
+
+
+ERRORS: dict[str, tuple[str | bytes, list[str]]] = {
+    "not TOML": (DEVIATION + "cases = [", []),
+    "not UTF-8": (b"# caf\xe9\n" + DEVIATION.encode(), []),
+    "unknown table": ("[[deviations]]\n", ["unknown table 'deviations'", "[[deviation]]"]),
+    "one table instead of a list": (PIN.replace("[[pin]]", "[pin]"), ["pin"]),
+    "unknown requirement": (replaced(DEVIATION, "requirement", '"R-9"'), ["deviation 1 (R-9)", "no such requirement"]),
+    "target without a device": (
+        replaced(DEVIATION, "target", '"torch"'),
+        ["deviation 1 (R-1)", "NAME@DEVICE", "'torch'"],
+    ),
+    "target not a string": (replaced(PIN, "target", "3"), ["pin 1 (C-1)", "target"]),
+    "bad version range": (replaced(PIN, "versions", '"2.13"'), ["pin 1 (C-1)", "bad version range '2.13'"]),
+    "version range not a string": (replaced(PIN, "versions", "2.13"), ["pin 1 (C-1)", "version"]),
+    "cases a string": (replaced(PIN, "cases", '"all"'), ["pin 1 (C-1)", "cases must be a list of tables"]),
+    "cases a number": (replaced(PIN, "cases", "1"), ["pin 1 (C-1)", "cases must be a list of tables"]),
+    "cases one table": (replaced(PIN, "cases", '{dtype = ["x"]}'), ["pin 1 (C-1)", "cases must be a list of tables"]),
+    "no cases": (replaced(PIN, "cases", "[]"), ["pin 1 (C-1)", "cases must be a list of tables"]),
+    "values not a list": (replaced(PIN, "cases", '[{dtype = "x"}]'), ["pin 1 (C-1)", "'dtype' must be a list"]),
+    "seen not a date": (replaced(DEVIATION, "seen", '"2026-11-21"'), ["deviation 1 (R-1)", "seen must be a date"]),
+    "nothing observed": (replaced(DEVIATION, "observed", "[]"), ["deviation 1 (R-1)", "observed must list"]),
+    "observed a string": (replaced(DEVIATION, "observed", '"crashed"'), ["deviation 1 (R-1)", "observed must"]),
+    "no class": (replaced(PIN, "class", "[]"), ["pin 1 (C-1)", "class must name"]),
+    "cause not a string": (replaced(DEVIATION, "cause", "1"), ["deviation 1 (R-1)", "cause"]),
+    "headroom not a number": (
+        replaced(DEVIATION, "headroom_at_most", '"4"'),
+        ["deviation 1 (R-1)", "headroom_at_most"],
+    ),
+    "unknown field": (DEVIATION + 'reason = "x"\n', ["deviation 1 (R-1)", "unknown field 'reason'"]),
+    "a deviation's field on a pin": (PIN + "seen = 2026-11-21\n", ["pin 1 (C-1)", "unknown field 'seen'"]),
+    "duplicate deviation": (DEVIATION + DEVIATION, ["deviation 2 (R-1)", "duplicate of", "deviation 1 (R-1)"]),
+    "duplicate pin": (PIN + replaced(PIN, "class", '"raises IndexError"'), ["pin 2 (C-1)", "duplicate of", "pin 1"]),
+}
+
+
+@pytest.mark.parametrize("name", ERRORS)
+def test_errors_name_file_and_entry(name: str, tmp_path: Path) -> None:
+    text, told = ERRORS[name]
+    with pytest.raises(KnownError) as error:
+        load_text(tmp_path, text)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'torch.toml'}: ")
+    assert [part for part in told if part not in message] == [], message
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [(DEVIATION, f) for f in sorted(known._FIELDS["deviation"])] + [(PIN, f) for f in sorted(known._FIELDS["pin"])],
+)
+def test_a_missing_field_is_named(text: str, field: str, tmp_path: Path) -> None:
+    with pytest.raises(KnownError, match=rf"torch\.toml: (deviation|pin) 1 \(.*\): lacks {field}$"):
+        load_text(tmp_path, without(text, field))
+
+
+def test_the_same_case_may_be_registered_per_version(tmp_path: Path) -> None:
+    later = replaced(DEVIATION.replace('"beyond bound"', '"wrong bits"'), "versions", '">=2.14"')
+    earlier = replaced(DEVIATION, "versions", '"<2.14"')
+    found = load_text(tmp_path, earlier + later)
+    params = {"dtype": "float16", "bias": True}
+    for version, observed in (("2.13.0", {"beyond bound"}), ("2.14.1", {"wrong bits"})):
+        deviation = found.deviation("R-1", "torch@cpu", version, params)
+        assert deviation is not None
+        assert deviation.observed == observed
+
+
+@pytest.mark.parametrize(
+    ("changes", "covered"),
+    [
+        ({}, True),
+        ({"version": "2.13.0+cpu"}, True),
+        ({"version": "2.14.0.dev20261120"}, True),
+        ({"version": "2.12.1"}, False),
+        ({"target": "torch@mps"}, False),
+        ({"requirement": "C-1"}, False),
+        ({"params": {"dtype": "bfloat16", "bias": True, "K": 3}}, True),
+        ({"params": {"dtype": "float32", "bias": True}}, False),
+        ({"params": {"dtype": "float16", "bias": False}}, False),
+        ({"params": {"dtype": "float16"}}, False),
+    ],
+    ids=str,
+)
+def test_what_an_entry_covers(changes: dict[str, Any], covered: bool, tmp_path: Path) -> None:
+    case = {
+        "requirement": "R-1",
+        "target": "torch@cpu",
+        "version": "2.13.0",
+        "params": {"dtype": "float16", "bias": True},
+    }
+    found = load_text(tmp_path, DEVIATION).deviation(*(case | changes).values())
+    assert (found is not None) == covered
+
+
+def test_an_empty_pattern_matches_every_case() -> None:
+    assert matches({}, {})
+    assert matches({}, {"dtype": "float32"})
+
+
+def test_a_deviation_explains_its_class_up_to_its_headroom(tmp_path: Path) -> None:
+    (deviation,) = load_text(tmp_path, DEVIATION).deviations
+    assert deviation.explains("beyond bound", 4.0)
+    assert deviation.explains("beyond bound", None)
+    assert not deviation.explains("beyond bound", 4.1)
+    assert not deviation.explains("crashed", None)
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+def test_shipped_files_load(name: str) -> None:
+    path = known.path_for(registry.adapter_class(name), name)
+    assert path.is_file()
+    found = load([path], requirements.load().keys())
+    assert {entry.target.partition("@")[0] for entry in (*found.deviations, *found.pins)} == {name}
+
+
+def test_a_third_party_keeps_its_file_beside_its_module() -> None:
+    from tests.hazards import Minimal
+
+    assert known.path_for(Minimal, "tests.hazards:Minimal") == Path(__file__).parent / "known" / "minimal.toml"
+
+
+# Finding patterns
+
+SPACES: list[dict[str, list[Any]]] = [
+    {"dtype": ["float32", "float16", "bfloat16"], "bias": [True, False]},
+    {"layer": ["embedding", "raw_lookup"], "dtype": ["float32", "float16", "bfloat16"], "K": [1, 2, 33, 4096]},
+    {"layer": ["a", "b"], "dtype": ["c", "d"], "bits": [4, 8], "group": [32, 64, 128], "x": ["1", "2", "3"]},
+]
+
+
+def every(space: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    return [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+
+
+@pytest.mark.parametrize("space", SPACES, ids=["2", "3", "5"])
+@pytest.mark.parametrize("seed", range(12))
+def test_patterns_match_what_was_asked_and_nothing_else(space: dict[str, list[Any]], seed: int) -> None:
+    everything = every(space)
+    chance = random.Random(seed)
+    wanted = chance.sample(everything, chance.randint(1, len(everything)))
+    patterns = induce(wanted, everything)
+    chosen = [p for p in everything if any(matches(pattern, p) for pattern in patterns)]
+    assert chosen == [p for p in everything if p in wanted]
+    assert len(patterns) <= len(wanted)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "patterns"),
+    [
+        (lambda p: True, [{}]),
+        (lambda p: p["dtype"] == "float16", [{"dtype": ("float16",)}]),
+        (lambda p: p["dtype"] != "float32" and p["K"] >= 33, [{"dtype": ("float16", "bfloat16"), "K": (33, 4096)}]),
+        (lambda p: p["K"] == 1 or p["dtype"] == "float32", 3),
+    ],
+    ids=["all", "one value", "a box", "a corner"],
+)
+def test_patterns_are_short(wanted: Any, patterns: Any) -> None:
+    everything = every(SPACES[1])
+    found = induce([p for p in everything if wanted(p)], everything)
+    assert (len(found) if isinstance(patterns, int) else found) == patterns
+
+
+def test_a_parameter_that_only_some_cases_have() -> None:
+    """A requirement may be asked by two tests whose cases have different parameters."""
+    plain, scaled = {"dtype": "float32"}, {"dtype": "float32", "bits": 4}
+    patterns = induce([scaled], [plain, scaled])
+    assert [matches(p, c) for p in patterns for c in (plain, scaled)] == [False, True]
+
+
+# Updating files from a run
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files of known deviations that `adapters.update` may edit."""
+    made = tmp_path / "known"
+    made.mkdir()
+    monkeypatch.setattr(known, "FOLDER", made)
+    return made
+
+
+def record(**changes: Any) -> dict[str, Any]:
+    made = {
+        "event": "end",
+        "id": "suites/test_x.py::test_x[torch@cpu-float16]",
+        "target": "torch@cpu",
+        "spec": "torch",
+        "versions": {"torch": "2.13.0+cpu"},
+        "requirement": "R-1",
+        "params": {"dtype": "float16", "bias": True},
+        "verdict": "deviates",
+        "missing": "deviation",
+        "behaviour": "beyond bound",
+        "headroom": 3.0,
+    }
+    return made | changes
+
+
+GREEN = {"verdict": "conforms", "missing": "", "behaviour": "within bound", "headroom": 0.5}
+STALE = GREEN | {"verdict": "stale deviation"}
+
+
+def updated(folder: Path, *records: dict[str, Any]) -> str:
+    """What `update` says of a run with these records."""
+    report = folder.parent / "report"
+    report.mkdir(exist_ok=True)
+    lines = [{"event": "start", "id": r["id"]} for r in records] + list(records)
+    (report / "results.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return update.update(report)
+
+
+def loaded(folder: Path) -> Known:
+    return load([folder / "torch.toml"], IDS)
+
+
+def test_a_red_case_becomes_a_candidate_that_stays_red(folder: Path) -> None:
+    green = record(params={"dtype": "float32", "bias": True}, **GREEN)
+    assert updated(folder, record(), green) == "torch.toml: added a candidate deviation: R-1 beyond bound (1 cases)"
+    (deviation,) = loaded(folder).deviations
+    assert (deviation.cases, deviation.observed) == (({"dtype": ("float16",)},), {"beyond bound"})
+    assert (str(deviation.versions), deviation.seen) == (">=2.13.0", date.today())
+    assert deviation.headroom_at_most == 6.0
+    requirement = Requirement("R-1", "group", "required", "sentence", "source")
+    seen = Observation("beyond bound", False, headroom=3.0)
+    found = judge(requirement, seen, loaded(folder), "torch@cpu", "2.13.0", {"dtype": "float16"})
+    assert found.verdict is Verdict.DEVIATES
+    assert "is a candidate" in found.note
+
+
+def test_an_unpinned_choice_becomes_a_candidate_pin_that_stays_red(folder: Path) -> None:
+    updated(folder, record(requirement="C-1", missing="pin", behaviour="rows", headroom=None))
+    (pin,) = loaded(folder).pins
+    assert (pin.cases, pin.classes, pin.page) == (({},), {"rows"}, "")
+    requirement = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows",))
+    found = judge(requirement, Observation("rows", True), loaded(folder), "torch@cpu", "2.13.0", {})
+    assert found.verdict is Verdict.DEVIATES
+
+
+def test_undefined_behaviours_are_registered_together(folder: Path) -> None:
+    crashed = {"behaviour": "crashed", "verdict": "crashed", "headroom": None}
+    foreign = {"behaviour": "foreign memory", "headroom": None, "params": {"dtype": "float32", "bias": True}}
+    updated(folder, record(**crashed), record(**foreign))
+    (deviation,) = loaded(folder).deviations
+    assert deviation.observed == update.UNDEFINED
+    assert deviation.headroom_at_most is None
+
+
+def test_an_infinite_headroom_sets_no_limit(folder: Path) -> None:
+    updated(folder, record(headroom=float("inf")))
+    assert loaded(folder).deviations[0].headroom_at_most is None
+
+
+def test_settled_cases_change_nothing(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION)
+    known_one = record(verdict="known deviation", missing="")
+    unsupported = record(verdict="unsupported")
+    assert updated(folder, known_one, unsupported, record(**GREEN)) == "nothing to change"
+    assert (folder / "torch.toml").read_text() == DEVIATION
+
+
+def test_a_second_update_adds_nothing_more(folder: Path) -> None:
+    updated(folder, record())
+    text = (folder / "torch.toml").read_text()
+    assert updated(folder, record(missing="")) == "nothing to change"
+    assert (folder / "torch.toml").read_text() == text
+
+
+def two_deviations(between: str = "") -> str:
+    """The first speaks of R-1, the second of C-1; comments before, inside and, as given, between them."""
+    second = replaced(DEVIATION, "requirement", '"C-1"').replace("seen = ", "# Seen on a laptop.\nseen = ")
+    return f"# What PyTorch does.\n{DEVIATION}{between}{second}{PIN}"
+
+
+def test_a_stale_deviation_is_removed_and_comments_are_kept(folder: Path) -> None:
+    (folder / "torch.toml").write_text(two_deviations())
+    told = updated(folder, record(**STALE))
+    assert told == "torch.toml: removed a stale deviation: R-1, seen 2026-11-21"
+    assert [d.requirement for d in loaded(folder).deviations] == ["C-1"]
+    assert len(loaded(folder).pins) == 1
+    text = (folder / "torch.toml").read_text()
+    assert "# What PyTorch does." in text
+    assert "# Seen on a laptop." in text
+
+
+def test_a_comment_above_the_entry_after_a_removed_one_is_kept(folder: Path) -> None:
+    (folder / "torch.toml").write_text(two_deviations("\n# Why the next entry is here.\n"))
+    updated(folder, record(**STALE))
+    assert [d.requirement for d in loaded(folder).deviations] == ["C-1"]
+    assert "# Why the next entry is here." in (folder / "torch.toml").read_text()
+
+
+def test_the_last_deviation_can_be_removed(folder: Path) -> None:
+    (folder / "torch.toml").write_text(f"# What PyTorch does.\n{DEVIATION}")
+    updated(folder, record(**STALE))
+    assert loaded(folder) == Known()
+    assert "# What PyTorch does." in (folder / "torch.toml").read_text()
+
+
+def test_a_deviation_that_holds_in_part_is_left_to_a_person(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION)
+    holds = record(verdict="known deviation", missing="", params={"dtype": "bfloat16", "bias": True})
+    told = updated(folder, record(**STALE), holds)
+    assert told.startswith("torch.toml: narrow by hand: R-1, seen 2026-11-21")
+    assert "torch@cpu-float16" in told
+    assert len(loaded(folder).deviations) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "cannot be read (No such file or directory)"),
+        ("", "holds no finished case"),
+        ('{"event": "start", "id": "x"}\n', "holds no finished case"),
+        ("garbage\n", "not a report"),
+        ("[1]\n", "not a report"),
+        ('{"event": "end", "id": "x"}\n', "not a report"),
+        (b"\xff\xfe\n", "not a report"),
+    ],
+    ids=["missing", "empty", "nothing finished", "not JSON", "no record", "a record without fields", "not text"],
+)
+def test_a_report_that_cannot_be_used(content: str | bytes | None, message: str, tmp_path: Path, folder: Path) -> None:
+    path = tmp_path / "results.jsonl"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(UpdateError) as error:
+        update.update(tmp_path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert message in str(error.value)
+    assert list(folder.iterdir()) == []
+
+
+def test_a_file_that_cannot_be_edited_is_named(folder: Path) -> None:
+    (folder / "torch.toml").write_text("[[pin")
+    with pytest.raises((UpdateError, KnownError), match=r"torch\.toml"):
+        updated(folder, record())
+    assert (folder / "torch.toml").read_text() == "[[pin"
+
+
+def test_the_command_reports_an_error_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["adapters", "update", str(tmp_path)])
+    assert command.main() == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"error: {tmp_path / 'results.jsonl'}: cannot be read")
+    assert told.count("\n") == 1

@@ -1,0 +1,233 @@
+"""Does a defect in an adapter turn its own requirement group red, and leave unrelated groups green?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pytest
+
+from adapters import known, registry
+from adapters.registry import Target
+from golden.store import open_golden, open_recorded
+from suites import direct, requirements
+from suites.assay import Bench
+from suites.verdict import judge
+
+CASES_PER_TEST = 8
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    made = Bench(open_golden(), open_recorded())
+    yield made
+    made.close()
+
+
+def red_requirements(name: str, bench: Bench, plant: Callable[[Any], None] | None) -> dict[str, set[str]]:
+    """Red requirement ids by group, for the adapter with the defect, on cases spread over every test."""
+    target = registry.resolve([f"{name}@cpu"])[0]
+    adapter = target.cls("cpu")
+    if plant:
+        plant(adapter)
+    planted = _Planted(target, adapter)
+    entries = known.load([known.path_for(target.cls, name)], requirements.load().keys())
+    red: dict[str, set[str]] = {}
+    for question in direct.questions():
+        asked = [c for c in question.cases if "inductor" not in c.marks]
+        if question.requirement.id == "LIN-PRECISION-1":
+            continue  # asked in a worker of its own, which a defect planted here cannot reach
+        for case in asked[:: max(1, len(asked) // CASES_PER_TEST)]:
+            # In this process, so that the planted defect is met; torch and JAX check ids on the CPU.
+            here = replace(case, hazard=None)
+            seen = direct.observe(question, planted, here, bench)
+            if seen is None:
+                continue
+            verdict = judge(question.requirement, seen, entries, target.id, target.version, case.params).verdict
+            if verdict.is_red:
+                red.setdefault(question.requirement.group, set()).add(question.requirement.id)
+    return red
+
+
+class _Planted(Target):
+    """A target whose adapter is given instead of made."""
+
+    def __init__(self, target: Target, adapter: Any) -> None:
+        super().__init__(target.spec, target.cls, target.device, None, target.versions)
+        self._adapter = adapter
+
+    @cached_property
+    def adapter(self) -> Any:
+        return self._adapter
+
+
+def wrap(adapter: Any, maker: str, change: Callable[[Any], None]) -> None:
+    """Apply `change` to every layer that the adapter's method `maker` makes."""
+    original = getattr(adapter, maker)
+
+    def made(*args: Any, **kwargs: Any) -> Any:
+        layer = original(*args, **kwargs)
+        change(layer)
+        return layer
+
+    setattr(adapter, maker, made)
+
+
+def loses_signed_zero(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        call = layer._call
+        layer._call = lambda module, ids: call(module, ids) + 0.0
+
+    for maker in ("embedding", "raw_lookup"):
+        wrap(adapter, maker, change)
+
+
+def truncates_ids_to_int32(adapter: Any) -> None:
+    place = adapter.place
+    adapter.place = lambda value: place(
+        value.astype(np.int32) if isinstance(value, np.ndarray) and value.dtype == np.int64 else value
+    )
+
+
+def clamps_ids(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        call = layer._call
+
+        def clamped(module: Any, ids: Any) -> Any:
+            integer = hasattr(ids, "dtype") and ids.dtype in (adapter.torch.int32, adapter.torch.int64)
+            return call(module, ids.clamp(max=len(module.weight) - 1) if integer else ids)
+
+        layer._call = clamped
+
+    wrap(adapter, "embedding", change)
+
+
+def adds_the_bias_twice(adapter: Any) -> None:
+    linear = adapter.linear
+    adapter.linear = lambda weight, bias=None: linear(weight, None if bias is None else bias + bias)
+
+
+def rounds_x_to_tf32(adapter: Any) -> None:
+    """Keeps 11 significant bits of float32 inputs, as a TF32 product does."""
+
+    def change(layer: Any) -> None:
+        call, torch = layer._call, adapter.torch
+
+        def product(module: Any, x: Any) -> Any:
+            if x.dtype == torch.float32:
+                x = ((x.detach().view(torch.int32) + 0x1000) & -0x2000).view(torch.float32)
+            return call(module, x)
+
+        layer._call = product
+
+    wrap(adapter, "linear", change)
+
+
+def casts_by_truncation(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        cast = layer.cast
+
+        def truncating(dtype: str) -> None:
+            for parameter in layer.native.parameters():
+                if parameter.dtype == adapter.torch.float32:
+                    parameter.data = (parameter.data.view(adapter.torch.int32) & -65536).view(adapter.torch.float32)
+            cast(dtype)
+
+        layer.cast = truncating
+
+    for maker in ("embedding", "linear"):
+        wrap(adapter, maker, change)
+
+
+def copies_the_table_for_the_head(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        head = adapter.torch.nn.Linear(1, 1, bias=False, device="meta")
+        head.weight = adapter.torch.nn.Parameter(layer.native.weight.detach().clone())
+        layer._head = head
+
+    wrap(adapter, "embedding", change)
+
+
+def makes_every_code_one_too_high(adapter: Any) -> None:
+    from adapters import torch_quantized
+
+    def quantized(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
+        words, scales, biases = torch_quantized.quantize(adapter.place(weight), scheme.bits, scheme.group_size)
+        lanes = torch_quantized._shifts(scheme.bits, words.device)
+        codes = (words.unsqueeze(-1).long() >> lanes) & (2**scheme.bits - 1)
+        raised = (codes.clamp(max=2**scheme.bits - 2) + 1 << lanes).sum(-1)
+        words = adapter.torch.where(raised >= 2**31, raised - 2**32, raised).int()
+        return adapter._hold(kind, (words, scales, biases), scheme, bias)
+
+    adapter._quantized = quantized
+
+
+def counts_a_repeated_id_once(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        vjp = layer.vjp
+
+        def once(inputs: Any, cotangent: Any, method: Any = "call") -> Any:
+            if method == "call" and np.ndim(inputs):
+                ids, first = np.unique(inputs, return_index=True)
+                return vjp(ids, cotangent.reshape(-1, cotangent.shape[-1])[first], method)
+            return vjp(inputs, cotangent, method)
+
+        layer.vjp = once
+
+    for maker in ("embedding", "raw_lookup"):
+        wrap(adapter, maker, change)
+
+
+def draws_another_distribution(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        with adapter.torch.no_grad():
+            layer.native.weight.mul_(1.05)
+
+    wrap(adapter, "construct", change)
+
+
+def starts_at_row_one(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        call = layer._apply
+        layer._apply = lambda module, ids, method: call(module, ids + 1, method)
+
+    wrap(adapter, "exercise", change)
+
+
+PLANTED = [
+    ("torch", loses_signed_zero, "Embedding lookup", "EMB-BITS-1", set()),
+    ("torch", truncates_ids_to_int32, "Id dtypes", "EMB-ID-4", {"Out of range"}),
+    ("torch", clamps_ids, "Out of range", "EMB-OOR-1", {"Id dtypes"}),
+    ("torch", adds_the_bias_twice, "Linear", "LIN-EXACT-1", set()),
+    ("torch", rounds_x_to_tf32, "Linear", "LIN-EXACT-1", {"Gradients"}),
+    ("torch", casts_by_truncation, "Dtype casting", "CAST-MODULE-1", set()),
+    ("torch", copies_the_table_for_the_head, "Tied output", "TIED-UPDATE-1", set()),
+    ("torch", makes_every_code_one_too_high, "Quantization bounds", "QNT-CODES-1", set()),
+    ("torch", counts_a_repeated_id_once, "Gradients", "GRAD-TABLE-1", set()),
+    ("torch", draws_another_distribution, "Construction", "INIT-DIST-1", set()),
+    ("jax", starts_at_row_one, "Seed exercise", "SEED-ROWS-1", set()),
+]
+
+
+@pytest.mark.parametrize("name", ["torch", "jax"])
+def test_nothing_is_red_without_a_defect(name: str, bench: Bench) -> None:
+    assert red_requirements(name, bench, None) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "plant", "group", "requirement", "also"), PLANTED, ids=[p[1].__name__ for p in PLANTED]
+)
+def test_a_planted_defect_is_red_in_its_group(
+    name: str, plant: Callable[[Any], None], group: str, requirement: str, also: set[str], bench: Bench
+) -> None:
+    """`also` names the groups that the same defect rightly touches."""
+    red = red_requirements(name, bench, plant)
+    assert requirement in red.get(group, set())
+    assert red.keys() - {group} <= also, f"unrelated groups turned red: {red}"
+
+
+def test_every_group_has_a_planted_defect() -> None:
+    assert {p[2] for p in PLANTED} == {r.group for r in requirements.load().values()}

@@ -1,0 +1,201 @@
+"""Which verdict follows from an observation, the requirement's level, and what is registered for the target?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+from typing import Any
+
+import pytest
+from packaging.specifiers import SpecifierSet
+
+from adapters.known import Deviation, Known, Pin
+from adapters.registry import Target
+from golden.catalogue import Case
+from reports.summary import VERDICTS
+from suites.assay import Assay, Bench
+from suites.observation import Deviates, NotAsked, Observation
+from suites.requirements import Requirement
+from suites.verdict import Judgement, Verdict, judge, verdict_of
+from tests import hazards
+
+REQUIRED = Requirement("R-1", "group", "required", "sentence", "source")
+CHARACTERISED = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows", "raises *"))
+EVERY_CASE: tuple[dict, ...] = ({},)
+
+
+def deviation(requirement: str = "R-1", **changes: Any) -> Known:
+    made = Deviation(
+        requirement,
+        "mlx@cpu",
+        SpecifierSet(">=1.0"),
+        EVERY_CASE,
+        "mlx.toml: deviation 1",
+        observed=frozenset({"beyond bound", "crashed"}),
+        headroom_at_most=None,
+        seen=date(2026, 11, 21),
+        cause="It rounds down.",
+        reproduction="mx.add(1, 1)",
+        advice="Round it yourself.",
+    )
+    return Known((replace(made, **changes),))
+
+
+def pin(**changes: Any) -> Known:
+    made = Pin("C-1", "mlx@cpu", SpecifierSet(">=1.0"), EVERY_CASE, "mlx.toml: pin 1", frozenset({"rows"}), "https://…")
+    return Known((), (replace(made, **changes),))
+
+
+def verdict(requirement: Requirement, seen: Observation, known: Known, bootstrap: bool = False) -> Judgement:
+    return judge(requirement, seen, known, "mlx@cpu", "1.2", {"dtype": "float32"}, bootstrap=bootstrap)
+
+
+RIGHT = Observation("within bound", True, headroom=0.4)
+WRONG = Observation("beyond bound", False, headroom=2.0)
+WORSE = Observation("beyond bound", False, headroom=200.0)
+OTHER = Observation("wrong dtype", False)
+CRASHED = Observation("crashed", False)
+HUNG = Observation("timed out", False)
+NONE = Known()
+LIMITED = deviation(headroom_at_most=4.0)
+CANDIDATE = deviation(cause="", reproduction="", advice="")
+
+REQUIRED_PATHS = {
+    "right": (RIGHT, NONE, False, Verdict.CONFORMS, "", ""),
+    "right, at bootstrap": (RIGHT, NONE, True, Verdict.CONFORMS, "", ""),
+    "right, but registered": (RIGHT, deviation(), False, Verdict.STALE, "mlx.toml: deviation 1 no longer holds", ""),
+    "right, but a candidate": (RIGHT, CANDIDATE, False, Verdict.STALE, "no longer holds", ""),
+    "wrong": (WRONG, NONE, False, Verdict.DEVIATES, "no deviation is registered", "deviation"),
+    "crashed": (CRASHED, NONE, False, Verdict.CRASHED, "no deviation is registered", "deviation"),
+    "timed out": (HUNG, NONE, False, Verdict.TIMED_OUT, "no deviation is registered", "deviation"),
+    "wrong, at bootstrap": (WRONG, NONE, True, Verdict.UNREVIEWED, "no deviation is registered", "deviation"),
+    "crashed, at bootstrap": (CRASHED, NONE, True, Verdict.UNREVIEWED, "no deviation is registered", "deviation"),
+    "known": (WRONG, deviation(), False, Verdict.KNOWN, "It rounds down. Round it yourself.", ""),
+    "known crash": (CRASHED, deviation(), False, Verdict.KNOWN, "It rounds down.", ""),
+    "known, at bootstrap": (WRONG, deviation(), True, Verdict.KNOWN, "It rounds down.", ""),
+    "known within its headroom": (WRONG, LIMITED, False, Verdict.KNOWN, "It rounds down.", ""),
+    "worse than registered": (WORSE, LIMITED, False, Verdict.DEVIATES, "changed since >=1.0", ""),
+    "worse, at bootstrap": (WORSE, LIMITED, True, Verdict.DEVIATES, "up to headroom 4.0", ""),
+    "changed class": (OTHER, deviation(), False, Verdict.DEVIATES, "registers beyond bound, crashed", ""),
+    "changed to a hang": (HUNG, deviation(), False, Verdict.TIMED_OUT, "changed since >=1.0", ""),
+    "candidate": (WRONG, CANDIDATE, False, Verdict.DEVIATES, "is a candidate: write its cause", ""),
+    "candidate without advice": (WRONG, deviation(advice=" "), False, Verdict.DEVIATES, "is a candidate", ""),
+    "candidate, at bootstrap": (WRONG, CANDIDATE, True, Verdict.UNREVIEWED, "is a candidate", ""),
+    "known for another target": (
+        WRONG, deviation(target="jax@cpu"), False, Verdict.DEVIATES, "no deviation", "deviation",
+    ),
+    "known for later versions": (
+        WRONG, deviation(versions=SpecifierSet(">=1.3")), False, Verdict.DEVIATES, "no deviation", "deviation",
+    ),
+    "known for other cases": (
+        WRONG, deviation(cases=({"dtype": ("float16",)},)), False, Verdict.DEVIATES, "no deviation", "deviation",
+    ),
+    "known for another requirement": (WRONG, deviation("R-2"), False, Verdict.DEVIATES, "no deviation", "deviation"),
+}  # fmt: skip
+
+ROWS = Observation("rows", True)
+RAISES = Observation("raises IndexError", True)
+FORBIDDEN = Observation("another row", True)
+REGISTERED = deviation("C-1", observed=frozenset({"another row"}))
+BOTH = Known(REGISTERED.deviations, pin().pins)
+
+CHARACTERISED_PATHS = {
+    "pinned": (ROWS, pin(), False, Verdict.CONFORMS, "", ""),
+    "pinned by a pattern's member": (RAISES, pin(classes=frozenset({"rows", "raises IndexError"})), False,
+                                     Verdict.CONFORMS, "", ""),
+    "pinned, at bootstrap": (ROWS, pin(), True, Verdict.CONFORMS, "", ""),
+    "another choice than pinned": (RAISES, pin(), False, Verdict.DEVIATES, "changed since >=1.0: mlx.toml: pin 1", ""),
+    "another choice, at bootstrap": (RAISES, pin(), True, Verdict.DEVIATES, "pins rows", ""),
+    "no pin": (ROWS, NONE, False, Verdict.DEVIATES, "no pin says", "pin"),
+    "no pin, at bootstrap": (ROWS, NONE, True, Verdict.UNREVIEWED, "no pin says", "pin"),
+    "candidate pin": (ROWS, pin(page=""), False, Verdict.DEVIATES, "is a candidate: cite the page", ""),
+    "candidate pin, at bootstrap": (ROWS, pin(page=" "), True, Verdict.UNREVIEWED, "is a candidate", ""),
+    "forbidden": (FORBIDDEN, NONE, False, Verdict.DEVIATES, "no deviation is registered", "deviation"),
+    "forbidden although pinned": (FORBIDDEN, pin(classes=frozenset({"another row"})), False, Verdict.DEVIATES,
+                                  "no deviation is registered", "deviation"),
+    "forbidden, at bootstrap": (FORBIDDEN, NONE, True, Verdict.UNREVIEWED, "no deviation is registered", "deviation"),
+    "forbidden and registered": (FORBIDDEN, REGISTERED, False, Verdict.KNOWN, "It rounds down.", ""),
+    "crashed": (CRASHED, pin(), False, Verdict.CRASHED, "no deviation is registered", "deviation"),
+    "permitted, pinned and registered": (ROWS, BOTH, False, Verdict.STALE, "no longer holds", ""),
+    "permitted and registered, no pin": (RAISES, REGISTERED, False, Verdict.DEVIATES, "changed since >=1.0", ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("path", REQUIRED_PATHS)
+def test_required(path: str) -> None:
+    seen, known, bootstrap, want, note, missing = REQUIRED_PATHS[path]
+    found = verdict(REQUIRED, seen, known, bootstrap)
+    assert (found.verdict, found.missing) == (want, missing)
+    assert note in found.note
+    assert bool(note) == bool(found.note)
+
+
+@pytest.mark.parametrize("path", CHARACTERISED_PATHS)
+def test_characterised(path: str) -> None:
+    seen, known, bootstrap, want, note, missing = CHARACTERISED_PATHS[path]
+    found = verdict(CHARACTERISED, seen, known, bootstrap)
+    assert (found.verdict, found.missing) == (want, missing)
+    assert note in found.note
+    assert bool(note) == bool(found.note)
+
+
+# From the end of a test to its verdict
+
+
+def ended(
+    error: BaseException | None, observed: Observation | None = None, known: Known = NONE, **target: Any
+) -> tuple[Judgement, Observation]:
+    """The verdict on a case that needs float32, asked of a target that has float32 only unless given others."""
+    case = Case({"dtype": "float32"}, needs=(target.pop("need", "dtype:float32"),))
+    asked = Target("minimal", hazards.Narrow, "cpu", target.pop("unavailable", None), {"numpy": "1.2"})
+    assay = Assay(asked, case, REQUIRED, Bench(None, []), observed)  # type: ignore[arg-type]
+    return verdict_of(assay, error, known, bootstrap=target.pop("bootstrap", False))
+
+
+@pytest.mark.parametrize(
+    ("result", "verdict", "note", "behaviour"),
+    [
+        (ended(None, RIGHT), Verdict.CONFORMS, "", "within bound"),
+        (ended(Deviates(WRONG)), Verdict.DEVIATES, "no deviation is registered", "beyond bound"),
+        (ended(Deviates(WRONG), RIGHT), Verdict.DEVIATES, "no deviation is registered", "beyond bound"),
+        (ended(Deviates(WRONG), bootstrap=True), Verdict.UNREVIEWED, "no deviation is registered", "beyond bound"),
+        (ended(Deviates(WRONG), known=deviation(target="narrow@cpu")), Verdict.KNOWN, "It rounds down", "beyond bound"),
+        (ended(None), Verdict.DEVIATES, "the test compared nothing", "nothing compared"),
+        (ended(KeyError("rows")), Verdict.DEVIATES, "the test itself failed: KeyError: 'rows'", "harness error"),
+        (ended(AssertionError(), RIGHT), Verdict.DEVIATES, "the test itself failed", "harness error"),
+        (ended(NotAsked(), unavailable="no such framework"), Verdict.NOT_RUN, "no such framework", "not run"),
+        (ended(NotAsked(), need="dtype:float16"), Verdict.UNSUPPORTED, "has float32 only", "unsupported"),
+        (
+            ended(Deviates(Observation("raises Unsupported", False, message="not today"))),
+            Verdict.DEVIATES,
+            "raised Unsupported for something its capabilities do not exclude: not today",
+            "raises Unsupported",
+        ),
+    ],
+    ids=lambda value: str(value) if isinstance(value, str) else "",
+)
+def test_the_end_of_a_test(result: tuple[Judgement, Observation], verdict: Verdict, note: str, behaviour: str) -> None:
+    judgement, seen = result
+    assert (judgement.verdict, seen.behaviour) == (verdict, behaviour)
+    assert note in judgement.note
+
+
+def test_a_harness_error_is_never_a_known_deviation() -> None:
+    """Whatever is registered, a fault of the test itself stays red."""
+    registered = deviation(target="narrow@cpu", observed=frozenset({"harness error", "nothing compared"}))
+    for error in (KeyError("rows"), None):
+        assert ended(error, known=registered)[0].verdict is Verdict.DEVIATES
+
+
+def test_every_verdict_of_a_judgement_is_reached() -> None:
+    reached = {path[3] for path in (*REQUIRED_PATHS.values(), *CHARACTERISED_PATHS.values())}
+    assert reached == set(Verdict) - {Verdict.UNSUPPORTED, Verdict.NOT_RUN}
+
+
+def test_only_these_verdicts_leave_a_run_green() -> None:
+    green = {v for v in Verdict if not v.is_red}
+    assert green == {Verdict.CONFORMS, Verdict.KNOWN, Verdict.UNSUPPORTED, Verdict.NOT_RUN}
+
+
+def test_the_summary_counts_every_verdict() -> None:
+    assert sorted(VERDICTS) == sorted(str(v) for v in Verdict)
