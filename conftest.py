@@ -6,7 +6,9 @@ import gc
 import os
 import shlex
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,8 @@ class Run:
         required = [n for n in os.environ.get("TOUCHSTONE_REQUIRE", "").split(",") if n]
         self.config = config
         self.targets = registry.resolve(config.getoption("adapter"), required)
+        self.unmarked: Counter[str] = Counter()
+        """Cases without a marker per requirement and target, as collected."""
         self.bootstrap = set(config.getoption("bootstrap"))
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
@@ -96,8 +100,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if run := config.stash.get(RUN, None):
         run.bench.close()
-        if run.recorder:
-            run.recorder.close()
+        try:
+            if run.recorder:
+                run.recorder.close()
+        except RecorderError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -117,6 +124,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if identifier not in run.requirements:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement, chosen = run.requirements[identifier], run.real.cases(cases)
+    run.unmarked[identifier] += sum(not c.marks for c in chosen)
     assays = [
         pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c)) for t in run.targets for c in chosen
     ]
@@ -198,13 +206,11 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return report
     run = item.config.stash[RUN]
     error = call.excinfo.value if call.excinfo else None
+    if isinstance(error, GoldenError):
+        pytest.exit(f"error: {error}", returncode=1)
     judgement, seen = verdict_of(made, error, run.known[made.target.id], bootstrap=made.target.id in run.bootstrap)
-    record = _record(
-        _identifier(item), made, judgement, seen, time.perf_counter() - item.stash.get(STARTED, call.start)
-    )
-    record["rerun"] += "".join(
-        f" {shlex.quote(o)}" for o in run.real.options.get(made.case.arrays.get("weight", ""), ())
-    )
+    record = _record(run, _identifier(item), made, judgement, seen)
+    record["duration"] = round(time.perf_counter() - item.stash.get(STARTED, call.start), 6)
     report.user_properties.append(("touchstone", record))
     if judgement.verdict.is_red:
         report.outcome = "failed"
@@ -220,30 +226,28 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     return report
 
 
-def _record(identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float) -> dict[str, Any]:
-    spec = made.target.spec.partition("@")[0]
+def _record(run: Run, identifier: str, made: Assay, judgement: Judgement, seen: Observation) -> dict[str, Any]:
+    target, requirement = made.target, made.requirement
+    spec = target.spec.partition("@")[0]
+    real = run.real.options.get(made.case.arrays.get("weight", ""), ())
+    marks = ("-m", " or ".join(made.case.marks)) if made.case.marks else ()
+    rerun = ["pytest", identifier, "--adapter", f"{spec}@{target.device}", *real, *marks]
     return {
         "id": identifier,
-        "target": made.target.id,
+        "target": target.id,
         "spec": spec,
-        "versions": made.target.versions,
-        "requirement": made.requirement.id,
-        "sentence": made.requirement.sentence,
+        "versions": target.versions,
+        "device": getattr(target, "facts", {}),
+        "requirement": requirement.id,
+        "cases": run.unmarked[requirement.id],
+        "marked": bool(made.case.marks),
+        "sentence": requirement.sentence,
         "params": dict(made.params),
         "verdict": str(judgement.verdict),
         "note": judgement.note,
         "missing": judgement.missing,
-        "behaviour": seen.behaviour,
-        "dtype": seen.dtype,
-        "shape": seen.shape,
-        "headroom": seen.headroom,
-        "error": seen.error,
-        "bound": seen.bound,
-        "worst_index": seen.worst_index,
-        "message": seen.message,
-        "golden": seen.golden,
-        "duration": round(duration, 6),
-        "rerun": f"pytest {shlex.quote(identifier)} --adapter {spec}@{made.target.device}",
+        **asdict(seen),
+        "rerun": shlex.join(rerun),
     }
 
 

@@ -103,11 +103,13 @@ class Capabilities:
     optimizer: bool = True
     persistence: bool = True
     construction: bool = True
-    frozen_quantized: bool = True
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, need: str) -> str | None:
-        """The reason why `need` ("layout:step", "dtype:float16", "gradients") is not met, or None."""
+        """The reason why `need` ("layout:step", "dtype:float16", "gradients") is not met, None where it is.
+
+        Empty where the adapter gives no reason, which fails the case.
+        """
         kind, _, name = need.partition(":")
         plural = {
             "layer": self.layers,
@@ -121,7 +123,7 @@ class Capabilities:
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
         if met:
             return None
-        return self.absent.get(need) or self.absent.get(kind) or f"{need} is not among its capabilities"
+        return self.absent.get(need) or self.absent.get(kind, "")
 
 
 class Layer(abc.ABC):

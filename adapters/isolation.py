@@ -109,7 +109,14 @@ class Isolation:
         theirs.close()
         return _Worker(process, ours, errors)
 
-    def run(self, function: Callable[..., Any], arguments: Mapping[str, Any], *, discard: bool = False) -> Outcome:
+    def run(
+        self,
+        function: Callable[..., Any],
+        arguments: Mapping[str, Any],
+        *,
+        discard: bool = False,
+        discard_after_error: bool = False,
+    ) -> Outcome:
         """Send one probe and wait. With `discard` the worker is not trusted afterwards and is replaced."""
         worker = self._worker or self._start()
         self._worker = worker
@@ -123,6 +130,7 @@ class Isolation:
         except (BrokenPipeError, ConnectionError):
             return self._bury(worker)
         outcome = self._receive(worker, self.time_limit)
+        discard = discard or (discard_after_error and outcome.kind == "raised")
         if discard and self._worker is worker:
             self._replace(worker)
         return outcome

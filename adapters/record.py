@@ -5,6 +5,8 @@ The only place where adapters and golden data meet outside the suites; no adapte
 
 from __future__ import annotations
 
+import platform
+
 from adapters import registry
 from adapters.interface import Scheme
 from golden.cases import quantized
@@ -25,7 +27,7 @@ def record(spec: str) -> str:
             arrays[key] = value
             made[key] = f"recording: {target.id} quantized {case.arrays['table']}"
     folder = RECORDED / f"{target.cls.name}-{target.version}-{target.device}"
-    facts = {"target": target.id, "versions": target.versions}
+    facts = {"target": target.id, "versions": target.versions, "machine": platform.machine()}
     files = compose(arrays, made, facts)
     write(files, folder, folder / "manifest.json")
     return f"recorded {len(arrays)} parts of {target.id} in {folder}"

@@ -31,6 +31,7 @@ class TorchAdapter(Adapter):
         absent={
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
+            "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
         },
     )
 

@@ -54,13 +54,24 @@ class Assay:
         return self.case.params
 
     def unmet_need(self) -> str | None:
-        """The declared reason why this target cannot be asked, or None."""
-        reasons = (self.target.cls.capabilities.missing(need) for need in self.case.needs)
-        return next((reason for reason in reasons if reason), None)
+        """The declared reason why this target cannot be asked, None where it can; Deviates if no reason is given."""
+        for need in self.case.needs:
+            reason = self.target.cls.capabilities.missing(need)
+            if reason == "":
+                message = f"{need} is not among the capabilities, and `absent` gives no reason"
+                raise Deviates(Observation("unsupported without a reason", False, message=message))
+            if reason:
+                return reason
+        return None
 
     def golden(self, role: str) -> np.ndarray:
         """The golden array in this role; read-only."""
         return self.bench.golden[self.case.arrays[role]]
+
+    @property
+    def weight_role(self) -> str:
+        """The role of the matrix that the case is about: "table" or "weight"."""
+        return "table" if "table" in self.case.arrays else "weight"
 
     def where(self, role: str) -> str:
         return self.bench.golden.where(self.case.arrays[role])
@@ -72,8 +83,11 @@ class Assay:
     def ask(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
         """Run a probe: here, or in the isolated worker where the case is hazardous."""
         if self.case.hazard:
-            discard = self.case.hazard == "writes" and self.target.cls.corrupts_memory
-            return self.bench.worker(self.target).run(probe, arguments, discard=discard)
+            # A GPU's context may be lost with the first error: the next probe gets a new one.
+            unsafe = self.target.cls.corrupts_memory and self.case.hazard == "writes"
+            return self.bench.worker(self.target).run(
+                probe, arguments, discard=unsafe, discard_after_error=self.target.device != "cpu"
+            )
         return attempt(probe, self.target.adapter, arguments)
 
     def value(self, outcome: Outcome) -> Any:
@@ -96,6 +110,7 @@ class Assay:
 
     def behaves(self, behaviour: str, *, conforms: bool = True, message: str = "") -> None:
         """Record a class of behaviour; for a characterised requirement its pin decides, not `conforms`."""
-        self.observed = Observation(behaviour, conforms, message=message)
+        golden = self.where(self.weight_role) if self.weight_role in self.case.arrays else ""
+        self.observed = Observation(behaviour, conforms, message=message, golden=golden)
         if not conforms:
             raise Deviates(self.observed)

@@ -38,8 +38,12 @@ def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: A
     return build(adapter, layer, weight, **parts).as_linear(inputs)
 
 
-def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: Any, compiler: str) -> np.ndarray:
-    return build(adapter, layer, weight).compiled(compiler)(inputs)
+def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:
+    """The compiled call's answer after calls with other ids of the same shape and of another one."""
+    function = build(adapter, layer, weight).compiled(compiler)
+    function(np.zeros_like(inputs))
+    function(np.zeros((2, *inputs.shape), inputs.dtype))
+    return function(inputs)
 
 
 def vjp(
@@ -91,6 +95,14 @@ def exercise(adapter: Adapter, style: str, seed: int, sizes: tuple[int, int], id
     return {"rows": layer(ids), "own": own, "table": table, "one_hot": product}
 
 
+def transposed_exercise(adapter: Adapter, style: str, seed: int, size: int, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Rows of the from-scratch module after its square table was replaced by the transposed one."""
+    layer = adapter.exercise(style, seed, size, size)
+    table = weight_of(layer)
+    layer.set_parameters(by_name(layer, {"weight": np.ascontiguousarray(table.T)}))
+    return {"rows": layer(ids), "table": table}
+
+
 def checked(adapter: Adapter, weight: np.ndarray, ids: Any) -> dict[str, Any]:
     """A checked lookup on a layer that counts how often the framework is called."""
     calls = []
@@ -112,3 +124,9 @@ def call_with_defaults(adapter: Adapter, **arguments: Any) -> np.ndarray:
     """`call`, after the adapter took its own precision settings back."""
     adapter.default_precision()
     return call(adapter, **arguments)
+
+
+def vjp_repeated(adapter: Adapter, times: int, **arguments: Any) -> dict[str, np.ndarray]:
+    """`vjp`, `times` over: a write beside an array that one call survives is found by the allocator sooner or later."""
+    kept = [vjp(adapter, **arguments) for _ in range(times)]
+    return kept[-1]

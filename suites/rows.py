@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from adapters.isolation import Outcome
+from suites.assay import Assay
 
 
 def classify(
-    outcome: Outcome, table: np.ndarray, ids: Sequence[int], bad: int, shape: tuple[int, ...] | None = None
+    outcome: Outcome,
+    table: np.ndarray,
+    ids: Sequence[int],
+    bad: int,
+    shape: tuple[int, ...] | None = None,
+    sentinel: float | None = None,
 ) -> str:
     """The class of behaviour for the id at position `bad`.
 
-    table: the rows that good ids give, ``[num_embeddings, dims]``; shape: of the ids, default ``(len(ids),)``.
+    table: the rows that good ids give, ``[num_embeddings, dims]``; shape: of the ids, default ``(len(ids),)``;
+    sentinel: the value that surrounds the table, where it lies in a guarded buffer.
     """
     if outcome.kind != "value":
         return outcome.behaviour
@@ -31,5 +38,17 @@ def classify(
         return "NaN row"
     if not row.any():
         return "zeros"
+    if sentinel is not None and (row == sentinel).all():
+        return "sentinel row"
     same = [k for k, candidate in enumerate(table) if candidate.tobytes() == row.tobytes()]
     return f"row {same[0]}" if same else "foreign memory"
+
+
+def conclude(assay: Assay, behaviour: str, message: str, size: int, good: Callable[[], Outcome]) -> None:
+    """Name clamping, and judge: a NaN row conforms, and so does an error where the same call with a good id works."""
+    clamps = {f"row {size - 1}": "clamps to last row", "row 0": "clamps to first row"}
+    behaviour = clamps.get(behaviour, "another row" if behaviour.startswith("row ") else behaviour)
+    raised = behaviour.startswith("raises ")
+    if raised and (control := good()).kind != "value":
+        assay.behaves("refuses good ids too", conforms=False, message=f"good ids: {control.message}")
+    assay.behaves(behaviour, conforms=raised or behaviour == "NaN row", message=message)

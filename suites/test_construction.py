@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import erf, log, sqrt
 from typing import Any
 
@@ -16,6 +17,10 @@ from suites.requirements import requirement
 
 FALSE_ALARM = 1e-7
 """Per comparison of one parameter with its true distribution; the seeds are fixed besides."""
+CORRELATION = 6.0
+"""Largest correlation of values that should be independent, in standard deviations (false alarm 2e-9)."""
+TRUNCATED_SCALE = 0.87962566103423978
+"""Standard deviation of N(0, 1) truncated at two deviations (jax.nn.initializers.variance_scaling)."""
 
 
 def _construct(assay: Assay, sizes: tuple[int, int], seed: int = 7, **options: Any) -> Layer:
@@ -52,19 +57,28 @@ def _normal(scale: float) -> Callable[[np.ndarray], np.ndarray]:
 
 def _truncated_normal(scale: float) -> Callable[[np.ndarray], np.ndarray]:
     """Standard deviation `scale` after truncation at two deviations (jax.nn.initializers.variance_scaling)."""
-    inner = _normal(scale / 0.87962566103423978)
-    edge = 2 * scale / 0.87962566103423978
+    inner = _normal(scale / TRUNCATED_SCALE)
+    edge = 2 * scale / TRUNCATED_SCALE
     low, high = inner(np.array(-edge)), inner(np.array(edge))
     return lambda x: np.clip((inner(x) - low) / (high - low), 0, 1)
 
 
-def _candidates(fan_in: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+@dataclass(frozen=True)
+class Distribution:
+    """cdf, and the largest magnitude a value may have: exact where bounded, else one that 1e9 draws stay below."""
+
+    cdf: Callable[[np.ndarray], np.ndarray]
+    support: float
+
+
+def _candidates(fan_in: int) -> dict[str, Distribution]:
     k = 1 / sqrt(fan_in)
+    # Bounds carry one part in 10**6 for the float32 arithmetic that scales the draws.
     return {
-        "U(-1/sqrt(in), 1/sqrt(in))": lambda x: np.clip((x + k) / (2 * k), 0, 1),
-        "N(0, 1)": _normal(1.0),
-        "N(0, 1/dims)": _normal(k),
-        "truncated N(0, 1/in)": _truncated_normal(k),
+        "U(-1/sqrt(in), 1/sqrt(in))": Distribution(lambda x: np.clip((x + k) / (2 * k), 0, 1), k * (1 + 1e-6)),
+        "N(0, 1)": Distribution(_normal(1.0), 8.0),
+        "N(0, 1/dims)": Distribution(_normal(k), 8.0 * k),
+        "truncated N(0, 1/in)": Distribution(_truncated_normal(k), 2 * k / TRUNCATED_SCALE * (1 + 1e-6)),
     }
 
 
@@ -88,7 +102,7 @@ def acceptance(count: int) -> float:
 
 @requirement("INIT-DIST-1", construction.DISTRIBUTION_CASES)
 def test_distributions(assay: Assay) -> None:
-    """Every candidate but one must be rejected; adjacent values must be uncorrelated as well."""
+    """Every candidate but one must be rejected; adjacent values and the two halves must be uncorrelated as well."""
     first, second = construction.sizes(assay.case)
     layer = _construct(assay, (first, second))
     values = probes.by_role(layer, layer.parameters())[assay.params["parameter"]]
@@ -96,16 +110,23 @@ def test_distributions(assay: Assay) -> None:
         assay.behaves("zeros")
         return
     fan_in = second if assay.params["layer"] == "embedding" else first
-    distances = {name: kolmogorov_distance(values, cdf) for name, cdf in _candidates(fan_in).items()}
-    limit = acceptance(values.size)
-    left = [name for name, distance in distances.items() if distance <= limit]
     flat = values.reshape(-1).astype(np.float64)
-    correlation = abs(float(np.corrcoef(flat[:-1], flat[1:])[0, 1])) * sqrt(flat.size)
+    limit = acceptance(flat.size)
+    distances = {name: kolmogorov_distance(flat, c.cdf) for name, c in _candidates(fan_in).items()}
+    left = [
+        name for name, d in distances.items() if d <= limit and np.abs(flat).max() <= _candidates(fan_in)[name].support
+    ]
     message = ", ".join(f"{name}: {d:.4f}" for name, d in distances.items()) + f"; accepted below {limit:.4f}"
-    if correlation > 6:
-        assay.behaves("correlated", message=f"adjacent values correlate at {correlation:.1f} standard deviations")
-    else:
-        assay.behaves(" or ".join(left) or "none of those considered", message=message)
+    halves = flat[: flat.size // 2], flat[-(flat.size // 2) :]
+    pairs = {"adjacent values": (flat[:-1], flat[1:]), "halves": halves}
+    for name, (a, b) in pairs.items():
+        deviations = abs(float(np.corrcoef(a, b)[0, 1])) * sqrt(a.size)
+        if not deviations <= CORRELATION:
+            assay.behaves(
+                "correlated or not finite", message=f"{name} correlate at {deviations:.1f} standard deviations"
+            )
+            return
+    assay.behaves(" or ".join(left) or "none of those considered", message=message)
 
 
 @requirement("INIT-SEED-1", construction.SEED_CASES)

@@ -26,30 +26,31 @@ def test_pairs(assay: Assay) -> None:
 
 
 @requirement("CAST-RESULT-2", linear.LOOKUP_PAIR_CASES)
-def test_lookup_dtypes(assay: Assay) -> None:
-    weight = assay.golden("weight")
-    ids = np.array([4, 0], np.int32)
+def test_lookup_pairs(assay: Assay) -> None:
+    weight, ids = assay.golden("weight"), assay.golden("ids")
     outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=weight, inputs=ids)
     if outcome.kind != "value":
         assay.behaves(outcome.behaviour, message=outcome.message)
         return
-    right = np.array_equal(outcome.value, weight[ids].astype(outcome.value.dtype))
+    right = np.array_equal(outcome.value, weight[ids.astype(int)].astype(outcome.value.dtype))
     assay.behaves(outcome.value.dtype.name if right else f"wrong values in {outcome.value.dtype.name}")
 
 
-def _cast(assay: Assay) -> tuple[np.ndarray, np.ndarray]:
-    """The weight after the module was cast, and the module's answer to an input of the new dtype."""
-    layer = probes.build(assay.target.adapter, assay.params["layer"], assay.golden("weight"))
+def _cast(assay: Assay) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The parameters by role after the module was cast, and its answer to an input of the new dtype."""
+    name, bias = assay.params["layer"], assay.golden("bias") if assay.params["layer"] == "linear" else None
+    layer = probes.build(assay.target.adapter, name, assay.golden("weight"), bias)
     layer.cast(assay.params["to"])
     x = np.ones((2, 8), DTYPES[assay.params["to"]])
-    ids = np.array([4, 0], np.int32)
-    return probes.weight_of(layer), layer(ids if assay.params["layer"] == "embedding" else x)
+    answer = layer(np.array([4, 0], np.int32) if name == "embedding" else x)
+    return probes.by_role(layer, layer.parameters()), answer
 
 
 @requirement("CAST-MODULE-1", linear.CAST_CASES)
 def test_cast_values(assay: Assay) -> None:
-    weight, _ = _cast(assay)
-    assay.same_bits(weight, assay.golden("weight").astype(np.float32).astype(DTYPES[assay.params["to"]]), "weight")
+    parameters, _ = _cast(assay)
+    for role, value in parameters.items():
+        assay.same_bits(value, assay.golden(role).astype(np.float32).astype(DTYPES[assay.params["to"]]), role)
 
 
 @requirement("CAST-MODULE-2", linear.CAST_CASES)

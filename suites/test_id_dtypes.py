@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from adapters.isolation import Outcome
 from golden.cases import lookup
 from suites import probes
 from suites.assay import Assay
 from suites.requirements import requirement
-from suites.rows import classify
+from suites.rows import classify, conclude
 
 
 def _describe(assay: Assay, ids: Any, picks: Any, shape: tuple[int, ...]) -> None:
@@ -67,9 +68,12 @@ def test_negative_ids(assay: Assay) -> None:
 @requirement("EMB-ID-4", lookup.WIDE_ID_CASES)
 def test_ids_beyond_int32(assay: Assay) -> None:
     chosen = eval(assay.params["ids"], {"__builtins__": {}})  # an arithmetic expression from golden.cases.lookup
-    table, dtype = assay.golden("table"), assay.params["id_dtype"]
-    outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype))
+    table = assay.golden("table")
+
+    def ask(identifier: int) -> Outcome:
+        ids = np.array([0, identifier, 1], assay.params["id_dtype"])
+        return assay.ask(probes.call, layer=assay.params["layer"], weight=table, inputs=ids)
+
+    outcome = ask(chosen)
     behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
-    behaviour = "names a row" if behaviour.startswith("row ") else behaviour
-    conforms = behaviour == "NaN row" or behaviour.startswith("raises ")
-    assay.behaves(behaviour, conforms=conforms, message=f"id {chosen}; {outcome.message}")
+    conclude(assay, behaviour, f"id {chosen}; {outcome.message}", len(table), lambda: ask(5))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
+from adapters.interface import Adapter
 from adapters.known import Known
 from suites.assay import Assay
 from suites.observation import Deviates, NotAsked, Observation
@@ -34,7 +38,8 @@ _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Ver
 
 @dataclass(frozen=True)
 class Judgement:
-    """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict."""
+    """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict, or says that an entry
+    "changed"."""
 
     verdict: Verdict
     note: str = ""
@@ -52,6 +57,8 @@ def verdict_of(
         return Judgement(Verdict.UNSUPPORTED, str(assay.unmet_need())), Observation("unsupported", False)
     if isinstance(error, Deviates):
         seen = error.observation
+    elif error is not None and _raised_in_adapter(error, target.cls):
+        seen = Observation(f"raises {type(error).__name__}", False, message=str(error)[:2000])
     elif error is not None:
         message = f"the test itself failed: {type(error).__name__}: {error}"
         return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
@@ -64,6 +71,12 @@ def verdict_of(
         return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
     case = (target.id, target.version, assay.params)
     return judge(assay.requirement, seen, known, *case, bootstrap=bootstrap), seen
+
+
+def _raised_in_adapter(error: BaseException, cls: type[Adapter]) -> bool:
+    """Whether an exception passed through the adapter's code, so that it is the framework's answer."""
+    folders = {Path(inspect.getfile(cls)).parent, Path(inspect.getfile(Adapter)).parent}
+    return any(Path(frame.f_code.co_filename).parent in folders for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def judge(
@@ -105,7 +118,7 @@ def judge(
     red = {"crashed": Verdict.CRASHED, "timed out": Verdict.TIMED_OUT}
     verdict = red.get(observation.behaviour, Verdict.DEVIATES)
     if deviation:
-        return Judgement(verdict, note)
+        return Judgement(verdict, note, "changed")
     return Judgement(Verdict.UNREVIEWED if bootstrap else verdict, note, "deviation")
 
 
@@ -115,7 +128,7 @@ def _unpinned(observation: Observation, known: Known, case: tuple[Any, ...], boo
         note = f"{pin.origin} is a candidate: cite the page that permits {observation.behaviour!r}"
     elif pin:
         note = f"changed since {pin.versions}: {pin.origin} pins {', '.join(sorted(pin.classes))}"
-        return Judgement(Verdict.DEVIATES, note)
+        return Judgement(Verdict.DEVIATES, note, "changed")
     else:
         note = f"no pin says which of the permitted choices this target makes; observed {observation.behaviour!r}"
     return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note, "" if pin else "pin")

@@ -73,8 +73,9 @@ def _linear() -> list[Case]:
             arrays[f"{role}_magnitude"] = add(
                 f"gradients/{dtype}/{role} magnitude/{name}", Derived(f"{function}_magnitude", keys)
             )
-        params = {"dtype": dtype, "x": "x".join(map(str, x)), "out": n, "bias": bias}
-        out.append(Case(params, arrays, ("layer:linear", f"dtype:{dtype}", "gradients")))
+        for of in ("weight", "x", "bias") if bias else ("weight", "x"):
+            params = {"dtype": dtype, "x": "x".join(map(str, x)), "out": n, "bias": bias, "of": of}
+            out.append(Case(params, arrays, ("layer:linear", f"dtype:{dtype}", "gradients")))
     return out
 
 

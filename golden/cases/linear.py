@@ -118,16 +118,22 @@ def _pairs(layer: str) -> list[Case]:
 LINEAR_PAIR_CASES = _pairs("linear") + _pairs("embedding")
 LOOKUP_PAIR_CASES = [
     Case(
-        {"layer": layer, "weight": weight},
-        {"weight": f"pairs/{weight}/weight"},
+        {"layer": layer, "weight": weight, "ids": ids},
+        {
+            "weight": f"pairs/{weight}/weight",
+            "ids": add(f"pairs/{ids}/ids", Recipe("values", ids, (2,), {"values": (4, 0)})),
+        },
         (f"layer:{layer}",),
     )
-    for layer, weight in product(("embedding", "raw_lookup"), PAIR_DTYPES)
+    for layer, weight, ids in product(("embedding", "raw_lookup"), PAIR_DTYPES, PAIR_DTYPES)
 ]
 CAST_CASES = [
     Case(
         {"layer": layer, "from": source, "to": target},
-        {"weight": add(f"cast/{source}/weight", Recipe("bell", source, (5, 8), {"scale": 2.0**-10}))},
+        {
+            "weight": add(f"cast/{source}/weight", Recipe("bell", source, (5, 8), {"scale": 2.0**-10})),
+            "bias": add(f"cast/{source}/bias", Recipe("bell", source, (5,), {"scale": 2.0**-10})),
+        },
         (f"layer:{layer}", f"dtype:{source}", f"dtype:{target}"),
     )
     for layer, source, target in product(("embedding", "linear"), FLOATS, FLOATS)

@@ -156,7 +156,7 @@ def _wide_ids() -> list[Case]:
         Case(
             {"layer": layer, "id_dtype": dtype, "ids": spelled},
             {"table": _labelled("float32")},
-            _needs(layer, "float32"),
+            _needs(layer, "float32", f"id_dtype:{dtype}"),
             "reads",
         )
         for layer in DENSE_LAYERS
@@ -204,7 +204,8 @@ def _outside(layers: tuple[str, ...], names: tuple[str, ...], forms: tuple[str, 
     out = []
     for layer, dtype, name, form in product(layers, dtypes, names, forms):
         dims = 64 if layer.startswith("quantized") else D
-        more = ("scheme:affine4g32",) if layer.startswith("quantized") else ()
+        more: tuple[str, ...] = ("scheme:affine4g32",) if layer.startswith("quantized") else ()
+        more += (f"id_dtype:{_NARROWEST.get(name, 'int32')}",)
         out.append(
             Case(
                 {"layer": layer, "dtype": dtype, "ids": name, "form": form, **params},
@@ -250,6 +251,6 @@ OUTSIDE_COMPILED_CASES = [
     for case in _outside(DENSE_LAYERS, _NEAR, ("mixed",), ("float32",), f"compiler:{compiler}", compiler=compiler)
 ]
 CHECKED_CASES = [
-    Case({"ids": name, "form": form}, {"table": _labelled("float32")})
+    Case({"ids": name, "form": form}, {"table": _labelled("float32")}, ("id_dtype:int64",), "reads")
     for name, form in product((*OUTSIDE, "-1", "-V"), ("mixed", "0-d"))
 ]
