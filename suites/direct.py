@@ -11,7 +11,7 @@ from adapters.registry import Target
 from golden.catalogue import Case
 from suites import requirements
 from suites.assay import Assay, Bench
-from suites.observation import Deviates, Observation
+from suites.observation import NotAsked
 from suites.requirements import Requirement
 
 HERE = Path(__file__).parent
@@ -37,14 +37,13 @@ def questions() -> Iterator[Question]:
                     yield Question(function, catalogue[mark.args[0]], tuple(mark.args[1]))
 
 
-def observe(question: Question, target: Target, case: Case, bench: Bench) -> Observation | None:
-    """What the target does in the case; None where it declares that it cannot answer."""
+def run(question: Question, target: Target, case: Case, bench: Bench) -> tuple[Assay, Exception | None]:
+    """The assay after the question was asked, and what ended it: for `suites.verdict.verdict_of`."""
     assay = Assay(target, case, question.requirement, bench)
-    if assay.unmet_need():
-        return None
     try:
+        if assay.unmet_need():
+            raise NotAsked
         question.function(assay)
-    except Deviates as error:
-        return error.observation
-    assert assay.observed is not None, f"{question.function.__name__} compared nothing"
-    return assay.observed
+    except Exception as error:  # a verdict like any other
+        return assay, error
+    return assay, None

@@ -23,6 +23,7 @@ from adapters.isolation import attempt
 from golden.store import open_golden, open_recorded
 from suites import direct
 from suites.assay import Assay, Bench
+from suites.observation import NotAsked
 
 ROOT = Path(__file__).parent.parent
 ALL = ["-n", "2", "--dist", "loadgroup"]
@@ -76,7 +77,7 @@ def floor(spec: str) -> dict[str, float]:
             else:
                 attempt(probe, target.adapter, arguments)
         if not asked:
-            direct.observe(questions[name], target, questions[name].cases[index], bench)
+            direct.run(questions[name], target, questions[name].cases[index], bench)
     seconds = time.perf_counter() - start
     bench.close()
     return {"cases": len(calls), "seconds": seconds}
@@ -99,7 +100,7 @@ def keep_calls(path: Path, spec: str) -> None:
                 continue
             name = question.function.__name__ + question.function.__module__
             calls.append((name, index, [], case.hazard))
-            if direct.observe(question, target, case, bench) is None:
+            if isinstance(direct.run(question, target, case, bench)[1], NotAsked):
                 calls.pop()
     bench.close()
     path.write_bytes(pickle.dumps(calls))

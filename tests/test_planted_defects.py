@@ -15,7 +15,7 @@ from adapters.registry import Target
 from golden.store import open_golden, open_recorded
 from suites import direct, requirements
 from suites.assay import Bench
-from suites.verdict import judge
+from suites.verdict import verdict_of
 
 CASES_PER_TEST = 8
 
@@ -43,10 +43,8 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any], None] | Non
         for case in asked[:: max(1, len(asked) // CASES_PER_TEST)]:
             # In this process, so that the planted defect is met; torch and JAX check ids on the CPU.
             here = replace(case, hazard=None)
-            seen = direct.observe(question, planted, here, bench)
-            if seen is None:
-                continue
-            verdict = judge(question.requirement, seen, entries, target.id, target.version, case.params).verdict
+            assay, error = direct.run(question, planted, here, bench)
+            verdict = verdict_of(assay, error, entries, bootstrap=False)[0].verdict
             if verdict.is_red:
                 red.setdefault(question.requirement.group, set()).add(question.requirement.id)
     return red
@@ -165,6 +163,61 @@ def makes_every_code_one_too_high(adapter: Any) -> None:
     adapter._quantized = quantized
 
 
+def rounds_codes_down(adapter: Any) -> None:
+    from adapters import torch_quantized
+
+    def floored(weight: Any, bits: int, group_size: int) -> Any:
+        _, scales, biases = quantize(weight, bits, group_size)
+        exact = (
+            weight.float().reshape(*scales.shape, group_size) - biases.float().unsqueeze(-1)
+        ) / scales.float().unsqueeze(-1)
+        codes = exact.floor().clamp(0, 2**bits - 1).long().reshape(len(weight), -1, 32 // bits)
+        lanes = (codes << torch_quantized._shifts(bits, weight.device)).sum(-1)
+        return adapter.torch.where(lanes >= 2**31, lanes - 2**32, lanes).int(), scales, biases
+
+    quantize = torch_quantized.quantize
+    adapter._quantized = lambda kind, weight, scheme, bias=None: adapter._hold(
+        kind, floored(adapter.place(weight), scheme.bits, scheme.group_size), scheme, bias
+    )
+
+
+def refuses_every_id(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        def refuse(module: Any, ids: Any) -> Any:
+            raise NameError("a slip in the adapter")
+
+        layer._call = refuse
+
+    wrap(adapter, "embedding", change)
+
+
+def compiles_the_first_answer(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        compiled = layer.compiled
+
+        def frozen(compiler: str, method: Any = "call") -> Any:
+            function, answers = compiled(compiler, method), []
+
+            def run(inputs: Any) -> Any:
+                answers.append(function(inputs))
+                return answers[0]
+
+            return run
+
+        layer.compiled = frozen
+
+    for maker in ("embedding", "raw_lookup"):
+        wrap(adapter, maker, change)
+
+
+def draws_one_outlier(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        with adapter.torch.no_grad():
+            layer.native.weight.view(-1)[0] = 1e6
+
+    wrap(adapter, "construct", change)
+
+
 def counts_a_repeated_id_once(adapter: Any) -> None:
     def change(layer: Any) -> None:
         vjp = layer.vjp
@@ -201,11 +254,21 @@ PLANTED = [
     ("torch", loses_signed_zero, "Embedding lookup", "EMB-BITS-1", set()),
     ("torch", truncates_ids_to_int32, "Id dtypes", "EMB-ID-4", {"Out of range"}),
     ("torch", clamps_ids, "Out of range", "EMB-OOR-1", {"Id dtypes"}),
-    ("torch", adds_the_bias_twice, "Linear", "LIN-EXACT-1", set()),
+    ("torch", adds_the_bias_twice, "Linear", "LIN-EXACT-1", {"Dtype casting"}),
     ("torch", rounds_x_to_tf32, "Linear", "LIN-EXACT-1", {"Gradients"}),
     ("torch", casts_by_truncation, "Dtype casting", "CAST-MODULE-1", set()),
     ("torch", copies_the_table_for_the_head, "Tied output", "TIED-UPDATE-1", set()),
     ("torch", makes_every_code_one_too_high, "Quantization bounds", "QNT-CODES-1", set()),
+    ("torch", rounds_codes_down, "Quantization bounds", "QNT-MEAN-1", set()),
+    (
+        "torch",
+        refuses_every_id,
+        "Out of range",
+        "EMB-OOR-1",
+        {"Embedding lookup", "Id dtypes", "Dtype casting", "Tied output", "Gradients"},
+    ),
+    ("torch", compiles_the_first_answer, "Embedding lookup", "EMB-COMPILED-1", {"Out of range"}),
+    ("torch", draws_one_outlier, "Construction", "INIT-DIST-1", set()),
     ("torch", counts_a_repeated_id_once, "Gradients", "GRAD-TABLE-1", set()),
     ("torch", draws_another_distribution, "Construction", "INIT-DIST-1", set()),
     ("jax", starts_at_row_one, "Seed exercise", "SEED-ROWS-1", set()),
