@@ -237,7 +237,7 @@ def _record(run: Run, identifier: str, made: Assay, judgement: Judgement, seen: 
         "target": target.id,
         "spec": spec,
         "versions": target.versions,
-        "device": getattr(target, "facts", {}),
+        "device": target.facts,
         "requirement": requirement.id,
         "cases": run.unmarked[requirement.id],
         "marked": bool(made.case.marks),

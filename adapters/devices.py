@@ -33,9 +33,10 @@ def cache_folder() -> Path:
 
 
 def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: bool = False) -> Found:
-    """Devices of the adapter `name`, from the cache for these versions and this OS build unless `fresh`."""
+    """Devices of the adapter `name`, from the cache for these versions, settings and OS build unless `fresh`."""
     path = cache_folder() / "devices.json"
-    key = json.dumps([name, versions, sys.executable, platform.platform(), platform.version()])
+    settings = {variable: os.environ.get(variable) for variable in cls.environment}
+    key = json.dumps([name, versions, settings, sys.executable, platform.platform(), platform.version()])
     known = _read(path)
     if not fresh and isinstance(known.get(key), dict) and known[key]:
         return Found(known[key])

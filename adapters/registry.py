@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import metadata
+from typing import Any
 
 from adapters import devices
 from adapters.interface import Adapter
@@ -78,13 +79,17 @@ def prepare_environment(cls: type[Adapter]) -> None:
 
 @dataclass
 class Target:
-    """One adapter on one device, not yet imported. `unavailable` says why its cases are *not run*."""
+    """One adapter on one device, not yet imported. `unavailable` says why its cases are *not run*.
+
+    facts: the device's description and precision settings, as the probe found them; empty where nothing was probed.
+    """
 
     spec: str
     cls: type[Adapter]
     device: str
     unavailable: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -103,8 +108,9 @@ class Target:
 def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[Target]:
     """Targets for this run: those selected, or every adapter on its best device.
 
-    Without a selection a framework that is missing becomes a target that is *not run*; selected or `required`
-    it raises TargetError, as does a run without any framework.
+    Without a selection a framework that is not installed becomes a target that is *not run*; selected or `required`
+    it raises TargetError, as does a run without any framework. A framework that is installed but cannot be probed,
+    or finds no device, raises TargetError in every case.
     """
     targets = [_selected(spec) for spec in selected] if selected else [_default(name) for name in BUILT_IN]
     if duplicates := {t.id for t in targets if [u.id for u in targets].count(t.id) > 1}:
@@ -112,9 +118,8 @@ def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[
     for name in required:
         if name not in BUILT_IN:
             raise TargetError(f"TOUCHSTONE_REQUIRE names {name!r}; known: {', '.join(BUILT_IN)}")
-        cls = adapter_class(name)
-        if not is_installed(cls):
-            raise TargetError(f"TOUCHSTONE_REQUIRE names {name!r}, but {cls.module} is not installed")
+        if all(t.cls.name != name or t.unavailable for t in targets):
+            _require(name)
     if not selected and all(t.unavailable for t in targets if t.cls.is_framework):
         raise TargetError("no framework is installed: install at least one of mlx, jax with flax, torch")
     return targets
@@ -124,11 +129,30 @@ def _default(name: str) -> Target:
     cls = adapter_class(name)
     if not is_installed(cls):
         return Target(name, cls, ABSENT, f"{cls.module} is not installed")
+    found = _probe(name, cls)
+    if found.error:
+        raise TargetError(f"{found.error}; select the others with --adapter")
+    return _found(name, cls, found)
+
+
+def _probe(name: str, cls: type[Adapter]) -> devices.Found:
+    """What is remembered of an installed framework, or found now; to have no device is an error."""
     prepare_environment(cls)
     found = devices.probe(name, cls, versions(cls))
-    if not found.devices:
-        return Target(name, cls, ABSENT, found.error or f"{name} found no device", versions(cls))
-    return Target(name, cls, next(iter(found.devices)), None, versions(cls))
+    return found if found.devices or found.error else devices.Found(error=f"{name} found no device")
+
+
+def _require(name: str) -> None:
+    """Raises TargetError where the framework is not installed or has no device that works."""
+    cls = adapter_class(name)
+    if reason := _probe(name, cls).error if is_installed(cls) else f"{cls.module} is not installed":
+        raise TargetError(f"TOUCHSTONE_REQUIRE names {name!r}, but {reason}")
+
+
+def _found(spec: str, cls: type[Adapter], found: devices.Found, device: str = "") -> Target:
+    """The target on `device`, or on the best device found."""
+    chosen = device or next(iter(found.devices))
+    return Target(spec, cls, chosen, None, versions(cls), found.devices[chosen])
 
 
 def _selected(spec: str) -> Target:
@@ -146,4 +170,4 @@ def _selected(spec: str) -> Target:
         raise TargetError(
             f"--adapter {spec}: no {device}{' ' * bool(device)}device here; {name} has {here} (of {known})"
         )
-    return Target(name, cls, device or next(iter(found.devices)), None, versions(cls))
+    return _found(name, cls, found, device)

@@ -2,6 +2,8 @@
 
 Adds candidates for red cases that nothing is registered for; they keep the run red until a person has written
 cause, reproduction and advice, or cited the page of a pin. Removes deviations of which every case that ran conforms.
+Says which entries show another class of behaviour now, and leaves them, and every requirement of which only a part
+ran, as they are.
 """
 
 from __future__ import annotations
@@ -9,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import date
 from itertools import takewhile
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +24,37 @@ from tomlkit.items import Table
 
 from adapters import known, registry
 
-UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros", "unchecked write"})
+UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
 
-FIELDS = {"id", "target", "spec", "versions", "requirement", "params", "verdict", "missing", "behaviour", "headroom"}
+FIELDS = {
+    "id",
+    "target",
+    "spec",
+    "versions",
+    "requirement",
+    "params",
+    "verdict",
+    "missing",
+    "behaviour",
+    "headroom",
+    "cases",
+    "marked",
+}
 """What a record of a finished case must hold."""
 
 Params = Mapping[str, Any]
 
 
 class UpdateError(Exception):
-    """The run cannot be used; the message names the file."""
+    """The run cannot be used; the message names the file, or the cases that no entry could tell apart."""
 
 
 def update(report: Path) -> str:
-    """Edit the files of every target in the run; a line per change."""
+    """Edit the files of every target in the run; a line per change, and per change left to a person.
+
+    Raises UpdateError.
+    """
     by_target: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in _records(report / "results.jsonl"):
         by_target[record["target"]].append(record)
@@ -43,15 +62,16 @@ def update(report: Path) -> str:
     for target, records in sorted(by_target.items()):
         spec = records[0]["spec"]
         path = known.path_for(registry.adapter_class(spec), spec)
-        stale, changes = _stale(_document(path), records)
+        complete, told = _complete(target, records)
+        stale, changes = _stale(_document(path), complete)
         document = tomlkit.parse(_without(path.read_text(), stale)) if stale else _document(path)
-        changes += _add_candidates(document, target, records)
-        if changes:
+        added = _add_candidates(document, target, complete)
+        if stale or added:
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".partial")
             temporary.write_text(tomlkit.dumps(document))
             os.replace(temporary, path)
-        lines += [f"{path.name}: {change}" for change in changes]
+        lines += [f"{path.name}: {line}" for line in (*told, *changes, *added, *_changed(target, complete))]
     return "\n".join(lines) or "nothing to change"
 
 
@@ -76,13 +96,36 @@ def _records(path: Path) -> list[dict[str, Any]]:
         raise UpdateError(f"{path}: not a report of this version")
     if not ended:
         raise UpdateError(f"{path}: holds no finished case")
-    return [r for r in ended if r["verdict"] not in ("unsupported", "not run")]
+    return ended
+
+
+def _complete(target: str, records: Sequence[dict[str, Any]]) -> tuple[list[dict[str, Any]], list[str]]:
+    """Answered records of the requirements of which every unmarked case ended, and a line per other requirement."""
+    ended: dict[str, set[str]] = defaultdict(set)
+    cases: dict[str, int] = {}
+    for record in records:
+        cases[record["requirement"]] = record["cases"]
+        if not record["marked"]:
+            ended[record["requirement"]].add(record["id"])
+    partial = {name: count for name, count in cases.items() if len(ended[name]) < count}
+    told = [
+        f"{name} on {target}: only {len(ended[name])} of {count} cases ran; run the whole requirement first"
+        for name, count in partial.items()
+    ]
+    answered = [r for r in records if r["verdict"] not in ("unsupported", "not run")]
+    return [r for r in answered if r["requirement"] not in partial], told
+
+
+def _changed(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
+    """A line per requirement and class that an entry covers without naming it."""
+    seen = Counter((r["requirement"], r["behaviour"]) for r in records if r["missing"] == "changed")
+    return [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
 
 
 def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]]) -> list[str]:
     groups: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for record in records:
-        if record["missing"]:
+        if record["missing"] in ("deviation", "pin"):
             merge = record["missing"] == "deviation" and record["behaviour"] in UNDEFINED
             behaviour = "undefined" if merge else record["behaviour"]
             groups[record["requirement"], record["missing"], behaviour].append(record)
@@ -93,7 +136,10 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
         main = next(iter(found[0]["versions"].values()))
         table["versions"] = f">={main.partition('+')[0]}"
         everything = [r["params"] for r in records if r["requirement"] == requirement]
-        table["cases"] = _cases(induce([r["params"] for r in found], everything))
+        try:
+            table["cases"] = _cases(induce([r["params"] for r in found], everything))
+        except UpdateError as error:
+            raise UpdateError(f"{requirement} on {target}: {error}") from error
         if kind == "pin":
             table["class"], table["page"] = behaviour, ""
         else:
@@ -157,19 +203,43 @@ def _cases(patterns: Sequence[known.Pattern]) -> Any:
 
 
 def induce(wanted: Sequence[Params], everything: Sequence[Params]) -> list[dict[str, tuple[Any, ...]]]:
-    """Few short patterns that match each of `wanted` and nothing else of `everything`."""
-    others = [p for p in everything if p not in wanted]
+    """Few short patterns that match each of `wanted` and nothing else of `everything`.
+
+    Raises UpdateError where one of the others has every parameter of a wanted case.
+    """
+    return _induce(wanted, [p for p in everything if p not in wanted])
+
+
+def _induce(wanted: Sequence[Params], others: Sequence[Params]) -> list[dict[str, tuple[Any, ...]]]:
     names = [n for n in wanted[0] if all(n in p for p in wanted)]
     pattern = {n: tuple(dict.fromkeys(p[n] for p in wanted)) for n in names}
-    if any(known.matches(pattern, p) for p in others):
-        options = []
-        for name in names:
-            if len(pattern[name]) > 1:
-                parts = [[p for p in wanted if p[name] == value] for value in pattern[name]]
-                options.append([q for part in parts for q in induce(part, everything)])
-        return min(options, key=len)
+    if other := next((p for p in others if known.matches(pattern, p)), None):
+        ways = [_split(wanted, itemgetter(name)) for name in names]
+        ways = [parts for parts in (*ways, _split(wanted, frozenset)) if len(parts) > 1]
+        if not ways:
+            raise UpdateError(f"no pattern tells the case {_spell(wanted[0])} from {_spell(other)}")
+        return min((_unique(q for part in parts for q in _induce(part, others)) for parts in ways), key=len)
     for name in names:
         shorter = {n: v for n, v in pattern.items() if n != name}
         if not any(known.matches(shorter, p) for p in others):
             pattern = shorter
     return [pattern]
+
+
+def _unique(patterns: Iterable[dict[str, tuple[Any, ...]]]) -> list[dict[str, tuple[Any, ...]]]:
+    kept: list[dict[str, tuple[Any, ...]]] = []
+    for pattern in patterns:
+        if pattern not in kept:
+            kept.append(pattern)
+    return kept
+
+
+def _split(cases: Sequence[Params], by: Callable[[Params], Any]) -> list[list[Params]]:
+    parts: dict[Any, list[Params]] = defaultdict(list)
+    for case in cases:
+        parts[by(case)].append(case)
+    return list(parts.values())
+
+
+def _spell(params: Params) -> str:
+    return ", ".join(f"{name}={value}" for name, value in params.items()) or "without parameters"

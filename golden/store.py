@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -38,8 +39,9 @@ def dtype_name(array: np.ndarray) -> str:
 class Store:
     """Golden arrays under one folder, checked as they are read.
 
-    Constructing it checks the manifest and every file against it by size and SHA-256, so that damage stops
-    a run at once. Raises GoldenError. Arrays come back read-only.
+    Constructing it checks the manifest, every file against it by size and SHA-256, and every array in a file by
+    dtype, shape and SHA-256, so that damage stops a run at once; recipes are made and checked when first asked for.
+    Raises GoldenError. Arrays come back read-only.
     """
 
     def __init__(self, folder: Path, manifest: Path) -> None:
@@ -50,6 +52,18 @@ class Store:
         self._families: dict[str, dict[str, np.ndarray]] = {}
         self._cache: dict[str, np.ndarray] = {}
         self._external: set[str] = set()
+        self._check_arrays()
+
+    def _check_arrays(self) -> None:
+        """Read every array that lies in a file, and refuse one that the manifest does not list."""
+        listed: dict[str, set[str]] = {name: set() for name in self.manifest["files"]}
+        for key, entry in self.arrays.items():
+            if entry["file"] is not None:
+                listed[entry["file"]].add(key)
+                self[key]
+        for name, keys in listed.items():
+            if extra := sorted(self._family(name).keys() - keys):
+                raise GoldenError(f"{self.folder / name}: holds {extra[0]!r}, which the manifest does not list")
 
     def add_external(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Serve arrays from elsewhere, a user's checkpoint, beside the golden ones."""
@@ -109,13 +123,9 @@ class Store:
         return array
 
     def verify(self) -> int:
-        """Read every array and compare the files' keys with the manifest's; the number of arrays."""
+        """Read every array, recipes too; the number of arrays. Raises GoldenError."""
         for key in self.arrays:
             self[key]
-        for name in self.manifest["files"]:
-            listed = {key for key, entry in self.arrays.items() if entry["file"] == name}
-            if extra := sorted(set(self._family(name)) - listed):
-                raise GoldenError(f"{self.folder / name}: holds {extra[0]!r}, which the manifest does not list")
         return len(self.arrays)
 
 
@@ -158,7 +168,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> None:
             raise GoldenError(f"{folder / name}: corrupted{_first_damaged(folder / name, manifest)}")
     listed = {*manifest["files"], MANIFEST}
     for found in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if found.name not in listed:
+        if found.name not in listed and not found.name.startswith("."):  # .DS_Store and the like
             raise GoldenError(f"{found}: not listed in {path.name}; remove it or run `python -m golden generate`")
 
 
@@ -190,7 +200,14 @@ def open_golden() -> Store:
 
 def open_recorded() -> list[Store]:
     """What frameworks produced, one store per ``NAME-VERSION-DEVICE`` folder, newest last."""
-    folders = sorted(p for p in RECORDED.iterdir() if p.is_dir()) if RECORDED.is_dir() else []
+    found = [p for p in RECORDED.iterdir() if p.is_dir()] if RECORDED.is_dir() else []
+    folders = sorted(found, key=_age)
     if not folders:
         raise GoldenError(f"{RECORDED}: no recorded parts; run `python -m adapters record mlx`")
     return [Store(folder, folder / MANIFEST) for folder in folders]
+
+
+def _age(folder: Path) -> tuple[tuple[int, ...], str]:
+    """Sorts ``NAME-VERSION-DEVICE`` by version: 0.9 before 0.10; the name decides between equal ones."""
+    version = re.search(r"-(\d+(\.\d+)*)", folder.name)
+    return tuple(map(int, version[1].split("."))) if version else (), folder.name

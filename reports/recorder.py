@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class Recorder:
 
     Closing the main one takes in the shards, which are then removed.
 
-    Raises RecorderError where the folder cannot be made or written, and where a write fails later.
+    Raises RecorderError where the folder cannot be made or written, and where a write or the taking in fails later.
     """
 
     def __init__(self, folder: Path, worker: str | None = None) -> None:
@@ -54,10 +55,18 @@ class Recorder:
     def close(self) -> None:
         with contextlib.suppress(OSError):  # a full disk: said when the line was written
             self._file.close()
-        shards = self._shards() if self._is_main else []
-        if shards:
-            merged = self.path.with_suffix(".partial")
+        if self._is_main and (shards := self._shards()):
+            self._take_in(shards)
+
+    def _take_in(self, shards: Sequence[Path]) -> None:
+        """Replace the file by itself and the shards, which stay where that fails."""
+        merged = self.path.with_suffix(".partial")
+        try:
             merged.write_text("".join(part.read_text() for part in (self.path, *shards)))
             os.replace(merged, self.path)
-        for shard in shards:
-            shard.unlink()
+            for shard in shards:
+                shard.unlink()
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                merged.unlink()
+            raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error

@@ -31,8 +31,9 @@ class RealInputError(Exception):
 class RealInput:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     by_kind: dict[str, list[Case]] = field(default_factory=dict)
-    options: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Array -> the option that named it, for the command that runs a case again."""
+    options: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Array -> the option that named it, for the command that runs a case again. Arrays whose keys are alike bring
+    each other's along: alone they would be called by the key, and the case would have another id."""
 
     def __bool__(self) -> bool:
         return bool(self.arrays)
@@ -41,15 +42,18 @@ class RealInput:
     def open(cls, tables: Sequence[str], linears: Sequence[str]) -> RealInput:
         """Read the arrays. Raises RealInputError for anything but a readable matrix of a known dtype."""
         made = cls()
-        for option, values in (("--table", tables), ("--linear", linears)):
-            for value in values:
-                made._add(option, value)
+        for option, specs in (("--table", tables), ("--linear", linears)):
+            for spec in specs:
+                made._add(option, spec, [s for s in specs if s.rpartition(":")[2] == spec.rpartition(":")[2]])
         return made
 
-    def _add(self, option: str, spec: str) -> None:
+    def _add(self, option: str, spec: str, alike: Sequence[str]) -> None:
+        """Add one array. alike: every spec of this option with the same key, this one too."""
         path, _, key = spec.rpartition(":")
         if not path or not key:
             raise RealInputError(f"{option} {spec}: write FILE:KEY")
+        if alike.count(spec) > 1:
+            raise RealInputError(f"{option} {spec}: given twice")
         weight = _read(option, Path(path), key)
         if weight.ndim != 2 or 0 in weight.shape:
             raise RealInputError(f"{option} {spec}: {key} has shape {weight.shape}; a matrix is needed")
@@ -58,18 +62,19 @@ class RealInput:
             raise RealInputError(f"{option} {spec}: {key} is {weight.dtype.name}; use one of {known}")
         if not np.isfinite(weight.astype(np.float32)).all():
             raise RealInputError(f"{option} {spec}: {key} holds infinities or NaN")
+        if not weight.astype(np.float32).any():
+            raise RealInputError(f"{option} {spec}: {key} holds only zeros, so nothing could be assayed")
         dtype, (rows, columns) = weight.dtype.name, weight.shape
-        arrays = {"weight": f"{Path(path).name}:{key}"}
-        if arrays["weight"] in self.options:
-            raise RealInputError(f"{option} {spec}: another array called {arrays['weight']} is given too")
+        arrays = {"weight": f"{option} {spec}"}
         self.arrays[arrays["weight"]] = weight
-        self.options[arrays["weight"]] = (option, spec)
+        self.options[arrays["weight"]] = tuple(word for other in alike for word in (option, other))
         bias_key = f"{key.removesuffix('.weight')}.bias"
-        bias = _read_optional(Path(path), bias_key) if option == "--linear" and key.endswith(".weight") else None
+        may_have_one = option == "--linear" and key.endswith(".weight")
+        bias = _read_optional(option, Path(path), bias_key) if may_have_one else None
         if bias is not None and bias.shape == (rows,):
-            arrays["bias"] = f"{Path(path).name}:{bias_key}"
+            arrays["bias"] = f"{option} {path}:{bias_key}"
             self.arrays[arrays["bias"]] = bias.astype(weight.dtype)
-        params: dict[str, Any] = {"key": key, "dtype": dtype}
+        params: dict[str, Any] = {"key": key if len(alike) == 1 else spec, "dtype": dtype}
         layer = "embedding" if option == "--table" else "linear"
         plain, quantized = (TABLE, QUANTIZED_TABLE) if option == "--table" else (LINEAR, QUANTIZED_LINEAR)
         needs = (f"layer:{layer}", f"dtype:{dtype}")
@@ -109,11 +114,19 @@ def _read(option: str, path: Path, key: str) -> np.ndarray:
             if key not in file.keys():  # noqa: SIM118  not a mapping
                 near = ", ".join(sorted(file.keys())[:5])
                 raise RealInputError(f"{option} {path}: no array {key!r}; the file holds {near}, …")
-            return file.get_tensor(key)
+            return _tensor(file, option, path, key)
     except (OSError, SafetensorError) as error:
         raise RealInputError(f"{option} {path}: not a readable safetensors file ({error})") from error
 
 
-def _read_optional(path: Path, key: str) -> np.ndarray | None:
+def _read_optional(option: str, path: Path, key: str) -> np.ndarray | None:
     with safe_open(path, framework="numpy") as file:
-        return file.get_tensor(key) if key in file.keys() else None  # noqa: SIM118  not a mapping
+        return _tensor(file, option, path, key) if key in file.keys() else None  # noqa: SIM118  not a mapping
+
+
+def _tensor(file: Any, option: str, path: Path, key: str) -> np.ndarray:
+    try:
+        return file.get_tensor(key)
+    except (AttributeError, TypeError) as error:  # a dtype that NumPy lacks, such as float8
+        known, dtype = ", ".join(SIGNIFICAND_BITS), file.get_slice(key).get_dtype()
+        raise RealInputError(f"{option} {path}:{key}: {key} is {dtype}; use one of {known}") from error

@@ -16,7 +16,7 @@ from safetensors.numpy import save_file
 
 from golden.recipes import Recipe
 from reports.recorder import Recorder, RecorderError
-from suites.real import QUANTIZED_TABLE, SCHEMES, TABLE, RealInput, RealInputError
+from suites.real import LINEAR, QUANTIZED_TABLE, SCHEMES, TABLE, RealInput, RealInputError
 from tests.command import PYTEST, run
 
 LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")
@@ -129,6 +129,10 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "doubles": table.astype(np.float64),
         "empty": table[:0],
         "not finite": broken,
+        "zeros": np.array([[0.0, -0.0]] * 4, np.float32),
+        "eighths": np.ones((4, 4), ml_dtypes.float8_e4m3fn),
+        "biased.weight": table,
+        "biased.bias": np.ones(50, ml_dtypes.float8_e4m3fn),
     }
     save_file(arrays, path)
     return path
@@ -141,7 +145,9 @@ UNUSABLE = {
     "integers": "integers is int32; use one of float32, float16, bfloat16",
     "doubles": "doubles is float64; use one of float32, float16, bfloat16",
     "not finite": "not finite holds infinities or NaN",
-    "tabel": "no array 'tabel'; the file holds doubles, empty,",
+    "tabel": "no array 'tabel'; the file holds biased.bias, biased.weight,",
+    "zeros": "zeros holds only zeros, so nothing could be assayed",
+    "eighths": "eighths is F8_E4M3; use one of float32, float16, bfloat16",
 }
 
 
@@ -151,7 +157,7 @@ def test_arrays_that_cannot_be_used(option: str, key: str, file: Path) -> None:
     spec, message = f"{file}:{key}", UNUSABLE[key]
     chosen = ([spec], []) if option == "--table" else ([], [spec])
     if message is None:
-        assert list(RealInput.open(*chosen).arrays) == ["model.safetensors:table"]
+        assert list(RealInput.open(*chosen).arrays) == [f"{option} {spec}"]
         return
     with pytest.raises(RealInputError) as error:
         RealInput.open(*chosen)
@@ -165,14 +171,47 @@ def test_a_spec_without_file_or_key(spec: str) -> None:
         RealInput.open([spec], [])
 
 
-def test_two_arrays_of_one_name_are_refused(file: Path, tmp_path: Path) -> None:
-    """Their cases would have one id, and the second array would be compared with the first one's answers."""
+def test_a_bias_that_cannot_be_read_is_named(file: Path) -> None:
+    with pytest.raises(RealInputError, match=r"--linear .*: biased\.bias is F8_E4M3; use one of float32"):
+        RealInput.open([], [f"{file}:biased.weight"])
+
+
+def test_the_same_array_twice_is_refused(file: Path) -> None:
+    """Their cases would have one id."""
+    with pytest.raises(RealInputError, match=f"--table {file}:table: given twice"):
+        RealInput.open([f"{file}:table", f"{file}:table"], [])
+
+
+def test_two_arrays_of_one_name_are_told_apart_by_file(file: Path, tmp_path: Path) -> None:
     other = tmp_path / file.name
     save_file({"table": np.ones((50, 64), np.float32)}, other)
-    for twice in ([f"{file}:table", f"{file}:table"], [f"{file}:table", f"{other}:table"]):
-        with pytest.raises(RealInputError) as error:
-            RealInput.open(twice, [])
-        assert str(error.value).startswith(f"--table {twice[1]}: ")
+    specs = [f"{file}:table", f"{other}:table"]
+    made = RealInput.open([*specs, f"{file}:narrow"], [])
+    assert [c.params["key"] for c in made.cases(TABLE)] == [*specs, "narrow"]
+    first, second, narrow = (made.arrays[c.arrays["weight"]] for c in made.cases(TABLE))
+    assert (first != second).any()
+    assert narrow.shape == (50, 20)
+    assert made.options[f"--table {specs[0]}"] == ("--table", specs[0], "--table", specs[1])
+
+
+def test_one_array_may_be_a_table_and_a_linear_weight(file: Path) -> None:
+    spec = f"{file}:table"
+    made = RealInput.open([spec], [spec])
+    assert [c.params["key"] for kind in (TABLE, LINEAR) for c in made.cases(kind)] == ["table", "table"]
+    assert made.options == {f"--table {spec}": ("--table", spec), f"--linear {spec}": ("--linear", spec)}
+
+
+def test_arrays_of_one_name_run_and_can_be_run_again_alone(file: Path, tmp_path: Path) -> None:
+    other = tmp_path / file.name
+    save_file({"table": np.eye(50, 64, dtype=np.float32)}, other)
+    given = [f"--table={path}:table" for path in (file, other)]
+    done = suites("suites/", *MINIMAL, *given, f"--linear={file}:table", "--report", tmp_path / "first")
+    assert done.returncode == 0, done.stdout
+    ended = [r for r in records(tmp_path / "first") if r["event"] == "end"]
+    assert {r["params"]["key"] for r in ended} == {f"{file}:table", f"{other}:table", "table"}
+    chosen = next(r for r in ended if r["params"]["key"] == f"{other}:table")
+    done = suites(*shlex.split(chosen["rerun"])[1:], "--report", tmp_path / "again")
+    assert [line["id"] for line in records(tmp_path / "again")] == [chosen["id"]] * 2, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\x10\x00\x00\x00\x00\x00\x00\x00{"])
@@ -256,3 +295,25 @@ def test_a_recorder_names_what_it_cannot_write(tmp_path: Path) -> None:
         recorder.start("a")
     with contextlib.suppress(RecorderError):
         recorder.close()
+
+
+def test_shards_are_taken_in_by_the_main_recorder(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path)
+    for worker in ("gw0", "gw1"):
+        shard = Recorder(tmp_path, worker)
+        shard.start(worker)
+        shard.close()
+    recorder.close()
+    assert [line["id"] for line in records(tmp_path)] == ["gw0", "gw1"]
+    assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl"]
+
+
+def test_a_disk_that_fills_while_shards_are_taken_in(tmp_path: Path) -> None:
+    """The error names the file, no half of it is left, and the shards are still there."""
+    recorder, shard = Recorder(tmp_path), Recorder(tmp_path, "gw0")
+    shard.start("a")
+    shard.close()
+    (tmp_path / "results.partial").symlink_to("/dev/full")
+    with pytest.raises(RecorderError, match=r"results\.jsonl: cannot be written \(No space left on device\)"):
+        recorder.close()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["results.gw0.jsonl", "results.jsonl"]

@@ -113,7 +113,6 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     "empty file": (lambda f: (f / "data" / FILE).write_bytes(b""), [FILE, "0 bytes", "truncated"]),
     "missing file": (lambda f: (f / "data" / FILE).unlink(), [FILE, "cannot be read"]),
     "unlisted file": (lambda f: (f / "data" / "more.safetensors").touch(), ["more.safetensors", "not listed"]),
-    "leftover partial file": (lambda f: (f / "data" / ".x.partial").touch(), [".x.partial", "not listed"]),
     "swapped files": (swap, ["cast.safetensors", "replaced"]),
     "other arrays in a file": (
         replace_consistently({"other": np.zeros(2, np.float32)}),
@@ -156,11 +155,19 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     "wrong hash of a recipe": (edit_entry(RECIPE, sha256="0" * 64), ["recipe", RECIPE, "sha256 is", "says 0000"]),
     "key missing from the manifest": (
         lambda f: edit_manifest(f, lambda m: m["arrays"].pop(KEY)),
-        ["manifest.json", KEY, "missing from the manifest"],
+        [FILE, f"holds {KEY!r}, which the manifest does not list"],
     ),
-    "key missing from the catalogue": (
+    "recipe missing from the manifest": (
+        lambda f: edit_manifest(f, lambda m: m["arrays"].pop(RECIPE)),
+        ["manifest.json", RECIPE, "missing from the manifest"],
+    ),
+    "key missing from the file": (
         lambda f: edit_manifest(f, lambda m: m["arrays"].update({"tied/more": m["arrays"][KEY]})),
-        ["manifest.json", "tied/more", "missing from the catalogue"],
+        [FILE, "no array 'tied/more', which the manifest lists"],
+    ),
+    "recipe missing from the catalogue": (
+        lambda f: edit_manifest(f, lambda m: m["arrays"].update({"exact/more": m["arrays"][RECIPE]})),
+        ["manifest.json", "exact/more", "missing from the catalogue"],
     ),
     "made differently": (edit_entry(KEY, made="values(int32, [3])"), ["manifest.json", KEY, "made differently"]),
 }
@@ -189,7 +196,35 @@ def test_an_array_in_a_file_but_not_in_the_manifest(copy: Path) -> None:
         lambda m: m.update(arrays={k: e for k, e in m["arrays"].items() if e["file"] != FILE}),
     )
     with pytest.raises(GoldenError, match=r"tied\.safetensors: holds 'tied/stray', which the manifest does not list"):
-        store.Store(copy / "data", copy / store.MANIFEST).verify()
+        store.Store(copy / "data", copy / store.MANIFEST)
+
+
+@pytest.mark.parametrize("name", [n for n in DAMAGES if n != "wrong hash of a recipe"])
+def test_damage_stops_a_run_at_collection(name: str, copy: Path) -> None:
+    DAMAGES[name][0](copy)
+    with pytest.raises(GoldenError):
+        store.open_golden()
+
+
+def test_recipes_are_made_when_first_asked_for(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store.Recipe, "make", lambda *arguments: pytest.fail("made a recipe"))
+    store.open_golden()
+
+
+def test_hidden_files_are_no_arrays(copy: Path) -> None:
+    for folder in (copy / "data", next((copy / "recorded").iterdir())):
+        (folder / ".DS_Store").touch()
+    store.open_golden().verify()
+    assert store.open_recorded()
+
+
+def test_the_newest_recording_is_the_last(copy: Path) -> None:
+    (folder,) = (copy / "recorded").iterdir()
+    versions = ["0.9.1", "0.31.0", "0.32.4.1", "0.100.0"]
+    for version in reversed(versions):
+        shutil.copytree(folder, folder.with_name(f"mlx-{version}-cpu"))
+    shutil.rmtree(folder)
+    assert [s.folder.name for s in store.open_recorded()] == [f"mlx-{version}-cpu" for version in versions]
 
 
 def test_a_damaged_recording_is_refused(copy: Path) -> None:

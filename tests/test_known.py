@@ -16,7 +16,7 @@ from adapters import __main__ as command
 from adapters import known, registry, update
 from adapters.known import Known, KnownError, load, matches
 from adapters.update import UpdateError, induce
-from suites import requirements
+from suites import requirements, specification
 from suites.observation import Observation
 from suites.requirements import Requirement
 from suites.verdict import Verdict, judge
@@ -239,7 +239,7 @@ def test_patterns_match_what_was_asked_and_nothing_else(space: dict[str, list[An
         (lambda p: True, [{}]),
         (lambda p: p["dtype"] == "float16", [{"dtype": ("float16",)}]),
         (lambda p: p["dtype"] != "float32" and p["K"] >= 33, [{"dtype": ("float16", "bfloat16"), "K": (33, 4096)}]),
-        (lambda p: p["K"] == 1 or p["dtype"] == "float32", 3),
+        (lambda p: p["K"] == 1 or p["dtype"] == "float32", 2),
     ],
     ids=["all", "one value", "a box", "a corner"],
 )
@@ -256,6 +256,91 @@ def test_a_parameter_that_only_some_cases_have() -> None:
     assert [matches(p, c) for p in patterns for c in (plain, scaled)] == [False, True]
 
 
+def test_cases_with_different_parameters_are_split_by_them() -> None:
+    wanted, other = [{"a": 1, "c": 1}, {"a": 1, "b": 2}], {"a": 1, "b": 3}
+    patterns = induce(wanted, [*wanted, other])
+    assert [any(matches(p, c) for p in patterns) for c in (*wanted, other)] == [True, True, False]
+
+
+@pytest.mark.parametrize("wanted", [[{"a": 1}], [{"a": 1}, {"a": 1, "c": 3}], [{"a": 1}, {"a": 2}]], ids=str)
+def test_cases_that_cannot_be_told_apart(wanted: list[dict[str, int]]) -> None:
+    with pytest.raises(UpdateError, match=r"no pattern tells the case a=1 from a=1, b=2$"):
+        induce(wanted, [*wanted, {"a": 1, "b": 2}])
+
+
+# Checking entries against the golden cases
+
+PARAMS = {
+    "R-1": [{"dtype": d, "bias": b} for d in ("float32", "float16", "bfloat16") for b in (True, False)],
+    "C-1": [{"dtype": "float32"}],
+}
+
+
+def later(text: str, **changes: str) -> str:
+    for name, value in changes.items():
+        text = replaced(text, name, value)
+    return text
+
+
+SOUND = {
+    "one of each": DEVIATION + PIN,
+    "other cases": DEVIATION + later(DEVIATION, cases='[{dtype = ["float32"]}]'),
+    "another target": DEVIATION + later(DEVIATION, target='"torch@mps"', versions='">=2"'),
+    "disjoint versions": later(DEVIATION, versions='"<2.14"') + later(DEVIATION, versions='">=2.14"'),
+    "two versions": later(DEVIATION, versions='"==2.13.0"') + later(DEVIATION, versions='">2.13.0"'),
+}
+UNSOUND = {
+    "no such adapter": (later(PIN, target='"tinygrad@cpu"'), ["pin 1 (C-1)", "'tinygrad@cpu'", "mlx, jax, torch"]),
+    "no such value": (
+        later(DEVIATION, cases='[{dtype = ["float16"]}, {dtype = ["float61"]}]'),
+        ["deviation 1 (R-1)", "no case of R-1 matches dtype float61"],
+    ),
+    "no such parameter": (later(PIN, cases="[{K = [1]}]"), ["pin 1 (C-1)", "no case of C-1 matches K 1"]),
+    "wider versions": (
+        DEVIATION + later(DEVIATION, versions='">=2.0"', cases='[{dtype = ["float16"]}]'),
+        ["deviation 2 (R-1)", "covers dtype float16, bias True, as does", "deviation 1 (R-1)"],
+    ),
+    "versions without a lower end": (later(PIN, versions='"<3"') + later(PIN, versions='"<4"'), ["pin 2 (C-1)"]),
+    "two overlapping pins": (
+        PIN + later(PIN, versions='">2.12,<3"', cases='[{dtype = ["float32"]}]'),
+        ["pin 2 (C-1)", "covers dtype float32, as does", "pin 1 (C-1)"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SOUND)
+def test_entries_that_agree_with_the_cases(name: str, tmp_path: Path) -> None:
+    specification.check_entries(load_text(tmp_path, SOUND[name]), PARAMS)
+
+
+@pytest.mark.parametrize("name", UNSOUND)
+def test_entries_that_do_not(name: str, tmp_path: Path) -> None:
+    text, told = UNSOUND[name]
+    with pytest.raises(KnownError) as error:
+        specification.check_entries(load_text(tmp_path, text), PARAMS)
+    message = str(error.value)
+    assert message.startswith(f"{tmp_path / 'torch.toml'}: ")
+    assert [part for part in told if part not in message] == [], message
+
+
+def test_shipped_entries_agree_with_the_golden_cases() -> None:
+    found = load(specification._files(), requirements.load().keys())
+    specification.check_entries(found, specification._golden_cases())
+
+
+def test_the_check_reports_a_wrong_entry_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    identifier = next(iter(requirements.load()))
+    path = tmp_path / "torch.toml"
+    path.write_text(later(DEVIATION, requirement=f'"{identifier}"', cases="[{planted = [1]}]"))
+    monkeypatch.setattr(specification, "_files", lambda: [path])
+    monkeypatch.setattr(sys, "argv", ["specification", "--check"])
+    assert specification.main() == 1
+    told = capsys.readouterr().err
+    assert told == f"error: {path}: deviation 1 ({identifier}): no case of {identifier} matches planted 1\n"
+
+
 # Updating files from a run
 
 
@@ -269,9 +354,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def record(**changes: Any) -> dict[str, Any]:
+    dtype = changes.get("params", {}).get("dtype", "float16")
     made = {
         "event": "end",
-        "id": "suites/test_x.py::test_x[torch@cpu-float16]",
+        "id": f"suites/test_x.py::test_x[torch@cpu-{dtype}]",
         "target": "torch@cpu",
         "spec": "torch",
         "versions": {"torch": "2.13.0+cpu"},
@@ -281,6 +367,8 @@ def record(**changes: Any) -> dict[str, Any]:
         "missing": "deviation",
         "behaviour": "beyond bound",
         "headroom": 3.0,
+        "cases": 1,
+        "marked": False,
     }
     return made | changes
 
@@ -330,8 +418,63 @@ def test_undefined_behaviours_are_registered_together(folder: Path) -> None:
     foreign = {"behaviour": "foreign memory", "headroom": None, "params": {"dtype": "float32", "bias": True}}
     updated(folder, record(**crashed), record(**foreign))
     (deviation,) = loaded(folder).deviations
-    assert deviation.observed == update.UNDEFINED
+    assert deviation.observed == {"crashed", "foreign memory", "timed out", "zeros"}
     assert deviation.headroom_at_most is None
+
+
+def test_a_sentinel_row_is_no_undefined_behaviour(folder: Path) -> None:
+    crashed = {"behaviour": "crashed", "verdict": "crashed", "headroom": None}
+    sentinel = {"behaviour": "sentinel row", "headroom": None, "params": {"dtype": "float32", "bias": True}}
+    updated(folder, record(**crashed), record(**sentinel))
+    assert [d.observed for d in loaded(folder).deviations] == [update.UNDEFINED, {"sentinel row"}]
+
+
+def test_a_requirement_that_ran_in_part_changes_nothing(folder: Path) -> None:
+    """Neither a candidate nor a removal may rest on some of the cases."""
+    (folder / "torch.toml").write_text(DEVIATION)
+    stale = record(**STALE, cases=2)
+    other = record(requirement="C-1", missing="pin", cases=3, params={"dtype": "float32"})
+    assert updated(folder, stale, stale, other).splitlines() == [
+        "torch.toml: R-1 on torch@cpu: only 1 of 2 cases ran; run the whole requirement first",
+        "torch.toml: C-1 on torch@cpu: only 1 of 3 cases ran; run the whole requirement first",
+    ]
+    assert (folder / "torch.toml").read_text() == DEVIATION
+
+
+@pytest.mark.parametrize("verdict", ["unsupported", "not run"])
+def test_a_case_that_was_not_asked_counts_as_ended(verdict: str, folder: Path) -> None:
+    unasked = record(verdict=verdict, missing="", params={"dtype": "bfloat16", "bias": True}, cases=2)
+    assert "added a candidate deviation" in updated(folder, record(cases=2), unasked)
+
+
+def test_a_marked_case_does_not_make_up_for_an_unmarked_one(folder: Path) -> None:
+    marked = record(marked=True, cases=2, params={"dtype": "bfloat16", "bias": True})
+    assert "only 1 of 2 cases ran" in updated(folder, record(cases=2), marked)
+    assert not (folder / "torch.toml").exists()
+
+
+def test_an_entry_that_names_another_class_is_left_to_a_person(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION)
+    second = record(missing="changed", behaviour="wrong bits", params={"dtype": "bfloat16", "bias": True})
+    told = updated(folder, record(missing="changed", behaviour="wrong bits"), second)
+    assert told == "torch.toml: edit by hand: R-1 on torch@cpu now shows wrong bits (2 cases)"
+    assert (folder / "torch.toml").read_text() == DEVIATION
+
+
+def test_cases_that_no_pattern_tells_apart_are_named(folder: Path) -> None:
+    red = record(params={"a": 1})
+    green = record(**GREEN, params={"a": 1, "b": 2}, id="other")
+    with pytest.raises(UpdateError, match=r"^R-1 on torch@cpu: no pattern tells the case a=1 from a=1, b=2$"):
+        updated(folder, red, green)
+    assert not (folder / "torch.toml").exists()
+
+
+@pytest.mark.parametrize("field", ["cases", "marked"])
+def test_a_record_of_an_earlier_version_is_refused(field: str, folder: Path) -> None:
+    earlier = record()
+    del earlier[field]
+    with pytest.raises(UpdateError, match="not a report of this version"):
+        updated(folder, earlier)
 
 
 def test_an_infinite_headroom_sets_no_limit(folder: Path) -> None:

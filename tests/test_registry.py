@@ -1,4 +1,7 @@
-"""Which targets does a selection give, which errors does a wrong one give, and how are devices found and remembered?"""
+"""Which targets does a selection give, which errors does a wrong one give, and how are devices found and remembered?
+
+Also the checked lookup, on every built-in target.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,13 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from adapters import devices, registry
+from adapters.checked import checked_lookup
 from adapters.devices import Found
-from adapters.interface import Adapter
+from adapters.interface import Adapter, Operand, Unsupported
 from adapters.registry import TargetError, adapter_class, resolve
 from tests import hazards
 
@@ -119,20 +124,32 @@ def test_a_missing_framework_is_not_run(probes: list[str], installed: set[str]) 
     assert "torch" not in probes
 
 
-def test_a_framework_whose_probe_fails_is_not_run(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
-    fails = {"jax": Found(error="the device probe of jax failed: no driver")}
-    monkeypatch.setattr(devices, "probe", lambda name, *a, **k: fails.get(name, Found({"cpu": {}})))
-    absent = {t.cls.name: t for t in resolve()}["jax"]
-    assert (absent.id, absent.unavailable) == ("jax@absent", "the device probe of jax failed: no driver")
-    with pytest.raises(TargetError, match="--adapter jax: the device probe of jax failed: no driver"):
-        resolve(["jax"])
+UNUSABLE = {
+    "the device probe of jax failed: no driver": Found(error="the device probe of jax failed: no driver"),
+    "jax found no device": Found(),
+}
 
 
-def test_a_framework_without_a_device_is_not_run(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
-    finds = {"torch": Found()}
+@pytest.mark.parametrize("reason", UNUSABLE)
+def test_an_installed_framework_without_a_device_is_an_error(
+    reason: str, monkeypatch: pytest.MonkeyPatch, installed: set[str]
+) -> None:
+    """It is never silently *not run*: that would be a green run without the framework."""
+    finds = {"jax": UNUSABLE[reason]}
     monkeypatch.setattr(devices, "probe", lambda name, *a, **k: finds.get(name, Found({"cpu": {}})))
-    absent = {t.cls.name: t for t in resolve()}["torch"]
-    assert (absent.id, absent.unavailable) == ("torch@absent", "torch found no device")
+    with pytest.raises(TargetError, match=f"^{reason}; select the others with --adapter$"):
+        resolve()
+    with pytest.raises(TargetError, match=f"^TOUCHSTONE_REQUIRE names 'jax', but {reason}$"):
+        resolve(["torch"], required=["torch", "jax"])
+    assert [t.id for t in resolve(["torch"], required=["torch"])] == ["torch@cpu"]
+
+
+def test_a_target_keeps_what_the_probe_found(monkeypatch: pytest.MonkeyPatch, installed: set[str]) -> None:
+    finds = {name: {"name": f"a {name}", "precision": {"matmul": "highest"}} for name in ("gpu", "cpu")}
+    monkeypatch.setattr(devices, "probe", lambda *a, **k: Found(finds))
+    installed -= {"mlx"}
+    assert [t.facts for t in resolve()] == [{}, *[finds["gpu"]] * 3]
+    assert [t.facts for t in resolve(["torch", "jax@cpu"])] == [finds["gpu"], finds["cpu"]]
 
 
 def test_without_any_framework_there_is_nothing_to_run(probes: list[str], installed: set[str]) -> None:
@@ -259,6 +276,18 @@ def test_a_probe_is_remembered_per_version(children: list[list[str]], cache: Pat
     assert [p.name for p in cache.iterdir()] == ["devices.json"]
 
 
+def test_a_probe_is_remembered_per_numerics_setting(children: list[list[str]]) -> None:
+    """Precision settings are part of what is remembered."""
+    cls = type("Sets", (hazards.Minimal,), {"environment": {"TOUCHSTONE_A": "0"}})
+
+    def number(**environment: str) -> str:
+        with mock.patch.dict(os.environ, environment):
+            return devices.probe("minimal", cls, {}).devices["cpu"]["name"]
+
+    names = [number(), number(TOUCHSTONE_A="0"), number(TOUCHSTONE_A="1"), number(TOUCHSTONE_A="0"), number(OTHER="1")]
+    assert names == ["cpu 1", "cpu 2", "cpu 3", "cpu 2", "cpu 1"]
+
+
 def test_a_fresh_probe_asks_again_and_is_remembered(children: list[list[str]]) -> None:
     names = [probe(fresh=f).devices["cpu"]["name"] for f in (False, True, False)]
     assert names == ["cpu 1", "cpu 2", "cpu 2"]
@@ -301,3 +330,42 @@ def test_a_real_probe_answers_with_precision() -> None:
     assert list(found.versions) == ["numpy", "ml_dtypes"]
     cached = devices.probe("reference", found.cls, found.versions)
     assert cached.devices == {"cpu": {"name": "cpu", "precision": {"accumulation": "float32"}}}
+
+
+# Checked lookup
+
+
+TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
+IDS: dict[str, tuple[Any, tuple[int, ...]]] = {
+    "nested lists": ([[0, 1], [3, 2]], (2, 2)),
+    "a list": ([3, 0], (2,)),
+    "a tuple": ((3, 0), (2,)),
+    "an empty list": ([], (0,)),
+    "empty lists": ([[], []], (2, 0)),
+    "an array": (np.array([3, 0]), (2,)),
+    "an operand": (Operand(np.array([1, 3, 0]), (("slice", ((1, None, None),)),)), (2,)),
+}
+
+
+@pytest.mark.parametrize("name", registry.BUILT_IN)
+@pytest.mark.parametrize("ids", IDS)
+def test_a_checked_lookup_takes_ids_of_every_form(name: str, ids: str) -> None:
+    cls = adapter_class(name)
+    if not registry.is_installed(cls):
+        pytest.skip(f"{cls.module} is not installed")
+    given, shape = IDS[ids]
+    host = given.value() if isinstance(given, Operand) else np.array(given, np.int64)
+    adapter = cls("cpu")
+    if isinstance(given, Operand) and cls.capabilities.missing("layout:offset"):
+        with pytest.raises(Unsupported):
+            checked_lookup(adapter.embedding(TABLE), given, 4)
+        return
+    rows = checked_lookup(adapter.embedding(TABLE), given, 4)
+    assert rows.shape == (*shape, 3)
+    np.testing.assert_array_equal(rows, TABLE[host])
+
+
+@pytest.mark.parametrize("ids", [[0.0], [True], np.zeros(0, np.float32)], ids=repr)
+def test_a_checked_lookup_refuses_what_is_no_integer(ids: Any) -> None:
+    with pytest.raises(TypeError, match=r"^ids must be integers, not (float|bool)"):
+        checked_lookup(adapter_class("reference")("cpu").embedding(TABLE), ids, 4)
