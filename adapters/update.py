@@ -96,6 +96,8 @@ def _records(path: Path) -> list[dict[str, Any]]:
         raise UpdateError(f"{path}: not a report of this version")
     if not ended:
         raise UpdateError(f"{path}: holds no finished case")
+    if any("key" in record["params"] for record in ended):
+        raise UpdateError(f"{path}: a run on a user's own arrays says nothing about the registered cases")
     return ended
 
 

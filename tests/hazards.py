@@ -12,8 +12,6 @@ from typing import Any
 from adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
 from adapters.reference import ReferenceAdapter
 
-# Probes, for the isolated worker
-
 
 def answer(adapter: Any, value: Any) -> Any:
     return value
@@ -79,9 +77,6 @@ def shout_and_abort(adapter: Any) -> None:
 
 def cannot_travel(adapter: Any) -> Any:
     return lambda: None
-
-
-# Adapters
 
 
 class Minimal(ReferenceAdapter):

@@ -38,9 +38,6 @@ def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
 
 
-# Exit status and summary
-
-
 def test_a_framework_that_conforms_exits_0() -> None:
     done = suites(*LOOKUP, "--adapter", "torch@cpu")
     assert done.returncode == 0, done.stdout
@@ -82,9 +79,6 @@ def test_deviations_and_declared_gaps_are_counted_apart() -> None:
         "--adapter tests.hazards:Faulty@cpu",
     ]
     assert [line for line in text if line not in done.stdout] == []
-
-
-# Wrong input
 
 
 @pytest.mark.parametrize(
@@ -243,9 +237,6 @@ def test_a_table_of_the_users_own(key: str, file: Path, tmp_path: Path) -> None:
     again, chosen = tmp_path / "again", ended[-1]
     done = suites(*shlex.split(chosen["rerun"])[1:], "--report", again)
     assert [line["id"] for line in records(again)] == [chosen["id"]] * 2, done.stdout + done.stderr
-
-
-# Reports
 
 
 def test_every_case_is_recorded_and_can_be_run_again_alone(tmp_path: Path) -> None:

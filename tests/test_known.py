@@ -208,8 +208,6 @@ def test_a_third_party_keeps_its_file_beside_its_module() -> None:
     assert known.path_for(Minimal, "tests.hazards:Minimal") == Path(__file__).parent / "known" / "minimal.toml"
 
 
-# Finding patterns
-
 SPACES: list[dict[str, list[Any]]] = [
     {"dtype": ["float32", "float16", "bfloat16"], "bias": [True, False]},
     {"layer": ["embedding", "raw_lookup"], "dtype": ["float32", "float16", "bfloat16"], "K": [1, 2, 33, 4096]},
@@ -267,8 +265,6 @@ def test_cases_that_cannot_be_told_apart(wanted: list[dict[str, int]]) -> None:
     with pytest.raises(UpdateError, match=r"no pattern tells the case a=1 from a=1, b=2$"):
         induce(wanted, [*wanted, {"a": 1, "b": 2}])
 
-
-# Checking entries against the golden cases
 
 PARAMS = {
     "R-1": [{"dtype": d, "bias": b} for d in ("float32", "float16", "bfloat16") for b in (True, False)],
@@ -339,9 +335,6 @@ def test_the_check_reports_a_wrong_entry_in_one_line(
     assert specification.main() == 1
     told = capsys.readouterr().err
     assert told == f"error: {path}: deviation 1 ({identifier}): no case of {identifier} matches planted 1\n"
-
-
-# Updating files from a run
 
 
 @pytest.fixture
@@ -475,6 +468,12 @@ def test_a_record_of_an_earlier_version_is_refused(field: str, folder: Path) -> 
     del earlier[field]
     with pytest.raises(UpdateError, match="not a report of this version"):
         updated(folder, earlier)
+
+
+def test_a_run_on_a_users_own_table_changes_nothing(folder: Path) -> None:
+    with pytest.raises(UpdateError, match="own arrays"):
+        updated(folder, record(params={"key": "model.embed.weight", "dtype": "float16"}))
+    assert not (folder / "torch.toml").exists()
 
 
 def test_an_infinite_headroom_sets_no_limit(folder: Path) -> None:

@@ -45,9 +45,6 @@ def ids_of(cases: Sequence[Case]) -> dict[str, Sequence]:
     return {"argvalues": cases, "ids": [case.id for case in cases]}
 
 
-# The oracle
-
-
 def operands() -> tuple[np.ndarray, np.ndarray]:
     """float32 values of very different sizes that nearly cancel: a plain float64 sum of their products is wrong."""
     values = (words("oracle", 6 * 40) >> np.uint64(40)).astype(np.float32).reshape(6, 40) - np.float32(2**23)
@@ -150,9 +147,6 @@ def test_dequantize_by_hand() -> None:
     assert values.tolist() == [[-1, -0.5, 0, 0.5, 8.25, 10.25, 12.25, 14.25], [4, 0, 0, 0, 3, 3, 3, 3]]
 
 
-# Exact-integer cases
-
-
 @pytest.mark.parametrize("case", **ids_of(EXACT_CASES))
 def test_exact_cases_stay_exact(case: Case, golden: Store) -> None:
     """Σ|x||w| below 2**24, so that no order of float32 additions rounds; results inside the dtype's range."""
@@ -246,9 +240,6 @@ def test_tf32_products_are_red(case: Case, golden: Store) -> None:
     product = golden[case.arrays["product"]]
     narrow = keep_bits(x, 11) @ keep_bits(weight, 11).T
     assert is_red(rounded_once(narrow, bias, "float32"), product, bias, "float32")
-
-
-# Forward error bounds
 
 
 def bound_for(golden: Store, case: Case) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,4 @@
-"""Which targets does a selection give, which errors does a wrong one give, and how are devices found and remembered?
-
-Also the checked lookup, on every built-in target.
-"""
+"""Which targets does a selection give, which errors does a wrong one give, and how are devices found and remembered?"""
 
 from __future__ import annotations
 
@@ -15,13 +12,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import numpy as np
 import pytest
 
 from adapters import devices, registry
-from adapters.checked import checked_lookup
 from adapters.devices import Found
-from adapters.interface import Adapter, Operand, Unsupported
+from adapters.interface import Adapter
 from adapters.registry import TargetError, adapter_class, resolve
 from tests import hazards
 
@@ -52,9 +47,6 @@ def installed(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     names = set(registry.BUILT_IN)
     monkeypatch.setattr(registry, "is_installed", lambda cls: cls.name in names)
     return names
-
-
-# Classes
 
 
 @pytest.mark.parametrize("name", registry.BUILT_IN)
@@ -99,9 +91,6 @@ def test_a_module_that_cannot_be_imported_is_named(tmp_path: Path, monkeypatch: 
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(TargetError, match=r"'touchstone_broken_adapter:X'.*no licence found"):
         adapter_class("touchstone_broken_adapter:X")
-
-
-# Selections
 
 
 def test_without_a_selection_every_adapter_runs_on_its_best_device(probes: list[str], installed: set[str]) -> None:
@@ -219,9 +208,6 @@ def test_the_environment_is_prepared_and_a_users_setting_is_kept() -> None:
     assert (os.environ["TOUCHSTONE_A"], os.environ["TOUCHSTONE_B"]) == ("0", "1")
 
 
-# Devices
-
-
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
@@ -330,42 +316,3 @@ def test_a_real_probe_answers_with_precision() -> None:
     assert list(found.versions) == ["numpy", "ml_dtypes"]
     cached = devices.probe("reference", found.cls, found.versions)
     assert cached.devices == {"cpu": {"name": "cpu", "precision": {"accumulation": "float32"}}}
-
-
-# Checked lookup
-
-
-TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
-IDS: dict[str, tuple[Any, tuple[int, ...]]] = {
-    "nested lists": ([[0, 1], [3, 2]], (2, 2)),
-    "a list": ([3, 0], (2,)),
-    "a tuple": ((3, 0), (2,)),
-    "an empty list": ([], (0,)),
-    "empty lists": ([[], []], (2, 0)),
-    "an array": (np.array([3, 0]), (2,)),
-    "an operand": (Operand(np.array([1, 3, 0]), (("slice", ((1, None, None),)),)), (2,)),
-}
-
-
-@pytest.mark.parametrize("name", registry.BUILT_IN)
-@pytest.mark.parametrize("ids", IDS)
-def test_a_checked_lookup_takes_ids_of_every_form(name: str, ids: str) -> None:
-    cls = adapter_class(name)
-    if not registry.is_installed(cls):
-        pytest.skip(f"{cls.module} is not installed")
-    given, shape = IDS[ids]
-    host = given.value() if isinstance(given, Operand) else np.array(given, np.int64)
-    adapter = cls("cpu")
-    if isinstance(given, Operand) and cls.capabilities.missing("layout:offset"):
-        with pytest.raises(Unsupported):
-            checked_lookup(adapter.embedding(TABLE), given, 4)
-        return
-    rows = checked_lookup(adapter.embedding(TABLE), given, 4)
-    assert rows.shape == (*shape, 3)
-    np.testing.assert_array_equal(rows, TABLE[host])
-
-
-@pytest.mark.parametrize("ids", [[0.0], [True], np.zeros(0, np.float32)], ids=repr)
-def test_a_checked_lookup_refuses_what_is_no_integer(ids: Any) -> None:
-    with pytest.raises(TypeError, match=r"^ids must be integers, not (float|bool)"):
-        checked_lookup(adapter_class("reference")("cpu").embedding(TABLE), ids, 4)

@@ -99,9 +99,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load(tmp_path / "none.toml")
 
 
-# The suites
-
-
 def suite_tests() -> dict[str, Callable[..., Any]]:
     """Every test function by ``file::name``."""
     out: dict[str, Callable[..., Any]] = {}

@@ -140,9 +140,6 @@ def test_characterised(path: str) -> None:
     assert bool(note) == bool(found.note)
 
 
-# From the end of a test to its verdict
-
-
 def ended(
     error: BaseException | None, observed: Observation | None = None, known: Known = NONE, **target: Any
 ) -> tuple[Judgement, Observation]:
