@@ -166,9 +166,9 @@ class JaxLayer(Layer):
 
     @staticmethod
     def _apply(module: Any, inputs: Any, method: Method) -> Any:
-        if method == "call":
-            return module(inputs)
-        return module.attend(inputs if method == "as_linear" else module(inputs))
+        from adapters import jax_modules
+
+        return jax_modules.apply(module, inputs, method)
 
     def _run(self, inputs: Any, method: Method) -> np.ndarray:
         return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
@@ -198,22 +198,13 @@ class JaxLayer(Layer):
         self._assign({name: self.adapter.place(value) for name, value in values.items()})
 
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        jax, jnp, nnx = self.adapter.jax, self.adapter.jnp, self.adapter.nnx
+        from adapters import jax_modules
+
+        nnx, jnp = self.adapter.nnx, self.adapter.jnp
         placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
         graph, params, rest = nnx.split(self.native, nnx.Param, ...)
-        if jnp.issubdtype(placed.dtype, jnp.floating):
-
-            def forward(params: Any, x: Any) -> Any:
-                return self._apply(nnx.merge(graph, params, rest), x, method)
-
-            gradients, dx = jax.jit(lambda p, x, g: jax.vjp(forward, p, x)[1](g))(params, placed, seed)
-        else:
-
-            def lookup(params: Any) -> Any:
-                return self._apply(nnx.merge(graph, params, rest), placed, method)
-
-            gradients = jax.jit(lambda p, g: jax.vjp(lookup, p)[1](g)[0])(params, seed)
-            dx = None
+        floating = bool(jnp.issubdtype(placed.dtype, jnp.floating))
+        gradients, dx = jax_modules.vjp(graph, method, floating, params, rest, placed, seed)
         self._gradients = gradients
         out = {name: self.adapter.fetch(g) for name, g in nnx.to_pure_dict(gradients).items()}
         if dx is not None:

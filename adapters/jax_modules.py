@@ -6,6 +6,7 @@ Words are uint32, low codes first; scales and biases are ``[rows, columns / grou
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,21 @@ from jax import Array
 
 TILE_ROWS = 4096
 """Rows that the matrix product dequantizes at a time; the full table is never materialised."""
+
+
+def apply(module: Any, inputs: Array, method: str) -> Array:
+    """The module's call, its tied head ("as_linear"), or the head applied to the call ("tied")."""
+    if method == "call":
+        return module(inputs)
+    return module.attend(inputs if method == "as_linear" else module(inputs))
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def vjp(graph: Any, method: str, floating: bool, params: Any, rest: Any, inputs: Array, cotangent: Array) -> Any:
+    """(gradients of params, gradient of inputs or None); compiled once per module structure and shapes."""
+    if floating:
+        return jax.vjp(lambda p, x: apply(nnx.merge(graph, p, rest), x, method), params, inputs)[1](cotangent)
+    return *jax.vjp(lambda p: apply(nnx.merge(graph, p, rest), inputs, method), params)[1](cotangent), None
 
 
 class RawLookup(nnx.Module):

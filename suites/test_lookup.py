@@ -47,7 +47,7 @@ def test_layouts(assay: Assay) -> None:
 @requirement("EMB-COMPILED-1", lookup.COMPILED_CASES)
 def test_compiled(assay: Assay) -> None:
     outcome = assay.ask(
-        probes.compiled_call,
+        probes.recompiled_call,
         layer=assay.params["layer"],
         weight=assay.golden("table"),
         inputs=assay.golden("ids"),
