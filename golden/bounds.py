@@ -22,7 +22,8 @@ from golden.recipes import SIGNIFICAND_BITS
 FALSE_ALARM = 1e-9
 """Probability that any element of a whole run exceeds its probabilistic bound although all is well."""
 ELEMENTS = 1_000_000
-"""Elements over which `FALSE_ALARM` is a union bound; the golden cases hold fewer."""
+"""Elements over which `FALSE_ALARM` is a union bound; the golden cases hold fewer. A user's table may hold N times as
+many, which makes the false-alarm probability N times as large: 1e-6 at a billion elements."""
 SMALLEST_SUBNORMAL = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 LARGEST = {"float32": (2 - 2.0**-23) * 2.0**127, "float16": 65504.0, "bfloat16": (2 - 2.0**-7) * 2.0**127}
 

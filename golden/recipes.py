@@ -49,7 +49,9 @@ def _wide_integers(key: str, shape: tuple[int, ...], dtype: str, phase: int) -> 
 
     Along the last axis a few positions hold odd integers as wide as the dtype allows, at most 12 bits (one more
     than TF32 keeps); the operand of the other phase holds +-3 there, which makes products wider than the dtype.
-    Everything else is -1, 0 or 1.
+    Everything else is -1, 0 or 1. With these operands an accumulation in float16 or bfloat16 shows at every K of a
+    float32 product and from K = 2 on where it is the operands' own dtype (one product alone rounds the same either
+    way); a TF32 product shows at every K in float32, and cannot exist for operands of 11 bits or fewer.
     """
     rows, columns = prod(shape[:-1]), shape[-1]
     raw = words(key, rows * columns).reshape(rows, columns)
