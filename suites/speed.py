@@ -56,31 +56,23 @@ def suite(caches: Path, report: Path, *options: str) -> tuple[int, float, float]
     return sum(r["event"] == "end" for r in ends), wall, peak
 
 
-def floor(spec: str) -> dict[str, float]:
-    """Seconds that the framework calls of every case take without pytest, and how many cases there are.
+def replay(path: Path, spec: str) -> None:
+    """Make the framework calls that `keep_calls` stored, without pytest and without comparing anything.
 
-    A first pass over the cases, in a child of its own, keeps what each asks of the adapter; the second makes just
-    these calls. Cases that use a layer directly instead of asking are run whole, without pytest.
+    Cases that use a layer directly instead of asking are run whole.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / "calls.pickle"
-        subprocess.run([sys.executable, "-m", "suites.speed", "--keep-calls", str(kept), spec], cwd=ROOT, check=True)
-        calls = pickle.loads(kept.read_bytes())  # written by our own child
-    target = registry.resolve([spec])[0]
-    bench = Bench(open_golden(), open_recorded())
+    target, bench = registry.resolve([spec])[0], Bench(open_golden(), open_recorded())
     questions = {q.function.__name__ + q.function.__module__: q for q in direct.questions()}
-    start = time.perf_counter()
-    for name, index, asked, hazard in calls:
+    for name, index, asked, hazard in pickle.loads(path.read_bytes()):  # written by our own child
         for probe, arguments in asked:
             if hazard:
-                bench.worker(target).run(probe, arguments, discard=hazard == "writes" and target.cls.corrupts_memory)
+                unsafe = hazard == "writes" and target.cls.corrupts_memory
+                bench.worker(target).run(probe, arguments, discard=unsafe)
             else:
                 attempt(probe, target.adapter, arguments)
         if not asked:
             direct.run(questions[name], target, questions[name].cases[index], bench)
-    seconds = time.perf_counter() - start
     bench.close()
-    return {"cases": len(calls), "seconds": seconds}
 
 
 def keep_calls(path: Path, spec: str) -> None:
@@ -109,14 +101,14 @@ def keep_calls(path: Path, spec: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m suites.speed", description=__doc__)
     parser.add_argument("--keep-calls", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--floor", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--replay", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("specs", nargs="*", metavar="NAME[@DEVICE]", help="targets to measure (default: all)")
     options = parser.parse_args()
     if options.keep_calls:
         keep_calls(options.keep_calls, options.specs[0])
         return 0
-    if options.floor:
-        print(json.dumps(floor(options.specs[0])))
+    if options.replay:
+        replay(options.replay, options.specs[0])
         return 0
     measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
     return 0
@@ -142,12 +134,12 @@ def measure(specs: Sequence[str]) -> None:
 
 
 def _floor_line(spec: str, caches: Path, cases: int, wall: float) -> None:
-    environment = with_caches(caches)
-    command = [sys.executable, "-m", "suites.speed", "--floor", spec]
-    out = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout
-    found = json.loads(out.splitlines()[-1])
-    above = 1000 * (wall - found["seconds"]) / cases
-    print(f"{spec + ', floor without pytest':<34} {found['cases']:>6} {found['seconds']:>8.1f}"
+    """The same calls in a process of their own, which like the suites starts, imports and probes."""
+    kept = caches / "calls.pickle"
+    timed(["-m", "suites.speed", "--keep-calls", str(kept), spec], caches)
+    floor, peak = timed(["-m", "suites.speed", "--replay", str(kept), spec], caches)
+    above = 1000 * (wall - floor) / cases
+    print(f"{spec + ', floor without pytest':<34} {'':>6} {floor:>8.1f} {'':>8} {peak:>8.0f}"
           f"   the suites take {above:.1f} ms a case above it", flush=True)  # fmt: skip
 
 
