@@ -236,6 +236,8 @@ class TorchLayer(Layer):
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         backend = {"default": "aot_eager", "inductor": "inductor"}[compiler]
+        # Without a reset, the ninth compilation of this one line would silently run uncompiled (recompile_limit).
+        self.adapter.torch.compiler.reset()
         function = self.adapter.torch.compile(lambda inputs: self._apply(inputs, method), backend=backend)
 
         def run(inputs: Any) -> np.ndarray:
