@@ -9,13 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.interface import Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.packed import HoldsPacked
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
 
-class JaxAdapter(Adapter):
+class JaxAdapter(HoldsPacked):
     name = "jax"
     distributions = ("flax", "jax", "jaxlib")
     module = "flax"
@@ -108,23 +109,11 @@ class JaxAdapter(Adapter):
         )
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        return self._quantized("embedding", weight, scheme)
-
-    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        return self._quantized("linear", weight, scheme, bias)
-
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from adapters import jax_modules
 
         parts = jax_modules.quantize(self.place(weight), scheme.bits, scheme.group_size)
         return self._hold(kind, parts, scheme, bias)
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        return self._hold("embedding", self._parts(packed), packed.scheme)
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        return self._hold("linear", self._parts(packed), packed.scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
         return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)

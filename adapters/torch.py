@@ -10,10 +10,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.packed import HoldsPacked
 
 
-class TorchAdapter(Adapter):
+class TorchAdapter(HoldsPacked):
     name = "torch"
     distributions = ("torch",)
     module = "torch"
@@ -127,23 +128,11 @@ class TorchAdapter(Adapter):
             module.bias = self._parameter(bias)
         return TorchLayer(self, module)
 
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        return self._quantized("embedding", weight, scheme)
-
-    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        return self._quantized("linear", weight, scheme, bias)
-
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from adapters import torch_quantized
 
         parts = torch_quantized.quantize(self.place(weight), scheme.bits, scheme.group_size)
         return self._hold(kind, parts, scheme, bias)
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        return self._hold("embedding", self._parts(packed), packed.scheme)
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        return self._hold("linear", self._parts(packed), packed.scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
         given = packed.weight if isinstance(packed.weight, Operand) else Operand(packed.weight)
