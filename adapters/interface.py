@@ -58,24 +58,51 @@ class Operand:
         return self.base.dtype
 
 
+AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
+AFFINE_GROUPS = (32, 64, 128)
+BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
+"""Modes with one size each -> (bits, group_size), without biases, their scales one byte (`mlx.core.quantize`)."""
+
+
 @dataclass(frozen=True)
 class Scheme:
-    """A quantization scheme by MLX's vocabulary (`mlx.core.quantize`): mode, bits, group_size."""
+    """A quantization scheme by MLX's vocabulary (`mlx.core.quantize`): bits, group_size, mode."""
 
     bits: int
     group_size: int
     mode: str = "affine"
 
     def __str__(self) -> str:
-        return f"{self.mode}{self.bits}g{self.group_size}"
+        return self.mode if self.mode in BLOCK_MODES else f"{self.mode}{self.bits}g{self.group_size}"
+
+    def check(self, columns: int) -> None:
+        """Raises ValueError, naming what is wrong, for a scheme MLX does not define or columns it cannot split."""
+        if self.mode != "affine" and self.mode not in BLOCK_MODES:
+            raise ValueError(f"mode {self.mode!r} is none of affine, {', '.join(BLOCK_MODES)}")
+        bits: tuple[int, ...] = AFFINE_BITS
+        groups: tuple[int, ...] = AFFINE_GROUPS
+        if self.mode in BLOCK_MODES:
+            bits, groups = ((size,) for size in BLOCK_MODES[self.mode])
+        if self.bits not in bits:
+            raise ValueError(f"{self.mode} has bits {bits}, not {self.bits}")
+        if self.group_size not in groups:
+            raise ValueError(f"{self.mode} has group_size {groups}, not {self.group_size}")
+        if columns % self.group_size:
+            raise ValueError(f"the last dimension, {columns}, does not divide by group_size {self.group_size}")
+
+
+MLX_SCHEMES = frozenset(
+    [str(Scheme(bits, group)) for bits in AFFINE_BITS for group in AFFINE_GROUPS]
+    + [str(Scheme(*sizes, mode)) for mode, sizes in BLOCK_MODES.items()]
+)
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A quantized matrix in MLX's packed format; each part an array or an `Operand`.
+    """A quantized matrix in MLX's packed format (docs/packed-format.md); each part an array or an `Operand`.
 
-    weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales and biases:
-    ``[rows, columns / group_size]`` in the dtype of the original matrix.
+    weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales: ``[rows, columns / group_size]``, in the
+    dtype of the original matrix for mode "affine", else uint8; biases: like the scales for mode "affine", else None.
     """
 
     weight: Any

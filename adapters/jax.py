@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.interface import MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
 from adapters.packed import HoldsPacked
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
@@ -27,7 +27,7 @@ class JaxAdapter(HoldsPacked):
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
         dtypes=frozenset({"float32", "float16", "bfloat16"}),
         id_dtypes=_INTEGERS,
-        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
         absent={"layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
@@ -110,10 +110,9 @@ class JaxAdapter(HoldsPacked):
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import jax_modules
+        from adapters import jax_packing
 
-        parts = jax_modules.quantize(self.place(weight), scheme.bits, scheme.group_size)
-        return self._hold(kind, parts, scheme, bias)
+        return self._hold(kind, jax_packing.quantize(self.place(weight), scheme), scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
         return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)
@@ -124,11 +123,9 @@ class JaxAdapter(HoldsPacked):
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
         words, scales, biases = parts
         if kind == "embedding":
-            embed = jax_modules.QuantizedEmbed(words, scales, biases, scheme.bits, scheme.group_size)
-            return JaxLayer(self, embed, roles)
+            return JaxLayer(self, jax_modules.QuantizedEmbed(words, scales, biases, scheme), roles)
         placed = None if bias is None else self.place(bias)
-        linear = jax_modules.QuantizedLinear(words, scales, biases, scheme.bits, scheme.group_size, placed)
-        return JaxLayer(self, linear, roles)
+        return JaxLayer(self, jax_modules.QuantizedLinear(words, scales, biases, scheme, placed), roles)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.jax.default_device(self.native_device):

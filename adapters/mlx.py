@@ -9,7 +9,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import MLX_SCHEMES, Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
@@ -26,7 +26,7 @@ class MLXAdapter(Adapter):
         dtypes=frozenset({"float32", "float16", "bfloat16"}),
         id_dtypes=_INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
-        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),
         absent={
             "compiler": "MLX compiles with mx.compile only",
@@ -115,9 +115,9 @@ class MLXAdapter(Adapter):
     def load_quantized_embedding(self, packed: Packed) -> Layer:
         scheme, dims = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
         with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedEmbedding(1, dims, scheme.group_size, scheme.bits, scheme.mode)
+            module = self.nn.QuantizedEmbedding(2, dims, scheme.group_size, scheme.bits, scheme.mode)
             module.num_embeddings = packed.weight.shape[0]
-            return self._wrap(module, weight=packed.weight, scales=packed.scales, biases=packed.biases)
+            return self._wrap(module, **_parts(packed))
 
     def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         with self.mx.stream(self.native_device):
@@ -130,17 +130,19 @@ class MLXAdapter(Adapter):
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         scheme, inputs = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
         with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedLinear(inputs, 1, bias is not None, scheme.group_size, scheme.bits, scheme.mode)
-            values = {"weight": packed.weight, "scales": packed.scales, "biases": packed.biases}
-            if bias is not None:
-                values["bias"] = bias
-            return self._wrap(module, **values)
+            module = self.nn.QuantizedLinear(inputs, 2, bias is not None, scheme.group_size, scheme.bits, scheme.mode)
+            return self._wrap(module, **_parts(packed), **({} if bias is None else {"bias": bias}))
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
             constructor = {"embedding": self.nn.Embedding, "linear": self.nn.Linear}[layer]
             return MLXLayer(self, constructor(*sizes, **options))
+
+
+def _parts(packed: Packed) -> dict[str, Any]:
+    parts = {"weight": packed.weight, "scales": packed.scales, "biases": packed.biases}
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _call(module: Any, inputs: Any) -> Any:

@@ -16,7 +16,8 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from adapters.interface import Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.interface import MLX_SCHEMES, Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.reference_packing import dequantize, quantize
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
@@ -52,41 +53,6 @@ def _rows(table: np.ndarray, ids: Any) -> np.ndarray:
     return table[ids.astype(np.int64)]
 
 
-def pack_affine(weight: np.ndarray, scheme: Scheme) -> Packed:
-    """Quantize ``[rows, columns]`` by MLX's affine algorithm in float32 (mlx/backend/cpu/quantized.cpp).
-
-    The end of larger magnitude becomes the bias and the scale is refitted so that zero is exact.
-    """
-    rows, columns = weight.shape
-    if columns % scheme.group_size:
-        raise ValueError(f"the last dimension, {columns}, does not divide by group_size {scheme.group_size}")
-    groups = weight.astype("f4").reshape(rows, -1, scheme.group_size)
-    low, high = groups.min(-1), groups.max(-1)
-    bins = np.float32(2**scheme.bits - 1)
-    scale = np.maximum((high - low) / bins, np.float32(1e-7))
-    lower_edge = np.abs(low) > np.abs(high)
-    scale = np.where(lower_edge, scale, -scale)
-    edge = np.where(lower_edge, low, high)
-    steps = np.rint(edge / scale)
-    exact = steps != 0
-    scale = np.where(exact, edge / np.where(exact, steps, 1), scale)
-    bias = np.where(exact, edge, np.float32(0))
-    codes = np.clip(np.rint((groups - bias[..., None]) / scale[..., None]), 0, bins).astype(np.uint32)
-    lanes = codes.reshape(rows, -1, 32 // scheme.bits) << (np.arange(32 // scheme.bits, dtype=np.uint32) * scheme.bits)
-    words = np.bitwise_or.reduce(lanes, axis=-1)
-    return Packed(words, scale.astype(weight.dtype), bias.astype(weight.dtype), scheme)
-
-
-def unpack_affine(packed: Packed) -> np.ndarray:
-    """``scale * code + bias`` per element, the product and the sum each rounded to the table's dtype."""
-    bits, dtype = packed.scheme.bits, packed.scales.dtype
-    shifts = np.arange(32 // bits, dtype=np.uint32) * bits
-    codes = (packed.weight[..., None] >> shifts) & np.uint32(2**bits - 1)
-    codes = codes.reshape(*packed.scales.shape, packed.scheme.group_size).astype(dtype)
-    out = packed.scales[..., None] * codes + packed.biases[..., None]
-    return out.reshape(*packed.scales.shape[:-1], packed.scales.shape[-1] * packed.scheme.group_size)
-
-
 class ReferenceAdapter(Adapter):
     name = "reference"
     distributions = ("numpy", "ml_dtypes")
@@ -99,7 +65,7 @@ class ReferenceAdapter(Adapter):
         dtypes=frozenset(_DTYPES),
         id_dtypes=_INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
-        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        schemes=MLX_SCHEMES,
         construction=False,
         absent={
             "compiler": "NumPy has no compiler",
@@ -128,34 +94,40 @@ class ReferenceAdapter(Adapter):
         return ReferenceLayer(values, lambda p, x: _matmul(x, p["weight"], p.get("bias")))
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        return self.load_quantized_embedding(pack_affine(_plain(weight), scheme))
+        return self.load_quantized_embedding(quantize(_plain(weight), scheme))
 
     def load_quantized_embedding(self, packed: Packed) -> Layer:
         def lookup(p: Mapping[str, np.ndarray], ids: Any) -> np.ndarray:
-            words, scales, biases = (_rows(p[name], ids) for name in ("weight", "scales", "biases"))
-            return unpack_affine(Packed(words, scales, biases, packed.scheme))
+            return dequantize({name: _rows(part, ids) for name, part in p.items()}, packed.scheme)
 
         return ReferenceLayer(_parts(packed), lookup, packed.scheme)
 
     def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        return self.load_quantized_linear(pack_affine(_plain(weight), scheme), bias)
+        return self.load_quantized_linear(quantize(_plain(weight), scheme), bias)
 
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         values = _parts(packed) | ({} if bias is None else {"bias": bias})
-        return ReferenceLayer(values, lambda p, x: _matmul(x, _table(p, packed.scheme), p.get("bias")), packed.scheme)
+        return ReferenceLayer(values, lambda p, x: _product(p, x, packed.scheme, p.get("bias")), packed.scheme)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         raise Unsupported("NumPy has no layer constructors of its own")
 
 
 def _parts(packed: Packed) -> dict[str, np.ndarray]:
-    return {name: _plain(getattr(packed, name)) for name in ("weight", "scales", "biases")}
+    parts = {name: getattr(packed, name) for name in ("weight", "scales", "biases")}
+    return {name: _plain(part) for name, part in parts.items() if part is not None}
 
 
 def _table(values: Mapping[str, np.ndarray], scheme: Scheme | None) -> np.ndarray:
-    if scheme is None:
-        return values["weight"]
-    return unpack_affine(Packed(values["weight"], values["scales"], values["biases"], scheme))
+    return values["weight"] if scheme is None else dequantize(values, scheme)
+
+
+def _product(
+    values: Mapping[str, np.ndarray], x: np.ndarray, scheme: Scheme | None, bias: np.ndarray | None = None
+) -> np.ndarray:
+    """Block modes compute in the dtype of x, as `mlx.core.quantized_matmul`; their table has none of its own."""
+    table = _table(values, scheme)
+    return _matmul(x, table.astype(x.dtype) if scheme and scheme.mode != "affine" else table, bias)
 
 
 class ReferenceLayer(Layer):
@@ -175,7 +147,7 @@ class ReferenceLayer(Layer):
         return self._forward(self._values, _plain(inputs))
 
     def as_linear(self, inputs: Any) -> np.ndarray:
-        return _matmul(_plain(inputs), _table(self._values, self._scheme))
+        return _product(self._values, _plain(inputs), self._scheme)
 
     def parameters(self) -> dict[str, np.ndarray]:
         return dict(self._values)

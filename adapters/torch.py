@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme
 from adapters.packed import HoldsPacked
 
 
@@ -27,7 +27,7 @@ class TorchAdapter(HoldsPacked):
         dtypes=frozenset({"float32", "float16", "bfloat16"}),
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
-        schemes=frozenset(f"affine{b}g{g}" for b in (4, 8) for g in (32, 64, 128)),
+        schemes=MLX_SCHEMES,
         compilers=frozenset({"default", "inductor"}),
         absent={
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
@@ -129,10 +129,9 @@ class TorchAdapter(HoldsPacked):
         return TorchLayer(self, module)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import torch_quantized
+        from adapters import torch_packing
 
-        parts = torch_quantized.quantize(self.place(weight), scheme.bits, scheme.group_size)
-        return self._hold(kind, parts, scheme, bias)
+        return self._hold(kind, torch_packing.quantize(self.place(weight), scheme), scheme, bias)
 
     def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
         given = packed.weight if isinstance(packed.weight, Operand) else Operand(packed.weight)
@@ -144,11 +143,9 @@ class TorchAdapter(HoldsPacked):
 
         words, scales, biases = parts
         if kind == "embedding":
-            embedding = torch_quantized.QuantizedEmbedding(words, scales, biases, scheme.bits, scheme.group_size)
-            return TorchLayer(self, embedding)
+            return TorchLayer(self, torch_quantized.QuantizedEmbedding(words, scales, biases, scheme))
         placed = None if bias is None else self.place(bias)
-        linear = torch_quantized.QuantizedLinear(words, scales, biases, scheme.bits, scheme.group_size, placed)
-        return TorchLayer(self, linear)
+        return TorchLayer(self, torch_quantized.QuantizedLinear(words, scales, biases, scheme, placed))
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.torch.random.fork_rng():

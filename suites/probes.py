@@ -85,7 +85,7 @@ def weight_of(layer: Layer) -> np.ndarray:
 
 def packed_of(layer: Layer, scheme: Scheme) -> Packed:
     parts = layer.parameters()
-    return Packed(parts["weight"], parts["scales"], parts["biases"], scheme)
+    return Packed(parts["weight"], parts["scales"], parts.get("biases"), scheme)
 
 
 def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:

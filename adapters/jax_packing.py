@@ -1,0 +1,148 @@
+"""MLX's packed formats in JAX operations: codes, words, scales, elements.
+
+Words are uint32, low codes first; scales and biases are ``[rows, columns / group_size]``; see docs/packed-format.md.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+from jax import Array
+
+from adapters.interface import Scheme
+
+LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
+_E2M1 = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0], "f4")
+_BYTES = np.arange(256, dtype=np.uint8)
+_VALUE_OF = {
+    "E2M1": _E2M1,
+    "E4M3": _BYTES.view(ml_dtypes.float8_e4m3fn).astype("f4"),
+    "E8M0": _BYTES.view(ml_dtypes.float8_e8m0fnu).astype("f4"),
+}
+
+
+def _places(bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each of the 32 codes that share `bits` words: the word it begins in, and the bit it begins at."""
+    begins = np.arange(0, 32 * bits, bits, dtype=np.uint32)
+    return begins // 32, begins % 32
+
+
+def unpack(words: Array, bits: int) -> Array:
+    """uint32 words ``[..., n]`` to uint32 codes ``[..., 32 n / bits]``."""
+    if 32 % bits == 0:
+        codes = words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)
+        return (codes & jnp.uint32(2**bits - 1)).reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
+    blocks = words.reshape(*words.shape[:-1], -1, bits)
+    first, shift = _places(bits)
+    crosses = shift + bits > 32
+    rest = jnp.where(crosses, blocks[..., (first + 1) % bits] << np.where(crosses, 32 - shift, 0), 0)
+    codes = ((blocks[..., first] >> shift) | rest) & jnp.uint32(2**bits - 1)
+    return codes.reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
+
+
+def pack(codes: Array, bits: int) -> Array:
+    """Integer codes ``[..., n]``, n a multiple of 32 or of 32 / bits, to uint32 words ``[..., n bits / 32]``."""
+    codes = codes.astype(jnp.uint32)
+    if 32 % bits == 0:
+        lanes = codes.reshape(*codes.shape[:-1], -1, 32 // bits) << jnp.arange(0, 32, bits, dtype=jnp.uint32)
+        return lanes.sum(-1, dtype=jnp.uint32)
+    blocks = codes.reshape(*codes.shape[:-1], -1, 32)
+    first, shift = _places(bits)
+    crosses = shift + bits > 32
+    over = jnp.where(crosses, blocks >> np.where(crosses, 32 - shift, 0), 0)
+    words = jnp.zeros((*blocks.shape[:-1], bits), jnp.uint32).at[..., first].add(blocks << shift)
+    words = words.at[..., (first + 1) % bits].add(over)
+    return words.reshape(*codes.shape[:-1], -1)
+
+
+def encode_e2m1(x: Array) -> Array:
+    """Nearest 4-bit floats, ties to the even code, at most 6: uint32 codes with the sign in bit 3."""
+    size = jnp.abs(x)
+    up_at_tie = sum((size >= edge).astype(jnp.uint32) for edge in (0.75, 1.75, 3.5))
+    down_at_tie = sum((size > edge).astype(jnp.uint32) for edge in (0.25, 1.25, 2.5, 5.0))
+    return up_at_tie + down_at_tie + 8 * jnp.signbit(x).astype(jnp.uint32)
+
+
+def encode_e4m3(x: Array) -> Array:
+    """Nearest 8-bit floats with 4 exponent and 3 fraction bits, ties to even, at most 448: uint8 codes."""
+    return jax.lax.bitcast_convert_type(jnp.clip(x, -448.0, 448.0).astype(jnp.float8_e4m3fn), jnp.uint8)
+
+
+def encode_e8m0(x: Array) -> Array:
+    """Exponents, plus 127, of the smallest power of two that is not below x, in [2**-127, 2**127]; of 0: 127."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.uint32)
+    code = (bits >> 23) + ((bits & 0x7FFFFF) != 0)
+    code = jnp.where(bits <= 0x400000, 0, jnp.clip(code, 1, 254))
+    return jnp.where(bits == 0, 127, code).astype(jnp.uint8)
+
+
+def quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None]:
+    """``weight [rows, columns]`` -> uint32 words, scales, biases (or None) by MLX's algorithms in float32.
+
+    Raises ValueError where the scheme is unknown, columns do not divide by the group, or weights are not finite.
+    """
+    scheme.check(weight.shape[-1])
+    if not jnp.isfinite(weight).all():
+        raise ValueError("the weights hold infinities or NaN, which no code stands for")
+    return _quantize(weight, scheme)
+
+
+def _divide(dividend: Array, divisor: Array) -> Array:
+    """Correctly rounded quotient by a broadcast divisor.
+
+    XLA turns a division by a broadcast value into a product with its reciprocal, which is off by an ulp in most
+    quotients and moves codes at ties; the barrier keeps it from seeing the broadcast.
+    """
+    return dividend / jax.lax.optimization_barrier(jnp.broadcast_to(divisor, dividend.shape))
+
+
+@partial(jax.jit, static_argnums=1)
+def _quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None]:
+    rows, columns = weight.shape
+    groups = weight.astype(jnp.float32).reshape(rows, -1, scheme.group_size)
+    if scheme.mode == "affine":
+        codes, scales, biases = _affine(groups, scheme.bits)
+        words = pack(codes.reshape(rows, columns), scheme.bits)
+        return words, scales.astype(weight.dtype), biases.astype(weight.dtype)
+    ideal = _divide(jnp.abs(groups).max(-1), jnp.float32(LARGEST_ELEMENT[scheme.mode]))
+    codes_of_scales = encode_e4m3(ideal) if scheme.mode == "nvfp4" else encode_e8m0(ideal)
+    scales = jnp.asarray(_VALUE_OF["E4M3" if scheme.mode == "nvfp4" else "E8M0"])[codes_of_scales][..., None]
+    quotients = jnp.where(scales == 0, 0, _divide(groups, scales))
+    codes = encode_e4m3(quotients) if scheme.bits == 8 else encode_e2m1(quotients)
+    return pack(codes.reshape(rows, columns), scheme.bits), codes_of_scales, None
+
+
+def _affine(groups: Array, bits: int) -> tuple[Array, Array, Array]:
+    """Codes, scales and biases: the end of larger magnitude is the bias, the scale refitted so that zero is exact."""
+    low, high = groups.min(-1), groups.max(-1)
+    scale = jnp.maximum(_divide(high - low, jnp.float32(2**bits - 1)), 1e-7)
+    bias = low
+    if bits > 1:
+        from_low = jnp.abs(low) > jnp.abs(high)
+        scale = jnp.where(from_low, scale, -scale)
+        edge = jnp.where(from_low, low, high)
+        steps = jnp.rint(edge / scale)
+        refit = steps != 0
+        scale = jnp.where(refit, edge / jnp.where(refit, steps, 1), scale)
+        bias = jnp.where(refit, edge, 0)
+    quotients = _divide(groups - bias[..., None], scale[..., None])
+    return jnp.clip(jnp.rint(quotients), 0, 2**bits - 1), scale, bias
+
+
+def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme, dtype: jnp.dtype) -> Array:
+    """Rows of packed parts, ``[..., words]`` -> ``[..., columns]`` in `dtype`.
+
+    Mode "affine" computes in the dtype of the scales; the others in float32, exactly.
+    """
+    codes = unpack(words, scheme.bits).reshape(*scales.shape, scheme.group_size)
+    if biases is not None:
+        values = codes.astype(scales.dtype) * scales[..., None] + biases[..., None]
+    else:
+        elements = jnp.asarray(_VALUE_OF["E4M3" if scheme.bits == 8 else "E2M1"])
+        factors = jnp.asarray(_VALUE_OF["E4M3" if scheme.mode == "nvfp4" else "E8M0"])
+        values = elements[codes] * factors[scales][..., None]
+    return values.reshape(*scales.shape[:-1], scales.shape[-1] * scheme.group_size).astype(dtype)
