@@ -10,6 +10,7 @@ import platform
 from adapters import registry
 from adapters.interface import Scheme
 from golden.cases import quantized
+from golden.packing import format_of
 from golden.store import RECORDED, open_golden
 from golden.writer import compose, write
 
@@ -19,11 +20,13 @@ def record(spec: str) -> str:
     target = registry.resolve([spec])[0]
     store = open_golden()
     arrays, made = {}, {}
-    for case in quantized.BOUND_CASES:
-        dtype, bits, group = (case.params[k] for k in ("dtype", "bits", "group_size"))
-        layer = target.adapter.quantized_embedding(store[case.arrays["table"]], Scheme(bits, group))
+    for case in quantized.ORDINARY_CASES:
+        dtype, *sizes = (case.params[k] for k in ("dtype", "mode", "bits", "group_size"))
+        form = format_of(*sizes)
+        scheme = Scheme(form.bits, form.group_size, form.mode)
+        layer = target.adapter.quantized_embedding(store[case.arrays["table"]], scheme)
         for part, value in layer.parameters().items():
-            key = quantized.recorded(dtype, bits, group, part)
+            key = quantized.recorded(form, dtype, part)
             arrays[key] = value
             made[key] = f"recording: {target.id} quantized {case.arrays['table']}"
     folder = RECORDED / f"{target.cls.name}-{target.version}-{target.device}"

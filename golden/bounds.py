@@ -17,7 +17,7 @@ from math import exp, log, sqrt
 
 import numpy as np
 
-from golden.recipes import SIGNIFICAND_BITS
+from golden.streams import SIGNIFICAND_BITS
 
 FALSE_ALARM = 1e-9
 """Probability that any element of a whole run exceeds its probabilistic bound although all is well."""
@@ -67,18 +67,6 @@ def linear_with_bias(
     total = np.abs(product + bias) + product_bound
     # In float32 the addition itself rounds once more than the K-term sum.
     return product_bound + rounding(total, dtype) + 2.0**-24 * total
-
-
-def affine_step(scales: np.ndarray, group_maximum: np.ndarray, dtype: str, bits: int) -> np.ndarray:
-    """Bound on |dequantized - original| per group for MLX's affine algorithm, ``[rows, groups]``.
-
-    The scale is refitted so that zero is exact and the far end is clipped, so the error reaches one whole
-    step |s|, not half (mlx/backend/cpu/quantized.cpp). Rounding s and the bias to the dtype adds
-    2 eps max|w|; where float16 scales go subnormal, each of the 2**bits - 1 steps adds one unit of 2**-24.
-    """
-    eps = 2 * unit_roundoff(dtype)
-    subnormal = 2.0**bits * SMALLEST_SUBNORMAL[dtype]
-    return np.abs(scales) + 2 * eps * group_maximum + subnormal
 
 
 def dequantization(scaled: np.ndarray, value: np.ndarray, dtype: str) -> np.ndarray:

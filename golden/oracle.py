@@ -5,8 +5,6 @@ machine to the next. Written from the layers' documentation and independent of e
 
 - linear: y = x Wᵀ + b, W ``[out, in]`` (mlx.nn.Linear, torch.nn.Linear)
 - embedding: row ids[i] of the table (mlx.nn.Embedding, flax.nnx.Embed, torch.nn.Embedding)
-- affine quantization: w ≈ scales · code + biases per group, codes packed low bits first in uint32
-  (mlx.core.quantize)
 """
 
 from __future__ import annotations
@@ -97,18 +95,6 @@ def tied_gradient(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> 
     flat = _wide(cotangent).reshape(-1, table.shape[0])
     through_head = weight_gradient(rows, flat)
     return through_head + table_gradient(table, ids, input_gradient(table, flat))
-
-
-def unpack(packed: np.ndarray, bits: int) -> np.ndarray:
-    """uint32 words ``[..., n]`` to integer codes ``[..., n * 32 / bits]``, low bits first; bits divides 32."""
-    lanes = [(packed.astype(np.uint64) >> np.uint64(s)) & np.uint64(2**bits - 1) for s in range(0, 32, bits)]
-    return np.stack(lanes, axis=-1).reshape(*packed.shape[:-1], -1).astype(np.int64)
-
-
-def dequantize(packed: np.ndarray, scales: np.ndarray, biases: np.ndarray, bits: int, group_size: int) -> np.ndarray:
-    """``scales · code + biases`` in float64, ``[rows, columns]``; the sum rounds to float64 only."""
-    codes = unpack(packed, bits).reshape(*scales.shape, group_size)
-    return (_wide(scales)[..., None] * codes + _wide(biases)[..., None]).reshape(*scales.shape[:-1], -1)
 
 
 FUNCTIONS: dict[str, Callable[..., np.ndarray]] = {

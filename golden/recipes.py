@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-SEED = 20261121
-DTYPES: dict[str, np.dtype] = {
-    name: np.dtype(name)
-    for name in ("float32", "float16", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32")
-} | {"uint64": np.dtype("uint64"), "bool": np.dtype("bool"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-SIGNIFICAND_BITS = {"float32": 24, "float16": 11, "bfloat16": 8}
-"""Significand precision p of each dtype, the implicit bit included (IEEE 754-2019, table 3.5)."""
-
-
-def words(key: str, count: int) -> np.ndarray:
-    """`count` uint64 words of PCG64 seeded by the key."""
-    seed = hashlib.sha256(f"{SEED}:{key}".encode()).digest()[:16]
-    return np.random.PCG64(int.from_bytes(seed, "big")).random_raw(count)
+from golden import groups
+from golden.streams import DTYPES, SIGNIFICAND_BITS, words
 
 
 def _uniform(key: str, shape: tuple[int, ...], dtype: str, scale: float = 1.0) -> np.ndarray:
@@ -88,6 +75,23 @@ def _values(key: str, shape: tuple[int, ...], dtype: str, values: tuple[Any, ...
     return np.array(values, dtype=DTYPES[dtype]).reshape(shape)
 
 
+def _constant(key: str, shape: tuple[int, ...], dtype: str, value: Any) -> np.ndarray:
+    return np.full(shape, value, dtype=DTYPES[dtype])
+
+
+def _words(key: str, shape: tuple[int, ...], dtype: str, mask: int = 2**32 - 1) -> np.ndarray:
+    """Random uint32 words, of which only the bits in `mask` may be set."""
+    return (words(key, prod(shape)) & np.uint64(mask)).astype(np.uint32).reshape(shape)
+
+
+def _e4m3_integers(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Words of four E4M3 codes, each an integer from -8 to 8."""
+    codes = np.array([0x00, 0x38, 0x40, 0x44, 0x48, 0x4A, 0x4C, 0x4E, 0x50], np.uint8)
+    codes = np.concatenate([codes, codes[1:] | 0x80])
+    chosen = codes[words(key, 4 * prod(shape)) % np.uint64(len(codes))]
+    return chosen.view("<u4").astype(np.uint32).reshape(shape)
+
+
 KINDS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": _uniform,
     "bell": _bell,
@@ -96,6 +100,10 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "labelled rows": _labelled_rows,
     "special values": _special,
     "values": _values,
+    "constant": _constant,
+    "words": _words,
+    "e4m3 integers": _e4m3_integers,
+    "groups": groups.make,
 }
 
 

@@ -14,8 +14,9 @@ from safetensors.numpy import save
 
 from golden import oracle
 from golden.catalogue import CATALOGUE
-from golden.recipes import SEED, Derived
+from golden.recipes import Derived
 from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name
+from golden.streams import SEED
 
 GENERATOR = "1"
 LARGE = 64_000

@@ -78,7 +78,7 @@ class Assay:
 
     @property
     def scheme(self) -> Scheme:
-        return Scheme(self.params.get("bits", 4), self.params.get("group_size", 32))
+        return Scheme(self.params.get("bits", 4), self.params.get("group_size", 32), self.params.get("mode", "affine"))
 
     def ask(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
         """Run a probe: here, or in the isolated worker where the case is hazardous."""

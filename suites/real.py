@@ -13,8 +13,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from golden.catalogue import Case
-from golden.recipes import SIGNIFICAND_BITS, words
 from golden.store import Store
+from golden.streams import SIGNIFICAND_BITS, words
 
 SCHEMES = tuple(product((4, 8), (32, 64, 128)))
 TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR = "table", "quantized table", "linear", "quantized linear"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from golden.cases import linear
-from golden.recipes import DTYPES
+from golden.streams import DTYPES
 from suites import probes
 from suites.assay import Assay
 from suites.requirements import requirement

@@ -6,7 +6,7 @@ import numpy as np
 
 from golden import bounds
 from golden.cases import linear
-from golden.recipes import DTYPES
+from golden.streams import DTYPES
 from suites import probes
 from suites.assay import Assay
 from suites.layouts import lay_out

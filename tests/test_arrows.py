@@ -111,7 +111,7 @@ PLANTED = [
     ("reports/x.py", "def f():\n    from adapters import registry"),
     ("reports/x.py", "import golden.store"),
     ("reports/x.py", "import mlx.core as mx"),
-    ("adapters/torch.py", "from golden.recipes import DTYPES"),
+    ("adapters/torch.py", "from golden.streams import DTYPES"),
     ("adapters/torch.py", "def f():\n    import golden"),
     ("adapters/torch.py", "from suites import rows"),
     ("adapters/torch.py", "import torch"),

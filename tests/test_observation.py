@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from golden.recipes import DTYPES
+from golden.streams import DTYPES
 from suites.observation import Deviates, Observation, same_bits, within
 
 FLOATS = ("float32", "float16", "bfloat16")

@@ -17,8 +17,9 @@ from adapters.registry import BUILT_IN
 from golden import bounds, oracle
 from golden.cases import gradients, linear
 from golden.catalogue import Case
-from golden.recipes import DTYPES, Recipe, words
+from golden.recipes import Recipe
 from golden.store import Store, open_golden
+from golden.streams import DTYPES, words
 from suites.observation import Deviates, same_bits, within
 from suites.test_linear import rounded_once, rounded_twice
 

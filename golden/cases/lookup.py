@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from golden.catalogue import LAYOUT_NEEDS, Case, add
-from golden.recipes import DTYPES, Derived, Recipe
+from golden.recipes import Derived, Recipe
+from golden.streams import DTYPES
 
 FLOATS = ("float32", "float16", "bfloat16")
 DENSE_LAYERS = ("embedding", "raw_lookup")

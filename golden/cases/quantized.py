@@ -1,23 +1,34 @@
-"""Cases for affine quantization: bounds, codes, lookups and tied products of packed tables."""
+"""Cases for MLX's quantization modes: bounds, codes, lookups, products and gradients of packed tables."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
+from typing import Any
 
+from golden import groups
 from golden.cases.lookup import FLOATS
 from golden.catalogue import Case, add
+from golden.packing import BLOCK, FORMATS, Format
 from golden.recipes import Recipe
 
-BITS = (4, 8)
-GROUPS = (32, 64, 128)
 ROWS, DIMS = 16, 256
 PARTS = ("weight", "scales", "biases")
 """Names of the packed parts, as MLX's layers store them."""
+LAYERS = ("quantized_embedding", "quantized_linear")
+HARD = tuple(f for f in FORMATS if f.group_size <= 32 or f.bits == 4)
+"""Formats for adversarial groups: every width at group 32, 4 bits at every group, the block modes."""
+SMALL = tuple(f for f in HARD if f in BLOCK or (f.bits == 4 and f.group_size == 32))
+"""One affine format and the block modes: where bits and group make no difference."""
 
 
-def _needs(layer: str, dtype: str, bits: int, group: int) -> tuple[str, ...]:
-    return (f"layer:{layer}", f"dtype:{dtype}", f"scheme:affine{bits}g{group}")
+def _needs(layer: str, dtype: str, form: Format) -> tuple[str, ...]:
+    return (f"layer:{layer}", f"dtype:{dtype}", f"scheme:{form.name}")
+
+
+def _params(dtype: str, form: Format) -> dict[str, Any]:
+    return {"dtype": dtype, "mode": form.mode, "bits": form.bits, "group_size": form.group_size}
 
 
 def ordinary(dtype: str) -> str:
@@ -26,22 +37,40 @@ def ordinary(dtype: str) -> str:
     return add(f"quantized/{dtype}/ordinary", recipe)
 
 
-def _grid() -> list[tuple[str, int, int]]:
-    return list(product(FLOATS, BITS, GROUPS))
+def adversarial(dtype: str, kind: str, form: Format) -> str:
+    """A table of one kind of `golden.groups`, made for the format where the kind is a lattice or its ties."""
+    options: dict[str, Any] = {"kind": kind}
+    name = kind.replace(",", "")
+    if kind.startswith(("lattice", "ties")):
+        options |= {"element": form.element} if form.element else {"bits": form.bits}
+        name = f"{name}/{form.element or form.bits}"
+    return add(f"adversarial/{dtype}/{name}", Recipe("groups", dtype, (4, 128), options))
 
 
-def recorded(dtype: str, bits: int, group: int, part: str) -> str:
+def recorded(form: Format, dtype: str, part: str) -> str:
     """Key of a packed part that MLX produced, in the recorded store."""
-    return f"affine/{dtype}/bits={bits}-group={group}/{part}"
+    return f"{form.mode}/{dtype}/bits={form.bits}-group={form.group_size}/{part}"
 
 
-def _params(dtype: str, bits: int, group: int) -> dict[str, object]:
-    return {"dtype": dtype, "bits": bits, "group_size": group}
+def parts_of(form: Format) -> tuple[str, ...]:
+    return PARTS if form.mode == "affine" else PARTS[:2]
 
 
-def _table_cases() -> list[Case]:
+def _ordinary(forms: Sequence[Format] = FORMATS) -> list[Case]:
     return [
-        Case(_params(d, b, g), {"table": ordinary(d)}, _needs("quantized_embedding", d, b, g)) for d, b, g in _grid()
+        Case(_params(d, f), {"table": ordinary(d)}, _needs("quantized_embedding", d, f))
+        for d, f in product(FLOATS, forms)
+    ]
+
+
+def _adversarial(kinds: Sequence[str], forms: Sequence[Format] = HARD) -> list[Case]:
+    return [
+        Case(
+            {**_params(d, f), "weights": kind},
+            {"table": adversarial(d, kind, f)},
+            _needs("quantized_embedding", d, f),
+        )
+        for kind, d, f in product(kinds, FLOATS, forms)
     ]
 
 
@@ -53,85 +82,212 @@ def _lookup_cases() -> list[Case]:
     }
     return [
         Case(
-            {**_params(d, b, g), "ids": name},
+            {**_params(d, f), "ids": name},
             {"table": ordinary(d), "ids": add(f"quantized/ids/{name}", how)},
-            _needs("quantized_embedding", d, b, g),
+            _needs("quantized_embedding", d, f),
         )
-        for (d, b, g), (name, how) in product(_grid(), ids.items())
+        for (name, how), d, f in product(ids.items(), FLOATS, FORMATS)
+        if name == "rank 2" or f in SMALL
     ]
 
 
-def _linear_cases() -> list[Case]:
-    out = []
-    for layer, (d, b, g), shape in product(
-        ("quantized_embedding", "quantized_linear"), _grid(), ((DIMS,), (1, DIMS), (2, 2, DIMS), (1, 2, 1, DIMS))
-    ):
-        name = "x".join(map(str, shape))
-        arrays = {
-            "table": ordinary(d),
-            "x": add(f"quantized/{d}/x/{name}", Recipe("uniform", d, shape)),
-        }
-        if layer == "quantized_linear":
-            arrays["bias"] = add(f"quantized/{d}/bias", Recipe("uniform", d, (ROWS,)))
-        out.append(Case({"layer": layer, **_params(d, b, g), "x": name}, arrays, _needs(layer, d, b, g)))
+def _random_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str, str]:
+    """Packed parts straight from random bits, with bell-shaped scales and biases; no code stands for NaN."""
+    shape = (rows, columns * form.bits // 32)
+    # Without the highest exponent bit, an 8-bit float is no NaN.
+    mask = 0xBFBFBFBF if form.element == "E4M3" else 2**32 - 1
+    key = f"parts/{form.element or form.bits}/{rows}x{columns}"
+    out = {"weight": add(f"{key}/words", Recipe("words", "uint32", shape, {"mask": mask}))}
+    per_group = (rows, columns // form.group_size)
+    sizes = "x".join(map(str, per_group))
+    if form.scale:
+        low, high = {"E8M0": (120, 125), "E4M3": (20, 40)}[form.scale]
+        recipe = Recipe("integers", "uint8", per_group, {"low": low, "high": high})
+        return out | {"scales": add(f"parts/scales/{form.scale}/{sizes}", recipe)}
+    for part, size in (("scales", 2.0**-6), ("biases", 2.0**-3)):
+        out[part] = add(f"parts/{dtype}/{part}/{sizes}", Recipe("bell", dtype, per_group, {"scale": size}))
     return out
 
 
-def _exact_cases() -> list[Case]:
-    """Packed parts with unit scales and integer biases, so that dequantized weights and sums are exact."""
+def _dequantize_cases() -> list[Case]:
+    """Every row of random parts."""
+    ids = add("quantized/ids/all", Recipe("values", "int32", (ROWS,), {"values": tuple(range(ROWS))}))
+    return [
+        Case(_params(d, f), {**_random_parts(d, f, ROWS, DIMS), "ids": ids}, _needs("quantized_embedding", d, f))
+        for d, f in product(FLOATS, FORMATS)
+    ]
+
+
+M_SIZES = (1, 2, 10, 129)
+N_SIZES = (1, 4, 7, 8, 9, 31, 32, 33, 64, 96)
+LAYOUTS = ("dense", "x strided", "parts strided", "batched")
+_LAYOUT_NEEDS = {"x strided": ("layout:step",), "parts strided": ("layout:step",)}
+
+
+def _inner_sizes(form: Format) -> tuple[int, ...]:
+    return (form.group_size, 3 * form.group_size, 512, 4096, 8192)
+
+
+def _product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
+    shape = (2, m, k) if layout == "batched" else (m, k)
+    arrays = _random_parts(dtype, form, n, k)
+    name = "x".join(map(str, shape))
+    arrays["x"] = add(f"quantized/{dtype}/x/{name}", Recipe("uniform", dtype, shape))
+    if layer == "quantized_linear":
+        arrays["bias"] = add(f"quantized/{dtype}/bias/{n}", Recipe("uniform", dtype, (n,)))
+    params = {"layer": layer, **_params(dtype, form), "m": m, "n": n, "k": k, "layout": layout}
+    needs = (*_needs(layer, dtype, form), *_LAYOUT_NEEDS.get(layout, ()))
+    return Case(params, arrays, needs)
+
+
+def _product_cases() -> list[Case]:
+    """Every format with every N; the other parameters rotate so that every pair of values of any two occurs.
+
+    A test of the harness checks the pairs.
+    """
     out = []
-    for layer, (d, b, g) in product(("quantized_embedding", "quantized_linear"), _grid()):
-        columns = 4096
-        codes = add(
-            f"lattice/words/{b}", Recipe("integers", "uint32", (4, columns * b // 32), {"low": 0, "high": 2**32})
+    for (i, form), (j, n) in product(enumerate(FORMATS), enumerate(N_SIZES)):
+        m, k = M_SIZES[(i + j) % 4], _inner_sizes(form)[(i + 2 * j) % 5]
+        dtype, layout = FLOATS[(2 * i + j) % 3], LAYOUTS[(i + j // 2 + i // 4) % 4]
+        out.append(_product_case(form, LAYERS[(i + j // 3) % 2], dtype, m, n, k, layout))
+    return out
+
+
+def _empty_cases() -> list[Case]:
+    """No rows of x (M = 0): asked in the isolated worker, for it can end the process."""
+    out = []
+    for i, form in enumerate(FORMATS):
+        case = _product_case(form, LAYERS[i % 2], FLOATS[i % 3], 0, N_SIZES[i % 10], 2 * form.group_size, "dense")
+        out.append(replace(case, hazard="reads"))
+    return out
+
+
+def _untransposed_case(form: Format, layer: str, dtype: str, m: int, rows: int, columns: int) -> Case:
+    """The gradient of x: the cotangent [m, rows] times the weights [rows, columns] as they lie."""
+    arrays = _random_parts(dtype, form, rows, columns)
+    arrays["x"] = add(f"quantized/{dtype}/x/{m}x{columns}", Recipe("uniform", dtype, (m, columns)))
+    arrays["cotangent"] = add(f"quantized/{dtype}/cotangent/{m}x{rows}", Recipe("uniform", dtype, (m, rows)))
+    params = {"layer": layer, **_params(dtype, form), "m": m, "n": columns, "k": rows}
+    return Case(params, arrays, (*_needs(layer, dtype, form), "gradients"))
+
+
+def _untransposed_cases() -> list[Case]:
+    out = []
+    for (i, form), (j, k) in product(enumerate(FORMATS), enumerate((1, 7, 33, 512, 8192))):
+        sizes = [n for n in (32, 64, 96, 128) if n % form.group_size == 0]
+        columns = sizes[(i + j) % len(sizes)]
+        out.append(
+            _untransposed_case(form, LAYERS[(i + j) % 2], FLOATS[(i + j // 2) % 3], M_SIZES[(i + j) % 4], k, columns)
         )
-        groups = (4, columns // g)
-        arrays = {
-            "weight": codes,
-            "scales": add(
-                f"lattice/{d}/scales/{g}", Recipe("values", d, groups, {"values": (1,) * (groups[0] * groups[1])})
-            ),
-            "biases": add(
-                f"lattice/{d}/biases/{b}/{g}",
-                Recipe("values", d, groups, {"values": (-(2 ** (b - 1)),) * (groups[0] * groups[1])}),
-            ),
-            "x": add(f"lattice/{d}/x", Recipe("integers", d, (2, columns), {"low": 0, "high": 2})),
-        }
-        out.append(Case({"layer": layer, **_params(d, b, g)}, arrays, _needs(layer, d, b, g)))
+    return out
+
+
+def _untransposed_empty_cases() -> list[Case]:
+    return [
+        replace(_untransposed_case(f, LAYERS[i % 2], FLOATS[i % 3], 0, 9, 2 * f.group_size), hazard="reads")
+        for i, f in enumerate(FORMATS)
+    ]
+
+
+def _exact_case(form: Format, layer: str, dtype: str, codes: str, columns: int) -> Case:
+    """Packed parts whose weights are small integers, and x of zeros and ones: every partial sum is an integer."""
+    rows = 1 if codes == "ones" else 4
+    shape, per_group = (rows, columns * form.bits // 32), (rows, columns // form.group_size)
+    sizes = "x".join(map(str, per_group))
+    one = {"E2M1": 0x22222222, "E4M3": 0x38383838}.get(form.element, 0)
+    # Signs, and the exponents of 1, 2 and 4 (E2M1 with its fraction bit clear; E4M3 from 0x38 = 1 up).
+    mask = {"E2M1": 0xEEEEEEEE, "E4M3": 0}.get(form.element, 2**32 - 1)
+    words: Recipe
+    if codes == "ones":
+        words = Recipe("constant", "uint32", shape, {"value": one or _all_codes(1, form.bits)})
+    elif form.element == "E4M3":
+        words = Recipe("e4m3 integers", "uint32", shape)
+    else:
+        words = Recipe("words", "uint32", shape, {"mask": mask})
+    arrays = {
+        "weight": add(f"lattice/{codes}/{form.element or form.bits}/{rows}x{columns}/words", words),
+        "x": add(
+            f"lattice/{dtype}/x/{codes}/{columns}",
+            Recipe("constant", dtype, (1, columns), {"value": 1})
+            if codes == "ones"
+            else Recipe("integers", dtype, (2, columns), {"low": 0, "high": 2}),
+        ),
+    }
+    if form.element:
+        byte = {"E8M0": 127, "E4M3": 0x38}[form.scale]
+        recipe = Recipe("constant", "uint8", per_group, {"value": byte})
+        arrays["scales"] = add(f"lattice/scales/{form.scale}/{sizes}", recipe)
+    else:
+        bias = 0 if codes == "ones" else -(2 ** (form.bits - 1))
+        for part, value in (("scales", 1), ("biases", bias)):
+            recipe = Recipe("constant", dtype, per_group, {"value": value})
+            arrays[part] = add(f"lattice/{dtype}/{part}/{value}/{sizes}", recipe)
+    return Case({"layer": layer, **_params(dtype, form), "codes": codes}, arrays, _needs(layer, dtype, form))
+
+
+def _all_codes(code: int, bits: int) -> int:
+    """A word of 32 equal codes' first 32 bits; for widths that divide 32, or code 0."""
+    return sum(code << place for place in range(0, 32, bits)) & (2**32 - 1)
+
+
+def _exact_cases() -> list[Case]:
+    out = []
+    for form, dtype in product(FORMATS, FLOATS):
+        layers = LAYERS if form.group_size in (16, 32) else LAYERS[1:]
+        out += [_exact_case(form, layer, dtype, "random", 4096) for layer in layers]
+        if 32 % form.bits == 0:
+            out.append(_exact_case(form, LAYERS[1], dtype, "ones", 8192))
     return out
 
 
 def _indivisible() -> list[Case]:
+    sizes = [(33, FORMATS[9]), (96, FORMATS[10]), (64, FORMATS[11]), (48, BLOCK[0]), (48, BLOCK[1]), (24, BLOCK[2])]
     return [
         Case(
-            {"layer": layer, "dims": dims, "group_size": g},
+            {"layer": layer, **_params("float32", f), "dims": dims},
             {"table": add(f"quantized/float32/dims={dims}", Recipe("bell", "float32", (4, dims)))},
-            _needs(layer, "float32", 4, g),
+            _needs(layer, "float32", f),
         )
-        for layer, (dims, g) in product(("quantized_embedding", "quantized_linear"), ((33, 32), (96, 64), (64, 128)))
+        for layer, (dims, f) in product(LAYERS, sizes)
     ]
 
 
-BOUND_CASES = _table_cases()
-CODE_CASES = BOUND_CASES
+def _one_group_cases() -> list[Case]:
+    """A table of a single row and a single group."""
+    return [
+        Case(
+            {"layer": layer, **_params("float32", f)},
+            {"table": add(f"quantized/one group/{f.group_size}", Recipe("bell", "float32", (1, f.group_size)))},
+            _needs(layer, "float32", f),
+        )
+        for layer, f in product(LAYERS, FORMATS)
+    ]
+
+
+def _layer_cases(dtypes: Sequence[str] = ("float32",)) -> list[Case]:
+    return [
+        Case({"layer": layer, **_params(d, f)}, {"table": ordinary(d)}, _needs(layer, d, f))
+        for layer, d, f in product(LAYERS, dtypes, FORMATS)
+    ]
+
+
+AFFINE_FORMS = tuple(f for f in FORMATS if f.mode == "affine")
+ORDINARY_CASES = _ordinary()
+BOUND_CASES = ORDINARY_CASES + _adversarial(groups.FINITE) + _adversarial(("ties",))
+HALF_CASES = _ordinary(AFFINE_FORMS)
+RANGE_CASES = _adversarial(("one outlier", "largest", "largest, one-sided", "near largest"))
+NONFINITE_CASES = _adversarial(("infinity", "minus infinity", "NaN"))
+TINY_CASES = _adversarial(("tiny", "subnormal"))
+LATTICE_CASES = _adversarial(("lattice", "lattice, high"))
+TIE_CASES = _adversarial(("ties",), BLOCK)
 LOOKUP_CASES = _lookup_cases()
-LINEAR_CASES = _linear_cases()
+DEQUANTIZE_CASES = _dequantize_cases()
+PRODUCT_CASES = _product_cases()
+EMPTY_CASES = _empty_cases()
+UNTRANSPOSED_CASES = _untransposed_cases()
+UNTRANSPOSED_EMPTY_CASES = _untransposed_empty_cases()
 EXACT_CASES = _exact_cases()
 INDIVISIBLE_CASES = _indivisible()
-FROZEN_CASES = [
-    Case({"layer": layer, **_params("float32", b, 64)}, {"table": ordinary("float32")}, _needs(layer, "float32", b, 64))
-    for layer, b in product(("quantized_embedding", "quantized_linear"), BITS)
-]
+ONE_GROUP_CASES = _one_group_cases()
+FROZEN_CASES = _layer_cases()
 SAVE_CASES = [replace(case, needs=(*case.needs, "persistence")) for case in FROZEN_CASES]
-X_GRADIENT_CASES = [
-    Case(
-        {"layer": layer, **_params(d, 4, 64)},
-        {
-            "table": ordinary(d),
-            "x": add(f"quantized/{d}/x/3x{DIMS}", Recipe("uniform", d, (3, DIMS))),
-            "cotangent": add(f"quantized/{d}/cotangent", Recipe("uniform", d, (3, ROWS))),
-        },
-        (*_needs(layer, d, 4, 64), "gradients"),
-    )
-    for layer, d in product(("quantized_embedding", "quantized_linear"), FLOATS)
-]

@@ -1,0 +1,149 @@
+"""Quantized layers over given parts: are lookups, products and input gradients right?"""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from adapters.interface import Packed
+from golden import bounds, rounding
+from golden.cases import quantized
+from golden.store import GoldenError
+from suites import affine, probes
+from suites.assay import Assay
+from suites.layouts import lay_out
+from suites.requirements import requirement
+from suites.test_quantization import recorded
+
+
+def _given(assay: Assay) -> Packed:
+    """Packed parts from the case's own arrays."""
+    biases = assay.golden("biases") if "biases" in assay.case.arrays else None
+    return Packed(assay.golden("weight"), assay.golden("scales"), biases, assay.scheme)
+
+
+def _method(assay: Assay) -> Any:
+    return "call" if assay.params["layer"] == "quantized_linear" else "as_linear"
+
+
+def _probe(assay: Assay) -> Any:
+    return probes.call if assay.params["layer"] == "quantized_linear" else probes.as_linear
+
+
+@requirement("QNT-LOOKUP-1", quantized.LOOKUP_CASES)
+def test_lookup(assay: Assay) -> None:
+    packed, ids = recorded(assay), assay.golden("ids")
+    outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
+    affine.assay_lookup(assay, assay.value(outcome), packed, ids)
+
+
+@requirement("QNT-DEQUANT-1", quantized.DEQUANTIZE_CASES)
+def test_dequantization_rounds_as_stated(assay: Assay) -> None:
+    packed, ids = _given(assay), assay.golden("ids")
+    outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
+    got, dtype = assay.value(outcome), affine.row_dtype(packed)
+    affine.assay_lookup(assay, got, packed, ids)
+    ways = {"exact": affine.dequantized(packed).astype(got.dtype)}
+    if packed.biases is not None:
+        biases = np.repeat(packed.biases.astype(np.float64), packed.scheme.group_size, axis=-1)
+        no_bias = replace(packed, biases=np.zeros_like(packed.biases))
+        scaled = affine.dequantized(no_bias)
+        once = rounding.to_dtype(rounding.add_to_odd(scaled, biases), dtype)
+        product = rounding.to_dtype(scaled, dtype).astype(np.float64)
+        twice = rounding.to_dtype(rounding.add_to_odd(product, biases), dtype)
+        same = once.tobytes() == twice.tobytes()
+        ways = {"exact": once} if same else {"one rounding": once, "two roundings": twice}
+    shares = {name: float((got == want).mean()) for name, want in ways.items()}
+    found = [name for name, share in shares.items() if share == 1]
+    message = ", ".join(f"{share:.2%} of elements as by {name}" for name, share in shares.items())
+    assay.behaves(found[0] if found else "another rounding", message=message)
+
+
+@requirement("QNT-LINEAR-1", quantized.PRODUCT_CASES)
+def test_products(assay: Assay) -> None:
+    packed, x, layout = _given(assay), assay.golden("x"), assay.params["layout"]
+    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    weight, inputs = packed, x if layout != "x strided" else lay_out(x, "inner strided")
+    if layout == "parts strided":
+        parts = {p: lay_out(getattr(packed, p), "inner strided") for p in quantized.parts_of(affine.form_of(packed))}
+        weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
+    layer = assay.params["layer"]
+    outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
+    affine.assay_product(assay, assay.value(outcome), x, packed, bias)
+
+
+@requirement("QNT-EMPTY-1", quantized.EMPTY_CASES)
+def test_no_rows(assay: Assay) -> None:
+    packed, x = _given(assay), assay.golden("x")
+    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x, bias=bias)
+    assay.same_bits(assay.value(outcome), np.zeros((0, assay.params["n"]), x.dtype), "x")
+
+
+@requirement("QNT-EMPTY-2", quantized.UNTRANSPOSED_EMPTY_CASES)
+def test_no_rows_of_the_cotangent(assay: Assay) -> None:
+    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+    layer = assay.params["layer"]
+    outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
+    assay.same_bits(assay.value(outcome).get("x"), np.zeros((0, assay.params["n"]), x.dtype), "x")
+
+
+@requirement("GRAD-QUANT-2", quantized.UNTRANSPOSED_CASES)
+def test_input_gradients(assay: Assay) -> None:
+    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+    layer = assay.params["layer"]
+    outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
+    affine.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
+
+
+@requirement("QNT-EXACT-1", quantized.EXACT_CASES)
+def test_exact_products(assay: Assay) -> None:
+    packed, x, dtype = _given(assay), assay.golden("x"), assay.params["dtype"]
+    outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
+    table = affine.dequantized(packed)
+    exact = x.astype(np.float64) @ table.T
+    if np.abs(exact).max() >= bounds.LARGEST[dtype] or not exact.any() or np.abs(table).sum(-1).max() >= 2**24:
+        raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype}, vanish, or round on the way")
+    assay.same_bits(assay.value(outcome), rounding.to_dtype(exact, dtype), signed_zero=False)
+
+
+@requirement("QNT-SAVE-1", quantized.SAVE_CASES)
+def test_save_and_load(assay: Assay) -> None:
+    table, layer = assay.golden("table"), assay.params["layer"]
+    saved, other = (
+        probes.build(assay.target.adapter, layer, weight, scheme=assay.scheme) for weight in (table, -2 * table[::-1])
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        saved.save(Path(folder) / "parts")
+        other.load(Path(folder) / "parts")
+    got, want = probes.packed_of(other, assay.scheme), probes.packed_of(saved, assay.scheme)
+    for part in quantized.parts_of(affine.form_of(want)):
+        assay.same_bits(getattr(got, part), getattr(want, part))
+    x = np.ones((2, table.shape[1]), table.dtype)
+    product = other.as_linear(x) if layer == "quantized_embedding" else other(x)
+    affine.assay_product(assay, product, x, want, None)
+
+
+@requirement("QNT-DIMS-1", quantized.INDIVISIBLE_CASES)
+def test_indivisible_dims(assay: Assay) -> None:
+    outcome = assay.ask(probes.quantize, layer=assay.params["layer"], weight=assay.golden("table"), scheme=assay.scheme)
+    sizes = {str(assay.params["dims"]), str(assay.params["group_size"])}
+    clear = outcome.kind == "raised" and any(size in outcome.message for size in sizes)
+    if outcome.kind == "raised" and not clear:
+        assay.behaves("unclear error", conforms=False, message=outcome.message)
+    assay.behaves(outcome.behaviour, conforms=clear, message=outcome.message)
+
+
+@requirement("QNT-ONE-1", quantized.ONE_GROUP_CASES)
+def test_a_single_group(assay: Assay) -> None:
+    table, layer = assay.golden("table"), assay.params["layer"]
+    outcome = assay.ask(probes.quantize, layer=layer, weight=table, scheme=assay.scheme)
+    packed = assay.value(outcome)
+    affine.assay_weights(assay, table, packed)
+    x = np.ones((1, table.shape[1]), table.dtype)
+    product = assay.value(assay.ask(_probe(assay), layer=layer, weight=packed, inputs=x))
+    affine.assay_product(assay, product, x, packed, None)
