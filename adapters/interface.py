@@ -62,18 +62,23 @@ AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
 BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
 """Modes with one size each -> (bits, group_size), without biases, their scales one byte (`mlx.core.quantize`)."""
+ONE_SIZE = ("q4_1", "q8_0")
+"""GGUF's block types, whose name says their size."""
 
 
 @dataclass(frozen=True)
 class Scheme:
-    """A quantization scheme by MLX's vocabulary (`mlx.core.quantize`): bits, group_size, mode."""
+    """A quantization scheme by MLX's vocabulary (`mlx.core.quantize`): bits, group_size, mode.
+
+    Other libraries' modes are "intx" (torchao), "keras", "keras_rows", "qwix", "q4_1" and "q8_0" (GGUF).
+    """
 
     bits: int
     group_size: int
     mode: str = "affine"
 
     def __str__(self) -> str:
-        return self.mode if self.mode in BLOCK_MODES else f"{self.mode}{self.bits}g{self.group_size}"
+        return self.mode if self.mode in (*BLOCK_MODES, *ONE_SIZE) else f"{self.mode}{self.bits}g{self.group_size}"
 
     def check(self, columns: int) -> None:
         """Raises ValueError, naming what is wrong, for a scheme MLX does not define or columns it cannot split."""
@@ -103,6 +108,7 @@ class Packed:
 
     weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales: ``[rows, columns / group_size]``, in the
     dtype of the original matrix for mode "affine", else uint8; biases: like the scales for mode "affine", else None.
+    Other libraries' modes have parts of their own layout: see adapters/conversion.py.
     """
 
     weight: Any
@@ -130,6 +136,8 @@ class Capabilities:
     optimizer: bool = True
     persistence: bool = True
     construction: bool = True
+    conversion: bool = False
+    """Whether the framework turns its own layers and whole models into quantized ones."""
     absent: Mapping[str, str] = field(default_factory=dict)
 
     def missing(self, need: str) -> str | None:
@@ -160,6 +168,9 @@ class Layer(abc.ABC):
     """The framework's own object, for what only it can show, such as its repr."""
     roles: Mapping[str, tuple[str, bool]]
     """Role ("weight", "bias") -> the framework's own parameter name, and whether it stores the transpose."""
+
+    scheme: Scheme | None = None
+    """How a quantized layer says that it is quantized."""
 
     @abc.abstractmethod
     def __call__(self, inputs: Any) -> np.ndarray:
@@ -281,6 +292,30 @@ class Adapter(abc.ABC):
 
         layer: "embedding" (num_embeddings, dims) or "linear" (in, out); options: ``bias=False``.
         """
+
+    def converted(
+        self, layer: str, weight: np.ndarray, how: str, settings: Mapping[str, Any], bias: np.ndarray | None = None
+    ) -> Layer:
+        """The framework's "embedding" or "linear" layer over `weight`, quantized by the framework's own means.
+
+        how: "method" (the layer's own), "class" (the quantized class's constructor from a layer) or "model" (the
+        function that quantizes a whole model, with this layer in it). settings: any of mode, bits, group_size; the
+        framework's defaults stand for what is left out.
+        """
+        raise Unsupported(f"{self.name} converts no layers")
+
+    def quantized_model(
+        self,
+        weights: Mapping[str, tuple[str, np.ndarray | str]],
+        choices: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+    ) -> dict[str, Layer]:
+        """The layers, by path, of a model that the framework quantized in place.
+
+        weights: dotted path -> ("embedding" or "linear", its weight, or the path of the layer whose weight it shares).
+        choices: path -> what the framework's predicate answers for it (default True); None for no predicate.
+        """
+        raise Unsupported(f"{self.name} quantizes no models")
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         """A from-scratch embedding module as a tutorial writes it; see `Capabilities.exercises`."""

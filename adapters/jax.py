@@ -30,7 +30,8 @@ class JaxAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
-        absent={"layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
+        absent={
+            "conversion": "Flax has no quantized layers in MLX's format: this adapter makes its own from weights or parts","layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
     )
 
     def __init__(self, device: str) -> None:

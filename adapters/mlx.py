@@ -28,6 +28,7 @@ class MLXAdapter(Adapter):
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),
+        conversion=True,
         absent={
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
@@ -133,6 +134,46 @@ class MLXAdapter(Adapter):
             module = self.nn.QuantizedLinear(inputs, 2, bias is not None, scheme.group_size, scheme.bits, scheme.mode)
             return self._wrap(module, **_parts(packed), **({} if bias is None else {"bias": bias}))
 
+    def _dense(self, kind: str, weight: Any, bias: np.ndarray | None = None) -> Any:
+        return (self.embedding(weight) if kind == "embedding" else self.linear(weight, bias)).native
+
+    def converted(
+        self, layer: str, weight: np.ndarray, how: str, settings: Mapping[str, Any], bias: np.ndarray | None = None
+    ) -> Layer:
+        with self.mx.stream(self.native_device):
+            dense = self._dense(layer, weight, bias)
+            if how == "method":
+                return MLXLayer(self, dense.to_quantized(**settings))
+            if how == "class" and layer == "embedding":
+                return MLXLayer(self, self.nn.QuantizedEmbedding.from_embedding(dense, **settings))
+            if how == "class":
+                return MLXLayer(self, self.nn.QuantizedLinear.from_linear(dense, **settings))
+            model = self.nn.Module()
+            model.layer = dense
+            self.nn.quantize(model, **settings)
+            return MLXLayer(self, model.layer)
+
+    def quantized_model(
+        self,
+        weights: Mapping[str, tuple[str, np.ndarray | str]],
+        choices: Mapping[str, Any] | None,
+        settings: Mapping[str, Any],
+    ) -> dict[str, Layer]:
+        with self.mx.stream(self.native_device):
+            root, made = self.nn.Module(), dict[str, Any]()
+            for path, (kind, weight) in weights.items():
+                made[path] = self._dense(kind, made[weight].weight if isinstance(weight, str) else weight)
+                *parents, name = path.split(".")
+                parent = root
+                for step in parents:
+                    if step not in parent:
+                        setattr(parent, step, self.nn.Module())
+                    parent = parent[step]
+                setattr(parent, name, made[path])
+            predicate = None if choices is None else lambda path, module: choices.get(path, True)
+            self.nn.quantize(root, class_predicate=predicate, **settings)
+            return {path: MLXLayer(self, dict(root.named_modules())[path]) for path in weights}
+
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
@@ -155,6 +196,8 @@ class MLXLayer(Layer):
     def __init__(self, adapter: MLXAdapter, module: Any, call: Callable[[Any, Any], Any] = _call) -> None:
         self.adapter, self.native, self._call = adapter, module, call
         self._gradients: Any = None
+        if "scales" in module:
+            self.scheme = Scheme(module.bits, module.group_size, module.mode)
 
     def _apply(self, module: Any, inputs: Any, method: Method) -> Any:
         if method == "call":

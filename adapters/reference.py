@@ -68,6 +68,7 @@ class ReferenceAdapter(Adapter):
         schemes=MLX_SCHEMES,
         construction=False,
         absent={
+            "conversion": "the reference adapter makes quantized layers from weights or parts only",
             "compiler": "NumPy has no compiler",
             "construction": "NumPy has no layer constructors of its own",
             "exercise": "the exercise is written for Flax",

@@ -45,7 +45,10 @@ def quantize(weight: np.ndarray, scheme: Scheme) -> Packed:
         words = pack(codes.reshape(weight.shape), scheme.bits)
         if biases is None:
             return Packed(words, scales, None, scheme)
-        return Packed(words, scales.astype(weight.dtype), biases.astype(weight.dtype), scheme)
+        scales, biases = scales.astype(weight.dtype), biases.astype(weight.dtype)
+        if not np.isfinite(scales * scales.dtype.type(2**scheme.bits - 1)).all():
+            raise ValueError(f"the range of a group is more than {weight.dtype.name} can hold")
+        return Packed(words, scales, biases, scheme)
 
 
 def _affine(groups: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -30,6 +30,7 @@ class TorchAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default", "inductor"}),
         absent={
+            "conversion": "PyTorch has no quantized layers in MLX's format: this adapter makes its own from weights or parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",

@@ -92,6 +92,25 @@ def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -
     return packed_of(build(adapter, layer, weight, scheme=scheme), scheme)
 
 
+def converted(adapter: Adapter, layer: str, weight: np.ndarray, how: str, settings: Any, bias: Any = None) -> Any:
+    """What the framework's own conversion made: parameters by name, scheme, trainable names, repr."""
+    return _told(adapter.converted(layer, weight, how, settings, bias))
+
+
+def quantized_model(adapter: Adapter, weights: Any, choices: Any, settings: Any) -> dict[str, Any]:
+    """The same, by path, of every layer of a model that the framework quantized."""
+    return {path: _told(layer) for path, layer in adapter.quantized_model(weights, choices, settings).items()}
+
+
+def _told(layer: Layer) -> dict[str, Any]:
+    return {
+        "parts": layer.parameters(),
+        "scheme": layer.scheme,
+        "trainable": sorted(layer.trainable()),
+        "repr": repr(layer.native),
+    }
+
+
 def exercise(adapter: Adapter, style: str, seed: int, sizes: tuple[int, int], ids: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of the from-scratch module and of the framework's own embedding over the same table."""
     layer = adapter.exercise(style, seed, *sizes)

@@ -72,7 +72,7 @@ def deviations() -> str:
 
 
 def _files() -> list[Path]:
-    return [known.path_for(registry.adapter_class(name), name) for name in registry.BUILT_IN]
+    return [known.path_for(registry.adapter_class(name), name) for name in registry.SHIPPED]
 
 
 def check_entries(found: known.Known, cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
@@ -93,9 +93,9 @@ def check_entries(found: known.Known, cases: Mapping[str, Sequence[Mapping[str, 
 
 
 def _check_entry(entry: known.Entry, cases: Sequence[Mapping[str, Any]]) -> None:
-    if entry.target.partition("@")[0] not in registry.BUILT_IN:
+    if entry.target.partition("@")[0] not in registry.SHIPPED:
         raise known.KnownError(
-            f"{entry.origin}: target {entry.target!r} names none of the adapters {', '.join(registry.BUILT_IN)}"
+            f"{entry.origin}: target {entry.target!r} names none of the adapters {', '.join(registry.SHIPPED)}"
         )
     for pattern in entry.cases:
         if not any(known.matches(pattern, case) for case in cases):

@@ -34,9 +34,22 @@ def _rows(assay: Assay, packed: Packed) -> np.ndarray:
     return assay.value(assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids))
 
 
+def _refuses_the_range(assay: Assay) -> bool:
+    """Whether the target refuses the table, as it may where a group's range is more than the dtype can hold."""
+    table = assay.golden("table")
+    if np.abs(table.astype(np.float64)).max() <= bounds.LARGEST[table.dtype.name] / 2:
+        return False
+    outcome = assay.ask(probes.quantize, layer="quantized_embedding", weight=table, scheme=assay.scheme)
+    if outcome.kind != "raised":
+        return False
+    assay.behaves(outcome.behaviour, message=outcome.message)
+    return True
+
+
 @requirement("QNT-BOUND-1", quantized.BOUND_CASES)
 def test_bound(assay: Assay) -> None:
-    affine.assay_weights(assay, assay.golden("table"), _quantized(assay))
+    if not _refuses_the_range(assay):
+        affine.assay_weights(assay, assay.golden("table"), _quantized(assay))
 
 
 @requirement("QNT-HALF-1", quantized.HALF_CASES)
@@ -143,6 +156,8 @@ def test_lattice_points_survive(assay: Assay) -> None:
 @requirement("QNT-RANGE-1", quantized.RANGE_CASES)
 def test_finite_weights_stay_finite(assay: Assay) -> None:
     """The rows that a lookup gives, so that the dequantizing arithmetic is seen as well as the parts."""
+    if _refuses_the_range(assay):
+        return
     table = assay.golden("table")
     packed = _quantized(assay)
     rows = _rows(assay, packed)
@@ -204,10 +219,11 @@ def test_drift_of_a_second_pass(assay: Assay) -> None:
     before, after = affine.dequantized(first), affine.dequantized(second)
     changed = float((before != after).mean())
     steps = np.abs(after - before) / quantized_bounds.step_per_element(rows, form)
+    # The first pass's rows are rounded to the dtype before the second pass sees them.
     bound = quantized_bounds.weights(rows, form) + affine.dequantization_bound(first)
-    beyond = bool((np.abs(after - rows.astype(np.float64)) > bound).any())
+    beyond = bool((np.abs(after - before) > bound).any())
     message = f"{changed:.1%} of weights change, by up to {steps.max():.3f} step"
     if not changed:
         assay.behaves("same weights", message=message)
         return
-    assay.behaves("drifts beyond a step" if beyond or steps.max() > 1 else "drifts within a step", message=message)
+    assay.behaves("drifts beyond a step" if beyond else "drifts within a step", message=message)
