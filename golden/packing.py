@@ -51,12 +51,11 @@ def unpack(words: np.ndarray, bits: int) -> np.ndarray:
 
     Bit k of code i is bit ``i * bits + k`` of the row, and bit j of the row is bit ``j % 32`` of word ``j // 32``.
     """
-    count = words.shape[-1] * 32 // bits
-    codes = np.zeros((*words.shape[:-1], count), np.int64)
-    for k in range(bits):
-        place = np.arange(count) * bits + k
-        codes |= ((words[..., place // 32].astype(np.int64) >> (place % 32)) & 1) << k
-    return codes
+    begins = np.arange(words.shape[-1] * 32 // bits) * bits
+    first, last = begins // 32, (begins + bits - 1) // 32
+    wide = words.astype(np.int64)
+    pairs = wide[..., first] | np.where(last > first, wide[..., last] << 32, 0)
+    return (pairs >> (begins % 32)) & (2**bits - 1)
 
 
 def pack(codes: np.ndarray, bits: int) -> np.ndarray:

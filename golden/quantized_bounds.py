@@ -95,8 +95,12 @@ def block(weight: np.ndarray, form: Format) -> np.ndarray:
     """Bound on |dequantized - weight| in modes mxfp4, mxfp8 and nvfp4, ``[rows, columns]`` float64."""
     groups = np.abs(_groups(weight, form))
     largest = groups.max(-1)
-    bounds = [_block_at(groups, block_scale(largest * nudge, form), form) for nudge in (1 - FLOAT32, 1 + FLOAT32)]
-    return np.maximum(*bounds).reshape(weight.shape)
+    # The quantizer's own quotient is rounded to float32, so that a scale near a tie may be either of two.
+    low, high = (block_scale(largest * nudge, form) for nudge in (1 - FLOAT32, 1 + FLOAT32))
+    bound = _block_at(groups, low, form)
+    either = low != high
+    bound[either] = np.maximum(bound[either], _block_at(groups[either], high[either], form))
+    return bound.reshape(weight.shape)
 
 
 def _block_at(sizes: np.ndarray, scale: np.ndarray, form: Format) -> np.ndarray:

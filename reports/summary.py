@@ -77,15 +77,19 @@ class Tally:
         worst: dict[tuple[str, str, str], dict[str, Any]] = {}
         for record in self.real:
             params = record["params"]
-            scheme = f"affine {params['bits']} bits, group {params['group_size']}" if "bits" in params else "dense"
+            scheme = (
+                f"{params['mode']} {params['bits']} bits, group {params['group_size']}" if "bits" in params else "dense"
+            )
             key = (record["requirement"], scheme, record["target"])
             if key not in worst or (record["headroom"] or 0) >= (worst[key]["headroom"] or 0):
                 worst[key] = record
         for (requirement, scheme, target), record in sorted(worst.items()):
+            numbers = record["message"] if "mode" in record["params"] else ""
             if record["error"] is not None:
                 numbers = (
                     f"error {record['error']:.3e}, bound {record['bound']:.3e}, error/bound {record['headroom']:.2f}"
                 )
+            if numbers:
                 name = f"{requirement:<13} {scheme:<25} {target:<14}"
                 terminal.write_line(f"{name} {numbers}  {record['verdict']}: {record['params']['key']}")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from golden.catalogue import Case
+from golden.packing import FORMATS
 from golden.store import Store
 from golden.streams import SIGNIFICAND_BITS, words
 
-SCHEMES = tuple(product((4, 8), (32, 64, 128)))
 TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR = "table", "quantized table", "linear", "quantized linear"
 KINDS = (TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR)
 SAMPLE = 64
@@ -79,10 +78,11 @@ class RealInput:
         plain, quantized = (TABLE, QUANTIZED_TABLE) if option == "--table" else (LINEAR, QUANTIZED_LINEAR)
         needs = (f"layer:{layer}", f"dtype:{dtype}")
         self.by_kind.setdefault(plain, []).append(Case(params, arrays, needs))
-        for bits, group in SCHEMES:
-            if columns % group == 0:
-                packed_needs = (f"layer:quantized_{layer}", f"dtype:{dtype}", f"scheme:affine{bits}g{group}")
-                case = Case({**params, "bits": bits, "group_size": group}, arrays, packed_needs)
+        for form in FORMATS:
+            if columns % form.group_size == 0:
+                packed_needs = (f"layer:quantized_{layer}", f"dtype:{dtype}", f"scheme:{form.name}")
+                sizes = {"mode": form.mode, "bits": form.bits, "group_size": form.group_size}
+                case = Case({**params, **sizes}, arrays, packed_needs)
                 self.by_kind.setdefault(quantized, []).append(case)
 
     def cases(self, cases: str | Sequence[Case]) -> Sequence[Case]:

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from golden.packing import FORMATS
 from golden.recipes import Recipe
 from reports.recorder import Recorder, RecorderError
-from suites.real import LINEAR, QUANTIZED_TABLE, SCHEMES, TABLE, RealInput, RealInputError
+from suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError
 from tests.command import PYTEST, run
 
 LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")
@@ -218,8 +219,8 @@ def test_a_file_that_is_no_safetensors_file(content: bytes, tmp_path: Path) -> N
 
 def test_only_groups_that_divide_the_columns_are_quantized(file: Path) -> None:
     wide, narrow = (RealInput.open([f"{file}:{key}"], []) for key in ("table", "narrow"))
-    groups = {(c.params["bits"], c.params["group_size"]) for c in wide.cases(QUANTIZED_TABLE)}
-    assert groups == {(bits, group) for bits, group in SCHEMES if 64 % group == 0}
+    made = {tuple(c.params[p] for p in ("mode", "bits", "group_size")) for c in wide.cases(QUANTIZED_TABLE)}
+    assert made == {(f.mode, f.bits, f.group_size) for f in FORMATS if f.group_size != 128}
     assert list(narrow.cases(QUANTIZED_TABLE)) == []
     assert len(narrow.cases(TABLE)) == 1
 
