@@ -88,6 +88,22 @@ def packed_of(layer: Layer, scheme: Scheme) -> Packed:
     return Packed(parts["weight"], parts["scales"], parts.get("biases"), scheme)
 
 
+def rows(adapter: Adapter, layer: str, weight: Any, scheme: Scheme, columns: int) -> np.ndarray:
+    """The weights ``[rows, columns]`` as the layer gives them out: every row, or its product with the identity."""
+    found = build(adapter, layer, weight, scheme=scheme)
+    if layer == "quantized_linear":
+        dtype = weight.scales.dtype if isinstance(weight, Packed) else weight.dtype
+        return np.ascontiguousarray(found(np.eye(columns, dtype=dtype)).T)
+    return found(np.arange(len(weight.weight if isinstance(weight, Packed) else weight), dtype=np.int32))
+
+
+def parts(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
+    """What a library's own scheme stores, by role; see adapters/conversion.py for the layouts."""
+    found = build(adapter, layer, weight, scheme=scheme)
+    held = by_role(found, found.parameters())
+    return Packed(held["weight"], held.get("scales"), held.get("biases"), scheme)
+
+
 def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
     return packed_of(build(adapter, layer, weight, scheme=scheme), scheme)
 
