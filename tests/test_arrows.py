@@ -13,7 +13,13 @@ from tests.command import ROOT, run
 
 FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch"}
 PACKAGES = {"adapters", "conftest", "golden", "migration", "reports", "suites", "tests"}
-OWN_FRAMEWORK = {"adapters/torch_quantized.py", "adapters/jax_modules.py", "adapters/jax_exercise.py"}
+OWN_FRAMEWORK = {
+    "adapters/jax_exercise.py",
+    "adapters/jax_modules.py",
+    "adapters/jax_packing.py",
+    "adapters/torch_packing.py",
+    "adapters/torch_quantized.py",
+}
 """Modules that hold framework code; every other module imports them, and frameworks, inside functions only."""
 COMMANDS = {"adapters/record.py", "adapters/__main__.py"}
 """Where adapters and golden data meet: commands, which no adapter imports."""

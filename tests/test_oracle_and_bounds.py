@@ -135,19 +135,6 @@ def test_tied_gradient_is_the_slope_of_the_loss() -> None:
         assert oracle.tied_gradient(table, ids, cotangent)[index] == (loss(table + step) - loss(table - step)) / 2
 
 
-def test_unpack_by_hand() -> None:
-    packed = np.array([[0x76543210, 0xFEDCBA98], [0x0000000F, 0xF0000000]], np.uint32)
-    assert oracle.unpack(packed, 4).tolist() == [list(range(16)), [15] + [0] * 14 + [15]]
-    assert oracle.unpack(packed[:1, :1], 8).tolist() == [[0x10, 0x32, 0x54, 0x76]]
-
-
-def test_dequantize_by_hand() -> None:
-    packed = np.array([[0x76543210], [0x00000001]], np.uint32)
-    scales, biases = np.array([[0.5, 2.0], [4.0, 1.0]]), np.array([[-1.0, 0.25], [0.0, 3.0]])
-    values = oracle.dequantize(packed, scales, biases, bits=4, group_size=4)
-    assert values.tolist() == [[-1, -0.5, 0, 0.5, 8.25, 10.25, 12.25, 14.25], [4, 0, 0, 0, 3, 3, 3, 3]]
-
-
 @pytest.mark.parametrize("case", **ids_of(EXACT_CASES))
 def test_exact_cases_stay_exact(case: Case, golden: Store) -> None:
     """Σ|x||w| below 2**24, so that no order of float32 additions rounds; results inside the dtype's range."""
