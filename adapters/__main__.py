@@ -14,7 +14,7 @@ from adapters.devices import probe
 def list_targets() -> str:
     """Targets, versions, devices, precision settings and capabilities, and why something is unavailable."""
     lines = []
-    for name in registry.BUILT_IN:
+    for name in registry.SHIPPED:
         cls = registry.adapter_class(name)
         versions = registry.versions(cls)
         lines.append(f"{name}: {', '.join(f'{n} {v}' for n, v in versions.items()) or 'not installed'}")

@@ -96,6 +96,8 @@ class Scheme:
             raise ValueError(f"the last dimension, {columns}, does not divide by group_size {self.group_size}")
 
 
+LIBRARY_SCHEMES = "a scheme of another library's: targets torchao, keras, qwix and gguf show those"
+"""Why an adapter of MLX's schemes has no other."""
 MLX_SCHEMES = frozenset(
     [str(Scheme(bits, group)) for bits in AFFINE_BITS for group in AFFINE_GROUPS]
     + [str(Scheme(*sizes, mode)) for mode, sizes in BLOCK_MODES.items()]

@@ -5,11 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
-from adapters.interface import MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.interface import (
+    LIBRARY_SCHEMES,
+    MLX_SCHEMES,
+    Capabilities,
+    Layer,
+    Method,
+    Operand,
+    Packed,
+    Scheme,
+    Unsupported,
+)
 from adapters.packed import HoldsPacked
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
@@ -18,7 +28,7 @@ _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense ar
 
 class JaxAdapter(HoldsPacked):
     name = "jax"
-    distributions = ("flax", "jax", "jaxlib")
+    distributions: ClassVar[tuple[str, ...]] = ("flax", "jax", "jaxlib")
     module = "flax"
     devices = ("tpu", "cuda", "rocm", "mps", "cpu")
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
@@ -31,7 +41,11 @@ class JaxAdapter(HoldsPacked):
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
         absent={
-            "conversion": "Flax has no quantized layers in MLX's format: this adapter makes its own from weights or parts","layout": _DENSE, "compiler": "JAX compiles with jax.jit only"},
+            "scheme": LIBRARY_SCHEMES,
+            "conversion": "Flax has no quantized layers in MLX's format: this adapter makes its own from weights or parts",
+            "layout": _DENSE,
+            "compiler": "JAX compiles with jax.jit only",
+        },
     )
 
     def __init__(self, device: str) -> None:

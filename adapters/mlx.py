@@ -9,7 +9,17 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import MLX_SCHEMES, Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import (
+    LIBRARY_SCHEMES,
+    MLX_SCHEMES,
+    Adapter,
+    Capabilities,
+    Layer,
+    Method,
+    Operand,
+    Packed,
+    Scheme,
+)
 
 _INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
@@ -30,6 +40,7 @@ class MLXAdapter(Adapter):
         compilers=frozenset({"default"}),
         conversion=True,
         absent={
+            "scheme": LIBRARY_SCHEMES,
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
         },

@@ -16,7 +16,18 @@ import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from adapters.interface import MLX_SCHEMES, Adapter, Capabilities, Layer, Method, Operand, Packed, Scheme, Unsupported
+from adapters.interface import (
+    LIBRARY_SCHEMES,
+    MLX_SCHEMES,
+    Adapter,
+    Capabilities,
+    Layer,
+    Method,
+    Operand,
+    Packed,
+    Scheme,
+    Unsupported,
+)
 from adapters.reference_packing import dequantize, quantize
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -68,6 +79,7 @@ class ReferenceAdapter(Adapter):
         schemes=MLX_SCHEMES,
         construction=False,
         absent={
+            "scheme": LIBRARY_SCHEMES,
             "conversion": "the reference adapter makes quantized layers from weights or parts only",
             "compiler": "NumPy has no compiler",
             "construction": "NumPy has no layer constructors of its own",

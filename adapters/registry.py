@@ -21,6 +21,15 @@ BUILT_IN = {
     "torch": "adapters.torch:TorchAdapter",
     "reference": "adapters.reference:ReferenceAdapter",
 }
+"""Adapters that run without a selection."""
+OPT_IN = {
+    "torchao": "adapters.torchao:TorchaoAdapter",
+    "keras": "adapters.keras:KerasAdapter",
+    "qwix": "adapters.qwix:QwixAdapter",
+    "gguf": "adapters.gguf:GGUFAdapter",
+}
+"""Adapters of quantization libraries, which run only when ``--adapter`` names them."""
+SHIPPED = {**BUILT_IN, **OPT_IN}
 ABSENT = "absent"
 """Device name of a target whose framework is not installed."""
 
@@ -31,10 +40,10 @@ class TargetError(Exception):
 
 def adapter_class(name: str) -> type[Adapter]:
     """The adapter called `name`: built in, or ``package.module:Class``. Raises TargetError."""
-    path = BUILT_IN.get(name, name)
+    path = SHIPPED.get(name, name)
     module_name, _, class_name = path.partition(":")
     if not module_name or not class_name:
-        known = ", ".join(BUILT_IN)
+        known = ", ".join(SHIPPED)
         raise TargetError(f"unknown adapter {name!r}: use one of {known}, or package.module:Class")
     try:
         found = getattr(importlib.import_module(module_name), class_name, None)

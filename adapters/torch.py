@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import LIBRARY_SCHEMES, MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme
 from adapters.packed import HoldsPacked
 
 
 class TorchAdapter(HoldsPacked):
     name = "torch"
-    distributions = ("torch",)
+    distributions: ClassVar[tuple[str, ...]] = ("torch",)
     module = "torch"
     devices = ("mps", "cuda", "cpu")
     # NVIDIA_TF32_OVERRIDE would beat every setting made below; PyTorch's CUDA notes name it.
@@ -30,6 +30,7 @@ class TorchAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default", "inductor"}),
         absent={
+            "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no quantized layers in MLX's format: this adapter makes its own from weights or parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",

@@ -5,27 +5,30 @@ on top is rounding. Let u be the unit roundoff of the arithmetic, L the number o
 group. A stored scale of k roundings differs from the exact step by a factor 1 + k u; the quotient rounds r times, which
 moves it by r u L steps at most, and at the end of the range a code is clipped where the rounded scale is too small to
 reach it, by k u L steps. Zero points are integers that the library reads back as it stored them: they shift the clipped
-end only, by one rounding of min / s more. In all, with c = max(r, k + rounding of the zero point):
+end only, by one rounding of min / s more. In all, with c the larger of r and of k (plus 1 where there is a zero point):
 
     |dequantized - w| <= s (1 + k u) (1/2 + c u L) + u (|w| + s)
 
 the last term for the product that dequantizes. Where a scale is subnormal it moves by half the smallest subnormal
 instead of u s, and an element by L times that.
 
-| mode | L | s | k | r | c | source |
-|---|---|---|---|---|---|---|
-| intx | 2**b - 1 | (max(w, 0) - min(w, 0)) / L | 2 | 2 (times 1 / s) | 3 | torchao choose_qparams_affine, quantize_affine |
-| keras | 15 | (max - min + 1e-7) / L; see below | 3 | 1 | 4 | keras abs_max_quantize_grouped_with_zero_point |
-| keras_rows | 7 | (max abs w + 1e-7) / L | 2 | 1 | 3 | keras AbsMaxQuantizer, which stores 1 / s |
-| qwix | 2**(b-1) - 1/2 | max abs w / L | 1 | 1 | 2 | qwix.quantize, numerics.get_symmetric_bound |
-| q4_1 | 15 | (max - min) / L | 2 | 3 | 3 | gguf.quants.Q4_1, float32 |
-| q8_0 | 127 | max abs w / L | 1 | 2 | 2 | gguf.quants.Q8_0, float32 |
+| mode | L | s | k | r | c |
+|---|---|---|---|---|---|
+| intx | 2**b - 1 | (max(w, 0) - min(w, 0)) / L | 2 | 2 (times 1 / s) | 3 |
+| keras | 15 | (max(w, 0) - min(w, 0) + 1e-7) / L | 3 | 1 | 4 |
+| keras_rows | 7 | (max abs w + 1e-7) / L | 2 | 1 | 2 |
+| qwix | 2**(b-1) - 1/2 | max abs w / L | 1 | 1 | 1 |
+| q4_1 | 15 | (max - min) / L | 2 | 3 | 3 |
+| q8_0 | 127 | max abs w / L | 1 | 2 | 2 |
 
-Keras documents an asymmetric scheme with a zero point from -8 to 7. Such a zero point needs a range that includes zero,
-and that range is taken here, as for intx; its shipped quantizer takes max - min (keras-team/keras#23636). qwix's largest
-quotient is L, half a step above the largest code and clipped to it.
+Read in torchao 0.18 (quant_primitives: choose_qparams_affine, quantize_affine), Keras 3.15 (quantizers:
+abs_max_quantize_grouped_with_zero_point, AbsMaxQuantizer, which stores 1 / s), qwix 0.1.8 (core/qarray.py, and
+numerics.get_symmetric_bound: the largest quotient is L, half a step above the largest code and clipped to it), gguf
+0.19 (quants.Q4_1, quants.Q8_0). Keras documents a zero point from -8 to 7; such a zero point needs a range with zero,
+and that range is taken here. What Keras 3.15 ships takes max - min (keras-team/keras#23636).
+
 GGUF stores d = s and m = min as float16 after the codes were chosen from the float32 ones: L (2**-11 d + 2**-25) for d
-and 2**-11 |m| + 2**-25 for m on top, and dequantizes in float32.
+and 2**-11 |m| + 2**-25 for m on top; quantization and dequantization are float32.
 """
 
 from __future__ import annotations
@@ -36,35 +39,34 @@ from typing import Literal
 import numpy as np
 
 from golden.bounds import SMALLEST_SUBNORMAL, rounding, unit_roundoff
+from golden.streams import DTYPES
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One row of the table above; `halves` where scale and offset are stored as float16."""
+    """One row of the table above. halves: scale and offset are stored as float16. beyond: what L has more than the
+    largest code."""
 
     extent: Literal["with zero", "range", "largest"]
     scale_roundings: int
     roundings: int
     epsilon: float = 0.0
     halves: bool = False
+    beyond: float = 0.0
 
     def levels(self, bits: int) -> float:
-        return 2.0**bits - 1 if self.extent != "largest" else 2.0 ** (bits - 1) - 1
+        """L: steps from end to end of a group, or from zero to its largest magnitude."""
+        return 2.0 ** (bits - (self.extent == "largest")) - 1 + self.beyond
 
 
 ALGORITHMS = {
     "intx": Algorithm("with zero", 2, 3),
     "keras": Algorithm("with zero", 3, 4, epsilon=1e-7),
-    "keras_rows": Algorithm("largest", 2, 3, epsilon=1e-7),
-    "qwix": Algorithm("largest", 1, 2),
+    "keras_rows": Algorithm("largest", 2, 2, epsilon=1e-7),
+    "qwix": Algorithm("largest", 1, 1, beyond=0.5),
     "q4_1": Algorithm("range", 2, 3, halves=True),
     "q8_0": Algorithm("largest", 1, 2, halves=True),
 }
-
-
-def levels(mode: str, bits: int) -> float:
-    """L: steps from end to end, or from zero to the largest magnitude; qwix counts half a step more."""
-    return ALGORITHMS[mode].levels(bits) + (0.5 if mode == "qwix" else 0.0)
 
 
 def step(groups: np.ndarray, mode: str, bits: int) -> np.ndarray:
@@ -77,12 +79,12 @@ def step(groups: np.ndarray, mode: str, bits: int) -> np.ndarray:
         extent = np.maximum(high, 0) - np.minimum(low, 0)
     else:
         extent = high - low
-    return (extent + algorithm.epsilon) / levels(mode, bits)
+    return (extent + algorithm.epsilon) / algorithm.levels(bits)
 
 
 def bound(groups: np.ndarray, mode: str, bits: int, dtype: str) -> np.ndarray:
     """Largest |dequantized - original| per element of float64 ``[..., group]``, by the formula of this module."""
-    algorithm, steps, count = ALGORITHMS[mode], step(groups, mode, bits), levels(mode, bits)
+    algorithm, steps, count = ALGORITHMS[mode], step(groups, mode, bits), ALGORITHMS[mode].levels(bits)
     arithmetic = "float32" if algorithm.halves else dtype
     u = unit_roundoff(arithmetic)
     moved = steps * (1 + algorithm.scale_roundings * u) * (0.5 + algorithm.roundings * u * count)
@@ -98,8 +100,6 @@ def bound(groups: np.ndarray, mode: str, bits: int, dtype: str) -> np.ndarray:
 
 def stored(value: np.ndarray, dtype: str) -> np.ndarray:
     """Bound on writing float64 numbers in a dtype: zero where the dtype holds them, else one rounding."""
-    from golden.streams import DTYPES
-
     held = value.astype(DTYPES[dtype]).astype(np.float64) == value
     return np.where(held, 0.0, rounding(value, dtype))
 
@@ -112,8 +112,9 @@ def kept(scale: np.ndarray, offset: np.ndarray, bits: int, dtype: str) -> np.nda
 def integer_zero(scale: np.ndarray, offset: np.ndarray, slack: float) -> np.ndarray:
     """Bound on the shift of a group whose offset becomes an integer number of steps, the nearest: half a step.
 
-    MLX's affine algorithm makes the offset a whole multiple of the scale and then rounds both, so that for its parts
-    the shift is at most slack |offset|, slack the sum of the unit roundoffs that they went through.
+    From 2 bits on, MLX's affine algorithm makes the offset a whole multiple of the scale and then rounds both, so that
+    for its parts the shift is at most slack |offset|, slack the sum of the unit roundoffs that they went through;
+    infinity for other parts.
     """
     half = np.abs(scale) / 2
-    return np.minimum(half, slack * np.abs(offset))
+    return np.where(offset == 0, 0.0, np.minimum(half, slack * np.where(offset == 0, 1.0, np.abs(offset))))

@@ -252,6 +252,6 @@ OUTSIDE_COMPILED_CASES = [
     for case in _outside(DENSE_LAYERS, _NEAR, ("mixed",), ("float32",), f"compiler:{compiler}", compiler=compiler)
 ]
 CHECKED_CASES = [
-    Case({"ids": name, "form": form}, {"table": _labelled("float32")}, ("id_dtype:int64",), "reads")
+    Case({"ids": name, "form": form}, {"table": _labelled("float32")}, ("layer:embedding", "id_dtype:int64"), "reads")
     for name, form in product((*OUTSIDE, "-1", "-V"), ("mixed", "0-d"))
 ]

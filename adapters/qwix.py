@@ -1,0 +1,78 @@
+"""qwix behind the interface: weight-only post-training quantization of `flax.nnx.Linear`.
+
+A weight is q * scale, symmetric, with one scale per tile of the input axis and output channel (qwix.QArray);
+the scale is max|w| / (2**(bits-1) - 0.5), so that the largest code's bucket is used whole. A tile as long as the
+input axis is channelwise quantization.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from adapters.elsewhere import OWN_SCHEMES
+from adapters.interface import Capabilities, Layer, Packed, Scheme, Unsupported
+from adapters.jax import JaxAdapter, JaxLayer
+
+SCHEMES = [Scheme(bits, tile, "qwix") for bits in (4, 8) for tile in (32, 64, 128, 256)]
+
+
+class QwixAdapter(JaxAdapter):
+    name = "qwix"
+    distributions = ("qwix", "flax", "jax", "jaxlib")
+    module = "qwix"
+    capabilities = Capabilities(
+        layers=frozenset({"quantized_linear"}),
+        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        id_dtypes=frozenset(),
+        schemes=frozenset(map(str, SCHEMES)),
+        gradients=False,
+        optimizer=False,
+        persistence=False,
+        construction=False,
+        absent={
+            "layer:quantized_embedding": "qwix intercepts products, and leaves nnx.Embed's lookup as it is",
+            "layer": "qwix quantizes nnx.Linear and has no layer of its own; target jax shows Flax's",
+            "scheme": OWN_SCHEMES,
+            "conversion": "layers are quantized one at a time here, from given weights",
+            "layout": "JAX arrays have no strides: every slice or transpose is a new dense array",
+            "compiler": "target jax compiles; here the numbers of a scheme are asked for",
+            "exercise": "target jax shows the exercise",
+            "id_dtype": "qwix has no lookup",
+            "gradients": "weight-only post-training quantization is for inference",
+            "optimizer": "weight-only post-training quantization is for inference",
+            "persistence": "qwix saves models through Flax's state, not the parts of one layer as arrays",
+            "construction": "quantization starts from given weights",
+        },
+    )
+
+    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
+        """Raises ValueError for a scheme qwix does not have; qwix's own ValueError where the tile does not divide."""
+        import qwix
+
+        if kind != "linear":
+            raise Unsupported(self.capabilities.absent["layer:quantized_embedding"])
+        if str(scheme) not in self.capabilities.schemes:
+            raise ValueError(f"qwix has no scheme {scheme}")
+        layer = self.linear(weight, bias)
+        element = {4: self.jnp.int4, 8: self.jnp.int8}[scheme.bits]
+        rule = qwix.QuantizationRule(module_path=".*", weight_qtype=element, tile_size=scheme.group_size)
+        example = self.place(np.zeros((1, weight.shape[1]), weight.dtype))
+        return QwixLayer(self, qwix.quantize_model(layer.native, qwix.PtqProvider([rule]), example), layer.roles)
+
+    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
+        raise Unsupported(OWN_SCHEMES)
+
+
+class QwixLayer(JaxLayer):
+    def parameters(self) -> dict[str, np.ndarray]:
+        """The kernel's codes ``[in, out]`` and scales ``[tiles, out]`` by qwix's names, and the bias."""
+        array = self.native.kernel.array
+        found = {"qvalue": self.adapter.fetch(array.qvalue), "scale": self.adapter.fetch(array.scale)}
+        if self.native.bias is not None:
+            found["bias"] = self.adapter.fetch(self.native.bias[...])
+        return found
+
+    def trainable(self) -> frozenset[str]:
+        return frozenset()
