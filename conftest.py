@@ -246,6 +246,7 @@ def _record(run: Run, identifier: str, made: Assay, judgement: Judgement, seen: 
         "verdict": str(judgement.verdict),
         "note": judgement.note,
         "missing": judgement.missing,
+        "sometimes": judgement.sometimes,
         **asdict(seen),
         "rerun": shlex.join(rerun),
     }
@@ -272,14 +273,15 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    """A run of cases without one framework case that was answered is never green."""
+    """A run of cases without one framework case that was answered is never green, nor one with a stale deviation."""
     tally = _tally()
     run = session.config.stash.get(RUN, None)
     if tally is None or run is None or session.config.option.collectonly or hasattr(session.config, "workerinput"):
         return
     frameworks = {t.id for t in run.targets if t.cls.is_framework}
     tally.empty = bool(tally.total) and not tally.answered(frameworks)
-    if tally.empty and exitstatus == pytest.ExitCode.OK:
+    tally.find_stale()
+    if (tally.empty or tally.stale) and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 

@@ -118,6 +118,18 @@ class Packed:
     biases: Any
     scheme: Scheme
 
+    def check(self) -> None:
+        """Raises ValueError where the shapes of the parts do not fit the scheme and each other."""
+        rows, groups = self.scales.shape
+        self.scheme.check(groups * self.scheme.group_size)
+        words = (rows, groups * self.scheme.group_size * self.scheme.bits // 32)
+        if tuple(self.weight.shape) != words:
+            raise ValueError(f"{self.scheme} with scales {(rows, groups)} has words {words}, not {self.weight.shape}")
+        if (self.biases is None) != (self.scheme.mode in BLOCK_MODES):
+            raise ValueError(f"{self.scheme} has {'no ' * (self.biases is not None)}biases")
+        if self.biases is not None and tuple(self.biases.shape) != (rows, groups):
+            raise ValueError(f"biases {self.biases.shape} do not fit scales {(rows, groups)}")
+
 
 @dataclass(frozen=True)
 class Capabilities:

@@ -26,7 +26,7 @@ _FIELDS = {
     "pin": _COMMON | {"class", "page"},
 }
 _TEXT = {"requirement", "target", "versions", "upstream", "page", "note", *WRITTEN_BY_HAND}
-_OPTIONAL = {"deviation": {"upstream", "headroom_at_most"}, "pin": {"note"}}
+_OPTIONAL = {"deviation": {"upstream", "headroom_at_most", "some_conform"}, "pin": {"note"}}
 
 Pattern = Mapping[str, tuple[Any, ...]]
 
@@ -68,6 +68,9 @@ class Deviation(Entry):
     reproduction: str
     advice: str
     upstream: str = ""
+    some_conform: bool = False
+    """Whether a case may conform by its values, as where a sum in half precision happens to stay within bound: the
+    entry is stale only when every one of its cases does."""
 
     @property
     def is_candidate(self) -> bool:
@@ -177,12 +180,15 @@ def _deviation(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> D
         raise KnownError(f"{origin}: observed must list at least one class of behaviour")
     if not isinstance(raw.get("headroom_at_most", 1.0), int | float):
         raise KnownError(f"{origin}: headroom_at_most must be a number, not {raw['headroom_at_most']!r}")
+    if not isinstance(raw.get("some_conform", False), bool):
+        raise KnownError(f"{origin}: some_conform must be true or false, not {raw['some_conform']!r}")
     return Deviation(
         **fields,
         observed=frozenset(raw["observed"]),
         headroom_at_most=raw.get("headroom_at_most"),
         seen=raw["seen"],
         upstream=raw.get("upstream", ""),
+        some_conform=raw.get("some_conform", False),
         **{name: raw[name] for name in WRITTEN_BY_HAND},
     )
 

@@ -32,7 +32,9 @@ class HoldsPacked(Adapter):
         return self._quantized("linear", weight, scheme, bias)
 
     def load_quantized_embedding(self, packed: Packed) -> Layer:
+        packed.check()
         return self._hold("embedding", self._parts(packed), packed.scheme)
 
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
+        packed.check()
         return self._hold("linear", self._parts(packed), packed.scheme, bias)

@@ -127,6 +127,7 @@ class ReferenceAdapter(Adapter):
 
 
 def _parts(packed: Packed) -> dict[str, np.ndarray]:
+    packed.check()
     parts = {name: getattr(packed, name) for name in ("weight", "scales", "biases")}
     return {name: _plain(part) for name, part in parts.items() if part is not None}
 

@@ -34,7 +34,8 @@ def unpack(words: np.ndarray, bits: int) -> np.ndarray:
 def quantize(weight: np.ndarray, scheme: Scheme) -> Packed:
     """Quantize ``[rows, columns]`` by MLX's algorithms in float32 (mlx/backend/cpu/quantized.cpp, mlx/ops.cpp).
 
-    Raises ValueError where the scheme is unknown, columns do not divide by the group, or weights are not finite.
+    Raises ValueError where the scheme is unknown, columns do not divide by the group, weights are not finite, or the
+    range of a group is more than their dtype can hold, so that a code would stand for infinity.
     """
     scheme.check(weight.shape[-1])
     groups = weight.astype("f4").reshape(len(weight), -1, scheme.group_size)

@@ -90,7 +90,8 @@ def encode_e8m0(x: Tensor) -> Tensor:
 def quantize(weight: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor | None]:
     """``weight [rows, columns]`` -> int32 words, scales, biases (or None) by MLX's algorithms in float32.
 
-    Raises ValueError where the scheme is unknown, columns do not divide by the group, or weights are not finite.
+    Raises ValueError where the scheme is unknown, columns do not divide by the group, weights are not finite, or the
+    range of a group is more than their dtype can hold, so that a code would stand for infinity.
     """
     scheme.check(weight.shape[-1])
     if not weight.isfinite().all():
@@ -98,7 +99,10 @@ def quantize(weight: Tensor, scheme: Scheme) -> tuple[Tensor, Tensor, Tensor | N
     groups = weight.float().unflatten(-1, (-1, scheme.group_size))
     if scheme.mode == "affine":
         codes, scales, biases = _affine(groups, scheme.bits)
-        return pack(codes.flatten(-2), scheme.bits), scales.to(weight.dtype), biases.to(weight.dtype)
+        scales, biases = scales.to(weight.dtype), biases.to(weight.dtype)
+        if not (scales * (2**scheme.bits - 1)).isfinite().all():
+            raise ValueError(f"the range of a group is more than {weight.dtype} can hold")
+        return pack(codes.flatten(-2), scheme.bits), scales, biases
     ideal = groups.abs().amax(-1) / LARGEST_ELEMENT[scheme.mode]
     codes_of_scales = encode_e4m3(ideal) if scheme.mode == "nvfp4" else encode_e8m0(ideal)
     encoding = "E4M3" if scheme.mode == "nvfp4" else "E8M0"

@@ -162,12 +162,13 @@ def _stale(document: Any, records: Sequence[dict[str, Any]]) -> tuple[set[int], 
     stale, changes = set(), []
     for number, entry in enumerate(document.get("deviation", ())):
         ran = [r for r in records if _covers(entry, r)]
-        conforming = [r for r in ran if r["verdict"] == "stale deviation"]
+        sometimes = entry.get("some_conform", False)
+        conforming = [r for r in ran if r["verdict"] == ("conforms" if sometimes else "stale deviation")]
         if ran and len(conforming) == len(ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
             stale.add(number)
             continue
-        if conforming:
+        if conforming and not sometimes:
             ids = ", ".join(r["id"].rpartition("[")[2].rstrip("]") for r in conforming[:3])
             changes.append(f"narrow by hand: {entry['requirement']}, seen {entry['seen']}, holds no longer for {ids}")
     return stale, changes

@@ -29,6 +29,10 @@ class Tally:
         self.behaviours: Counter[tuple[str, str, str, str]] = Counter()
         self.real: list[dict[str, Any]] = []
         self.empty = False
+        self.stale: dict[str, int] = {}
+        """Deviations some of whose cases may conform, of which every case does -> how many those are."""
+        self._ended: Counter[tuple[str, str]] = Counter()
+        self._sometimes: dict[str, list[dict[str, Any]]] = {}
 
     def add(self, record: dict[str, Any]) -> None:
         target = record["target"]
@@ -36,9 +40,20 @@ class Tally:
         self.versions[target] = record["versions"]
         if record["verdict"] == "known deviation":
             self.behaviours[record["requirement"], target, record["behaviour"], record["note"]] += 1
-
+        self._ended[target, record["requirement"]] += not record["marked"]
+        if record["sometimes"]:
+            self._sometimes.setdefault(record["sometimes"], []).append(record)
         if "key" in record["params"]:
             self.real.append(record)
+
+    def find_stale(self) -> None:
+        """Count the deviations that no case shows any more, where the whole requirement ran on the target."""
+        for origin, records in self._sometimes.items():
+            target, requirement = records[0]["target"], records[0]["requirement"]
+            whole = self._ended[target, requirement] >= records[0]["cases"]
+            if whole and all(r["verdict"] == "conforms" for r in records):
+                self.stale[origin] = len(records)
+                self.by_target[target]["stale deviation"] += 1
 
     @property
     def total(self) -> int:
@@ -62,6 +77,8 @@ class Tally:
             terminal.write_line(f"known deviation  {requirement:<16} {target:<14} {count:>4} x {behaviour}")
             if option.verbose > 0:
                 terminal.write_line(f"                 {note}")
+        for origin, count in self.stale.items():
+            terminal.write_line(f"stale deviation: all {count} cases of {origin} conform: remove it", red=True)
         self._write_real(terminal)
         for target in targets:
             counts = self.by_target.get(target.id, Counter())

@@ -39,11 +39,12 @@ _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Ver
 @dataclass(frozen=True)
 class Judgement:
     """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict, or says that an entry
-    "changed"."""
+    "changed". `sometimes` is the deviation that covers the case, where some of its cases may conform."""
 
     verdict: Verdict
     note: str = ""
     missing: str = ""
+    sometimes: str = ""
 
 
 def verdict_of(
@@ -100,15 +101,16 @@ def judge(
         conforms = bool(permitted and pin and not pin.is_candidate and observation.behaviour in pin.classes)
         if permitted and not conforms and not deviation:
             return _unpinned(observation, known, case, bootstrap)
+    sometimes = deviation.origin if deviation and deviation.some_conform else ""
     if conforms:
-        if deviation:
+        if deviation and not sometimes:
             return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
-        return Judgement(Verdict.CONFORMS)
+        return Judgement(Verdict.CONFORMS, sometimes=sometimes)
     if deviation and deviation.explains(observation.behaviour, observation.headroom):
         if deviation.is_candidate:
             note = f"{deviation.origin} is a candidate: write its cause, reproduction and advice"
             return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
-        return Judgement(Verdict.KNOWN, f"{deviation.cause} {deviation.advice}")
+        return Judgement(Verdict.KNOWN, f"{deviation.cause} {deviation.advice}", sometimes=sometimes)
     if deviation:
         expected = ", ".join(sorted(deviation.observed))
         limit = f" up to headroom {deviation.headroom_at_most}" if deviation.headroom_at_most else ""

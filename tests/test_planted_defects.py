@@ -31,9 +31,18 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any], None] | Non
     """Red requirement ids by group, for the adapter with the defect, on cases spread over every test."""
     target = registry.resolve([f"{name}@cpu"])[0]
     adapter = target.cls("cpu")
+    adapter.undo = []
     if plant:
         plant(adapter)
-    planted = _Planted(target, adapter)
+    try:
+        return _red(target, _Planted(target, adapter), bench)
+    finally:
+        for undo in adapter.undo:
+            undo()
+
+
+def _red(target: Target, planted: Target, bench: Bench) -> dict[str, set[str]]:
+    name = target.cls.name
     entries = known.load([known.path_for(target.cls, name)], requirements.load().keys())
     red: dict[str, set[str]] = {}
     for question in direct.questions():
@@ -41,7 +50,9 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any], None] | Non
         if question.requirement.id == "LIN-PRECISION-1":
             continue  # asked in a worker of its own, which a defect planted here cannot reach
         for case in asked[:: max(1, len(asked) // CASES_PER_TEST)]:
-            # In this process, so that the planted defect is met; torch and JAX check ids on the CPU.
+            # In this process, so that the planted defect is met: only where it cannot harm the process.
+            if case.hazard and target.cls.corrupts_memory:
+                continue
             here = replace(case, hazard=None)
             assay, error = direct.run(question, planted, here, bench)
             verdict = verdict_of(assay, error, entries, bootstrap=False)[0].verdict
@@ -149,36 +160,110 @@ def copies_the_table_for_the_head(adapter: Any) -> None:
     wrap(adapter, "embedding", change)
 
 
-def makes_every_code_one_too_high(adapter: Any) -> None:
-    from adapters import torch_quantized
+def with_codes(adapter: Any, change: Callable[[Any, Any, Any, Any, Any], Any]) -> None:
+    """Have `change(weight, codes, scales, biases, scheme)` choose the codes that the adapter packs."""
+    from adapters import torch_packing
 
     def quantized(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
-        words, scales, biases = torch_quantized.quantize(adapter.place(weight), scheme.bits, scheme.group_size)
-        lanes = torch_quantized._shifts(scheme.bits, words.device)
-        codes = (words.unsqueeze(-1).long() >> lanes) & (2**scheme.bits - 1)
-        raised = (codes.clamp(max=2**scheme.bits - 2) + 1 << lanes).sum(-1)
-        words = adapter.torch.where(raised >= 2**31, raised - 2**32, raised).int()
-        return adapter._hold(kind, (words, scales, biases), scheme, bias)
+        placed = adapter.place(weight)
+        words, scales, biases = torch_packing.quantize(placed, scheme)
+        codes = torch_packing.unpack(words, scheme.bits).unflatten(-1, (-1, scheme.group_size))
+        chosen = change(placed, codes, scales, biases, scheme)
+        return adapter._hold(kind, (torch_packing.pack(chosen.flatten(-2), scheme.bits), scales, biases), scheme, bias)
 
     adapter._quantized = quantized
 
 
+def makes_every_code_one_too_high(adapter: Any) -> None:
+    with_codes(adapter, lambda weight, codes, scales, biases, scheme: (codes + 1).clamp(max=2**scheme.bits - 1))
+
+
 def rounds_codes_down(adapter: Any) -> None:
-    from adapters import torch_quantized
+    def floored(weight: Any, codes: Any, scales: Any, biases: Any, scheme: Any) -> Any:
+        if biases is None:
+            return codes
+        grouped = weight.float().reshape(codes.shape)
+        exact = (grouped - biases.float().unsqueeze(-1)) / scales.float().unsqueeze(-1)
+        return exact.floor().clamp(0, 2**scheme.bits - 1).long()
 
-    def floored(weight: Any, bits: int, group_size: int) -> Any:
-        _, scales, biases = quantize(weight, bits, group_size)
-        exact = (
-            weight.float().reshape(*scales.shape, group_size) - biases.float().unsqueeze(-1)
-        ) / scales.float().unsqueeze(-1)
-        codes = exact.floor().clamp(0, 2**bits - 1).long().reshape(len(weight), -1, 32 // bits)
-        lanes = (codes << torch_quantized._shifts(bits, weight.device)).sum(-1)
-        return adapter.torch.where(lanes >= 2**31, lanes - 2**32, lanes).int(), scales, biases
+    with_codes(adapter, floored)
 
-    quantize = torch_quantized.quantize
-    adapter._quantized = lambda kind, weight, scheme, bias=None: adapter._hold(
-        kind, floored(adapter.place(weight), scheme.bits, scheme.group_size), scheme, bias
+
+def replace_in(module: Any, name: str, made: Callable[[Any], Any], undo: list[Callable[[], None]]) -> None:
+    """Replace a module's function by what `made` makes of it; `undo` takes it back."""
+    original = getattr(module, name)
+    undo.append(lambda: setattr(module, name, original))
+    setattr(module, name, made(original))
+
+
+def swaps_codes_that_cross_words(adapter: Any) -> None:
+    """Reads 3-, 5- and 6-bit codes as if none of them crossed a word."""
+    from adapters import torch_packing
+
+    def unpack(original: Any) -> Any:
+        def padded(words: Any, bits: int) -> Any:
+            codes = original(words, bits)
+            if 32 % bits == 0:
+                return codes
+            crosses = [(i * bits) % 32 + bits > 32 for i in range(32)] * (codes.shape[-1] // 32)
+            return codes.masked_fill(adapter.torch.tensor(crosses), 0)
+
+        return padded
+
+    replace_in(torch_packing, "unpack", unpack, adapter.undo)
+
+
+def scales_blocks_by_half(adapter: Any) -> None:
+    """Reads E8M0 with a bias of 128."""
+    from adapters import torch_packing
+
+    def values(original: Any) -> Any:
+        return lambda encoding, device: original(encoding, device) * (0.5 if encoding == "E8M0" else 1)
+
+    replace_in(torch_packing, "_value_of", values, adapter.undo)
+
+
+def rounds_elements_away_from_zero(adapter: Any) -> None:
+    from adapters import torch_packing
+
+    def encode(original: Any) -> Any:
+        return lambda x: original(x * (1 + 2.0**-20))
+
+    replace_in(torch_packing, "encode_e2m1", encode, adapter.undo)
+
+
+def accumulates_in_the_input_dtype(adapter: Any) -> None:
+    def product(layer: Any, x: Any) -> Any:
+        from adapters.torch_packing import dequantize
+
+        module = layer.native
+        table = dequantize(module.weight, module.scales, module.biases, module.scheme, x.dtype)
+        total = adapter.torch.zeros((*x.shape[:-1], len(table)), dtype=x.dtype)
+        for k in range(0, x.shape[-1], 64):
+            total += x[..., k : k + 64] @ table[:, k : k + 64].T
+        return total
+
+    for kind in ("load_quantized_embedding", "load_quantized_linear"):
+        original = getattr(adapter, kind)
+
+        def made(*args: Any, original: Any = original, **kwargs: Any) -> Any:
+            layer = original(*args, **kwargs)
+            layer.native._matmul = lambda x: product(layer, x)
+            return layer
+
+        setattr(adapter, kind, made)
+
+
+def turns_nan_into_zero(adapter: Any) -> None:
+    quantized = adapter._quantized
+    adapter._quantized = lambda kind, weight, scheme, bias=None: quantized(
+        kind, np.nan_to_num(weight.astype(np.float32)).astype(weight.dtype), scheme, bias
     )
+
+
+def ignores_the_predicate(adapter: Any) -> None:
+    quantized_model = adapter.quantized_model
+    adapter.quantized_model = lambda weights, choices, settings: quantized_model(weights, None, settings)
 
 
 def refuses_every_id(adapter: Any) -> None:
@@ -260,6 +345,12 @@ PLANTED = [
     ("torch", copies_the_table_for_the_head, "Tied output", "TIED-UPDATE-1", set()),
     ("torch", makes_every_code_one_too_high, "Quantization bounds", "QNT-CODES-1", set()),
     ("torch", rounds_codes_down, "Quantization bounds", "QNT-MEAN-1", set()),
+    ("torch", swaps_codes_that_cross_words, "Quantization bounds", "QNT-LOOKUP-1", {"Gradients"}),
+    ("torch", scales_blocks_by_half, "Quantization bounds", "QNT-DEQUANT-1", {"Gradients"}),
+    ("torch", rounds_elements_away_from_zero, "Quantization bounds", "QNT-TIES-1", set()),
+    ("torch", accumulates_in_the_input_dtype, "Quantization bounds", "QNT-EXACT-1", set()),
+    ("torch", turns_nan_into_zero, "Quantization bounds", "QNT-NONFINITE-1", set()),
+    ("mlx", ignores_the_predicate, "Quantized conversion", "QAPI-PREDICATE-1", set()),
     (
         "torch",
         refuses_every_id,

@@ -92,7 +92,7 @@ def _lookup_cases() -> list[Case]:
 
 
 def _random_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str, str]:
-    """Packed parts straight from random bits, with bell-shaped scales and biases; no code stands for NaN."""
+    """Packed parts straight from random bits, with uniform scales and biases of full precision; no code stands for NaN."""
     shape = (rows, columns * form.bits // 32)
     # Without the highest exponent bit, an 8-bit float is no NaN.
     mask = 0xBFBFBFBF if form.element == "E4M3" else 2**32 - 1
@@ -105,7 +105,7 @@ def _random_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str
         recipe = Recipe("integers", "uint8", per_group, {"low": low, "high": high})
         return out | {"scales": add(f"parts/scales/{form.scale}/{sizes}", recipe)}
     for part, size in (("scales", 2.0**-6), ("biases", 2.0**-3)):
-        out[part] = add(f"parts/{dtype}/{part}/{sizes}", Recipe("bell", dtype, per_group, {"scale": size}))
+        out[part] = add(f"parts/{dtype}/{part}/{sizes}", Recipe("uniform", dtype, per_group, {"scale": size}))
     return out
 
 
