@@ -53,6 +53,41 @@ def test_the_reference_alone_is_no_coverage(tmp_path: Path) -> None:
     assert "6 conforms" in last_line(done)
 
 
+SOMETIMES = """
+[[deviation]]
+requirement = "EMB-SPECIAL-1"
+target = "mine@cpu"
+versions = ">=1"
+cases = [{}]
+observed = ["wrong bits"]
+some_conform = true
+seen = 2026-11-21
+cause = "It depends."
+reproduction = "1 + 1"
+advice = "Wait."
+"""
+
+
+@pytest.mark.parametrize(("selection", "stale"), [((), True), (("-k", "float32"), False)])
+def test_a_deviation_that_no_case_shows_any_more_is_stale(selection: Any, stale: bool, tmp_path: Path) -> None:
+    """Only where the whole requirement ran; one conforming case alone says nothing."""
+    (tmp_path / "known").mkdir()
+    requirement = next(r["requirement"] for r in _lookup_records(tmp_path))
+    (tmp_path / "known" / "mine.toml").write_text(SOMETIMES.replace("EMB-SPECIAL-1", requirement))
+    (tmp_path / "mine.py").write_text(
+        "from tests import hazards\nclass Mine(hazards.Minimal):\n    name = 'mine'\n    module = 'numpy'\n"
+    )
+    done = suites(*LOOKUP, *selection, "--adapter", "mine:Mine", PYTHONPATH=str(tmp_path))
+    assert done.returncode == stale, done.stdout
+    assert f"{int(stale)} stale deviation" in last_line(done)
+    assert ("mine.toml: deviation 1" in done.stdout) == stale
+
+
+def _lookup_records(folder: Path) -> list[dict[str, Any]]:
+    suites(*LOOKUP, *MINIMAL, "--report", folder / "first")
+    return [r for r in records(folder / "first") if r["event"] == "end"]
+
+
 def test_a_selection_that_matches_nothing_is_named() -> None:
     done = suites("suites/test_lookup.py", "-k", "test_specal_values", *MINIMAL)
     assert done.returncode not in (0, 1)

@@ -527,6 +527,22 @@ def test_the_last_deviation_can_be_removed(folder: Path) -> None:
     assert "# What PyTorch does." in (folder / "torch.toml").read_text()
 
 
+def test_a_deviation_of_which_some_cases_conform_goes_when_all_do(folder: Path) -> None:
+    text = DEVIATION.replace("seen = ", "some_conform = true\nseen = ")
+    conforms = record(**{**STALE, "verdict": "conforms"})
+    holds = record(verdict="known deviation", missing="", params={"dtype": "bfloat16", "bias": True})
+    (folder / "torch.toml").write_text(text)
+    assert updated(folder, conforms, holds) == "nothing to change"
+    assert updated(folder, conforms) == "torch.toml: removed a stale deviation: R-1, seen 2026-11-21"
+    assert loaded(folder) == Known()
+
+
+def test_some_conform_is_true_or_false(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION.replace("seen = ", 'some_conform = "yes"\nseen = '))
+    with pytest.raises(KnownError, match=r"torch\.toml: deviation 1 .*some_conform must be true or false, not 'yes'"):
+        loaded(folder)
+
+
 def test_a_deviation_that_holds_in_part_is_left_to_a_person(folder: Path) -> None:
     (folder / "torch.toml").write_text(DEVIATION)
     holds = record(verdict="known deviation", missing="", params={"dtype": "bfloat16", "bias": True})

@@ -131,6 +131,15 @@ def test_required(path: str) -> None:
     assert bool(note) == bool(found.note)
 
 
+def test_a_deviation_of_which_some_cases_conform() -> None:
+    """Each case gets the verdict that it shows; that none deviates any more is seen at the end of the run."""
+    known = deviation(some_conform=True)
+    right, wrong = (verdict(REQUIRED, seen, known) for seen in (RIGHT, WRONG))
+    assert (right.verdict, wrong.verdict) == (Verdict.CONFORMS, Verdict.KNOWN)
+    assert right.sometimes == wrong.sometimes == "mlx.toml: deviation 1"
+    assert not verdict(REQUIRED, WRONG, deviation()).sometimes
+
+
 @pytest.mark.parametrize("path", CHARACTERISED_PATHS)
 def test_characterised(path: str) -> None:
     seen, known, bootstrap, want, note, missing = CHARACTERISED_PATHS[path]
