@@ -12,11 +12,9 @@ from jax import Array
 
 from adapters.interface import Scheme
 from adapters.jax_packing import dequantize
+from adapters.jax_product import Parts, product
 
-Parts = tuple[Array, Array, Array | None]
-"""Words, scales, and biases where the mode has them."""
-TILE_ROWS = 4096
-"""Rows that the matrix product dequantizes at a time; the full table is never materialised."""
+_product = jax.jit(product, static_argnums=2)
 
 
 def apply(module: Any, inputs: Array, method: str) -> Array:
@@ -51,15 +49,6 @@ def _lookup(parts: Parts, ids: Array, scheme: Scheme) -> Array:
     return dequantize(words, scales, biases, scheme, jnp.bfloat16 if biases is None else biases.dtype)
 
 
-@partial(jax.jit, static_argnums=2)
-def _matmul(parts: Parts, x: Array, scheme: Scheme) -> Array:
-    tiles = []
-    for start in range(0, parts[0].shape[0], TILE_ROWS):
-        words, scales, biases = (None if part is None else part[start : start + TILE_ROWS] for part in parts)
-        tiles.append(jnp.dot(x, dequantize(words, scales, biases, scheme, x.dtype).T))
-    return tiles[0] if len(tiles) == 1 else jnp.concatenate(tiles, axis=-1)
-
-
 class _Quantized(nnx.Module):
     """Packed parts are plain Variables, not Params, so that no optimizer updates them."""
 
@@ -72,7 +61,7 @@ class _Quantized(nnx.Module):
         return self.weight[...], self.scales[...], None if self.biases is None else self.biases[...]
 
     def _product(self, x: Array) -> Array:
-        return _matmul(self._parts(), x, self.scheme)
+        return _product(x, self._parts(), self.scheme)
 
 
 class QuantizedEmbed(_Quantized):

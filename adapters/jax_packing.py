@@ -16,10 +16,8 @@ from jax import Array
 from adapters.interface import Scheme
 
 LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
-_E2M1 = np.array([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0], "f4")
 _BYTES = np.arange(256, dtype=np.uint8)
 _VALUE_OF = {
-    "E2M1": _E2M1,
     "E4M3": _BYTES.view(ml_dtypes.float8_e4m3fn).astype("f4"),
     "E8M0": _BYTES.view(ml_dtypes.float8_e8m0fnu).astype("f4"),
 }
@@ -31,16 +29,30 @@ def _places(bits: int) -> tuple[np.ndarray, np.ndarray]:
     return begins // 32, begins % 32
 
 
+def unpack_lanes(words: Array, bits: int) -> list[Array]:
+    """uint32 words ``[..., n]`` to L arrays of uint32 codes ``[..., 32 n / (bits L)]``.
+
+    Column c is entry c // L of array c % L. L is the smallest number of codes that fills whole words: 32 / bits, or 32 where codes cross a word's border.
+    """
+    mask = jnp.uint32(2**bits - 1)
+    if 32 % bits == 0:
+        return [(words >> jnp.uint32(shift)) & mask for shift in range(0, 32, bits)]
+    blocks = [words[..., word::bits] for word in range(bits)]
+    lanes = []
+    for word, shift in zip(*(place.tolist() for place in _places(bits)), strict=True):
+        code = blocks[word] >> jnp.uint32(shift)
+        if shift + bits > 32:
+            code |= blocks[word + 1] << jnp.uint32(32 - shift)
+        lanes.append(code & mask)
+    return lanes
+
+
 def unpack(words: Array, bits: int) -> Array:
     """uint32 words ``[..., n]`` to uint32 codes ``[..., 32 n / bits]``."""
     if 32 % bits == 0:
-        codes = words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)
-        return (codes & jnp.uint32(2**bits - 1)).reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
-    blocks = words.reshape(*words.shape[:-1], -1, bits)
-    first, shift = _places(bits)
-    crosses = shift + bits > 32
-    rest = jnp.where(crosses, blocks[..., (first + 1) % bits] << np.where(crosses, 32 - shift, 0), 0)
-    codes = ((blocks[..., first] >> shift) | rest) & jnp.uint32(2**bits - 1)
+        codes = (words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)) & jnp.uint32(2**bits - 1)
+    else:
+        codes = jnp.stack(unpack_lanes(words, bits), -1)
     return codes.reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
 
 
@@ -83,12 +95,16 @@ def encode_e8m0(x: Array) -> Array:
 def quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None]:
     """``weight [rows, columns]`` -> uint32 words, scales, biases (or None) by MLX's algorithms in float32.
 
-    Raises ValueError where the scheme is unknown, columns do not divide by the group, or weights are not finite.
+    Raises ValueError where the scheme is unknown, columns do not divide by the group, weights are not finite, or the
+    range of a group is more than their dtype can hold, so that a code would stand for infinity.
     """
     scheme.check(weight.shape[-1])
     if not jnp.isfinite(weight).all():
         raise ValueError("the weights hold infinities or NaN, which no code stands for")
-    return _quantize(weight, scheme)
+    words, scales, biases = _quantize(weight, scheme)
+    if biases is not None and not jnp.isfinite(scales * scales.dtype.type(2**scheme.bits - 1)).all():
+        raise ValueError(f"the range of a group is more than {weight.dtype} can hold")
+    return words, scales, biases
 
 
 def _divide(dividend: Array, divisor: Array) -> Array:
@@ -133,6 +149,31 @@ def _affine(groups: Array, bits: int) -> tuple[Array, Array, Array]:
     return jnp.clip(jnp.rint(quotients), 0, 2**bits - 1), scale, bias
 
 
+def decode_e2m1(codes: Array) -> Array:
+    """float32 values of 4-bit codes (sign, 2 exponent bits, 1 fraction bit), from their bits: XLA gathers slowly."""
+    size = codes & 7
+    bits = jnp.where(size < 2, size * 0x3F000000, (size << 22) + 0x3F000000)
+    return jax.lax.bitcast_convert_type(bits | (codes & 8) << 28, jnp.float32)
+
+
+def decode_e4m3(codes: Array) -> Array:
+    """float32 values of 8-bit codes (sign, 4 exponent bits, 3 fraction bits; 0x7F is NaN), from their bits."""
+    size = codes & 0x7F
+    normal = jnp.where(size == 0x7F, 0x7FC00000, (size << 20) + (120 << 23))
+    subnormal = jax.lax.bitcast_convert_type(size.astype(jnp.float32) * 2.0**-9, jnp.uint32)
+    return jax.lax.bitcast_convert_type(jnp.where(size < 8, subnormal, normal) | (codes & 0x80) << 24, jnp.float32)
+
+
+def decode(codes: Array, scheme: Scheme) -> Array:
+    """float32 values of a block mode's elements."""
+    return decode_e4m3(codes) if scheme.bits == 8 else decode_e2m1(codes)
+
+
+def decode_scales(scales: Array, scheme: Scheme) -> Array:
+    """float32 values of a block mode's scales: 8-bit floats in mode "nvfp4", else powers of two."""
+    return jnp.asarray(_VALUE_OF["E4M3" if scheme.mode == "nvfp4" else "E8M0"])[scales]
+
+
 def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme, dtype: jnp.dtype) -> Array:
     """Rows of packed parts, ``[..., words]`` -> ``[..., columns]`` in `dtype`.
 
@@ -142,7 +183,5 @@ def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme
     if biases is not None:
         values = codes.astype(scales.dtype) * scales[..., None] + biases[..., None]
     else:
-        elements = jnp.asarray(_VALUE_OF["E4M3" if scheme.bits == 8 else "E2M1"])
-        factors = jnp.asarray(_VALUE_OF["E4M3" if scheme.mode == "nvfp4" else "E8M0"])
-        values = elements[codes] * factors[scales][..., None]
+        values = decode(codes, scheme) * decode_scales(scales, scheme)[..., None]
     return values.reshape(*scales.shape[:-1], scales.shape[-1] * scheme.group_size).astype(dtype)

@@ -1,0 +1,89 @@
+"""The product with a packed matrix in JAX: tile by tile, in float32.
+
+XLA on CPU fuses loops with one another but not into a dot, and putting the codes of a word in order again costs more
+than the product. So column c stays where it is packed, in lane c % L of unit c // L (a unit is the words that L codes
+fill), and x is split into the same lanes. Its product of one row with a transposed matrix, a dense one too, takes six
+times as long as that of two rows: one row takes a loop that sums the lanes of each unit, and a dot with ones.
+Where a unit has 16 or 32 lanes, their dots take seconds to compile, and tiles are dequantized in order.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from adapters.interface import Scheme
+from adapters.jax_packing import decode, decode_scales, dequantize, unpack_lanes
+
+Parts = tuple[Array, Array, Array | None]
+"""Words, scales, and biases where the mode has them."""
+TILE_BYTES = 4 * 2**20
+"""Size in float32 of the rows that are dequantized at a time; larger tiles leave a core's cache and are slower."""
+
+
+def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
+    """``x [..., columns]`` times the dequantized ``[rows, columns]`` transposed, in x's dtype.
+
+    Dequantized, multiplied and summed in float32 (float64 where x is), and rounded once. ValueError where x has
+    another number of columns.
+    """
+    wide = jnp.promote_types(x.dtype, jnp.float32)
+    rows, columns = parts[1].shape[0], parts[1].shape[1] * scheme.group_size
+    if x.shape[-1] != columns:
+        raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {columns}")
+    flat = x.reshape(math.prod(x.shape[:-1]), columns).astype(wide)
+    tile_rows = max(1, TILE_BYTES // (4 * columns))
+    tiles, rest = divmod(rows, tile_rows)
+
+    # Differentiation dequantizes a tile again rather than keep it: kept, the tiles would be the whole table.
+    @jax.checkpoint
+    def tile(start: Array, x: Array) -> Array:
+        return _tile(x, _rows(parts, start, tile_rows), scheme)
+
+    out = []
+    if tiles:
+        each = jax.lax.map(lambda start: tile(start, flat), jnp.arange(tiles) * tile_rows)
+        out.append(each.transpose(1, 0, 2).reshape(flat.shape[0], tiles * tile_rows))
+    if rest or not tiles:
+        out.append(_tile(flat, _rows(parts, tiles * tile_rows, rest), scheme))
+    return jnp.concatenate(out, axis=-1).reshape(*x.shape[:-1], rows).astype(x.dtype)
+
+
+def _rows(parts: Parts, start: Array | int, count: int) -> Parts:
+    words, scales, biases = (
+        None if part is None else jax.lax.dynamic_slice_in_dim(part, start, count) for part in parts
+    )
+    return words, scales, biases
+
+
+def _tile(x: Array, parts: Parts, scheme: Scheme) -> Array:
+    """``x [m, columns]`` times one tile transposed, ``[m, tile rows]``."""
+    words, scales, biases = parts
+    if biases is not None:
+        scales, biases = scales.astype(x.dtype), biases.astype(x.dtype)
+    if x.shape[0] != 1 and scheme.bits not in (4, 8):
+        return jnp.dot(x, dequantize(words, scales, biases, scheme, x.dtype).T)
+    elements = _lanes((words, scales, biases), scheme, x.dtype)
+    lanes = jnp.moveaxis(x.reshape(x.shape[0], x.shape[1] // len(elements), len(elements)), -1, 0)
+    if x.shape[0] != 1:
+        return sum(jnp.dot(part, element.T) for part, element in zip(lanes, elements, strict=True))
+    units = sum(part[0] * element for part, element in zip(lanes, elements, strict=True))
+    return (jax.lax.optimization_barrier(units) @ jnp.ones(units.shape[1], x.dtype))[None]
+
+
+def _lanes(parts: Parts, scheme: Scheme, dtype: jnp.dtype) -> list[Array]:
+    """A tile's dequantized elements as `unpack_lanes` splits them, ``[tile rows, units]`` each."""
+    words, scales, biases = parts
+    codes = unpack_lanes(words, scheme.bits)
+
+    def per_unit(values: Array) -> Array:
+        return jnp.repeat(values, scheme.group_size // len(codes), axis=-1)
+
+    if biases is None:
+        factors = per_unit(decode_scales(scales, scheme))
+        return [decode(code, scheme) * factors for code in codes]
+    factors, offsets = per_unit(scales), per_unit(biases)
+    return [code.astype(dtype) * factors + offsets for code in codes]
