@@ -11,7 +11,7 @@ import pytest
 
 from tests.command import ROOT, run
 
-FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch"}
+FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"}
 PACKAGES = {"adapters", "conftest", "golden", "migration", "reports", "suites", "tests"}
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",

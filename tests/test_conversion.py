@@ -83,7 +83,7 @@ def test_float32_parts_round_to_float16_in_q4_1() -> None:
     difference = np.abs(conversion.values(conversion.convert(parts, Q4_1, np.dtype("f4"))) - conversion.values(parts))
     read = conversion.read(parts)
     bound = np.repeat(steps.kept(read.scale, read.offset, 4, "float16"), 32, axis=-1)
-    assert 0 < difference.max()
+    assert difference.max() > 0
     assert (difference <= bound).all()
 
 
@@ -102,7 +102,7 @@ def test_an_affine_group_that_is_not_symmetric_is_quantized_anew_for_q8_0() -> N
     got = conversion.values(conversion.convert(parts, Q8_0, np.dtype("f4")))
     groups = want.reshape(16, -1, 32)
     bound = steps.bound(groups, "q8_0", 8, "float32").reshape(want.shape)
-    assert 0 < np.abs(got - want).max()
+    assert np.abs(got - want).max() > 0
     assert (np.abs(got - want) <= bound).all()
     assert (np.abs(got - want) > bound / 2).any()
 

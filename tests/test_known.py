@@ -194,7 +194,7 @@ def test_a_deviation_explains_its_class_up_to_its_headroom(tmp_path: Path) -> No
     assert not deviation.explains("crashed", None)
 
 
-@pytest.mark.parametrize("name", registry.BUILT_IN)
+@pytest.mark.parametrize("name", [*registry.BUILT_IN, "keras", "qwix"])
 def test_shipped_files_load(name: str) -> None:
     path = known.path_for(registry.adapter_class(name), name)
     assert path.is_file()

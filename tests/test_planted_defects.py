@@ -335,6 +335,25 @@ def starts_at_row_one(adapter: Any) -> None:
     wrap(adapter, "exercise", change)
 
 
+def makes_intx_codes_one_too_high(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        codes = layer.native.weight.qdata
+        layer.native.weight.qdata.copy_((codes.int() + 1).clamp(max=127))
+
+    for maker in ("quantized_embedding", "quantized_linear"):
+        wrap(adapter, maker, change)
+
+
+def reads_zero_points_with_the_wrong_sign(adapter: Any) -> None:
+    parts = adapter._parts
+
+    def flipped(packed: Any) -> Any:
+        codes, scales, zeros = parts(packed)
+        return codes, scales, -zeros
+
+    adapter._parts = flipped
+
+
 PLANTED = [
     ("torch", loses_signed_zero, "Embedding lookup", "EMB-BITS-1", set()),
     ("torch", truncates_ids_to_int32, "Id dtypes", "EMB-ID-4", {"Out of range"}),
@@ -363,16 +382,19 @@ PLANTED = [
     ("torch", counts_a_repeated_id_once, "Gradients", "GRAD-TABLE-1", set()),
     ("torch", draws_another_distribution, "Construction", "INIT-DIST-1", set()),
     ("jax", starts_at_row_one, "Seed exercise", "SEED-ROWS-1", set()),
+    ("torchao", makes_intx_codes_one_too_high, "Elsewhere", "ELSE-BOUND-1", set()),
+    ("torchao", makes_intx_codes_one_too_high, "Elsewhere", "ELSE-MEAN-1", set()),
+    ("torchao", reads_zero_points_with_the_wrong_sign, "Elsewhere", "ELSE-CONVERT-1", set()),
 ]
 
 
-@pytest.mark.parametrize("name", ["torch", "jax"])
+@pytest.mark.parametrize("name", ["torch", "jax", "torchao"])
 def test_nothing_is_red_without_a_defect(name: str, bench: Bench) -> None:
     assert red_requirements(name, bench, None) == {}
 
 
 @pytest.mark.parametrize(
-    ("name", "plant", "group", "requirement", "also"), PLANTED, ids=[p[1].__name__ for p in PLANTED]
+    ("name", "plant", "group", "requirement", "also"), PLANTED, ids=[f"{p[1].__name__}-{p[3]}" for p in PLANTED]
 )
 def test_a_planted_defect_is_red_in_its_group(
     name: str, plant: Callable[[Any], None], group: str, requirement: str, also: set[str], bench: Bench

@@ -53,7 +53,7 @@ SHAPES: dict[str, Callable[[Groups], Groups]] = {
     "ordinary": lambda bell: bell,
     "positive": lambda bell: 1 + np.abs(bell),
     "negative": lambda bell: -1 - np.abs(bell),
-    "one outlier": lambda bell: np.where(np.arange(32) == 5, 100.0, bell),
+    "one outlier": lambda bell: np.where(np.arange(32) == 5, 1.0, bell),
 }
 
 
