@@ -96,9 +96,14 @@ def assay_lookup(assay: Assay, got: np.ndarray, packed: Packed, ids: np.ndarray)
     assay.within(got, dequantized(packed)[ids], dequantization_bound(packed)[ids], dtype, assay.weight_role)
 
 
-def assay_product(assay: Assay, got: np.ndarray, x: np.ndarray, packed: Packed, bias: np.ndarray | None) -> None:
-    """x times dequantized weights transposed, within the linear bound and the weights' own rounding."""
-    dtype, wide = x.dtype.name, x.astype(np.float64)
+def assay_product(
+    assay: Assay, got: np.ndarray, x: np.ndarray, packed: Packed, bias: np.ndarray | None, dtype: str = ""
+) -> None:
+    """x times dequantized weights transposed, within the linear bound and the weights' own rounding.
+
+    dtype: the result's, where it is not that of x.
+    """
+    dtype, wide = dtype or x.dtype.name, x.astype(np.float64)
     table, slack = dequantized(packed), dequantization_bound(packed)
     product, magnitude = wide @ table.T, np.abs(wide) @ np.abs(table).T
     from_weights = np.abs(wide) @ slack.T

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Packed
+from adapters.interface import Packed, Scheme
 from golden import bounds, rounding
 from golden.cases import quantized
 from golden.store import GoldenError
+from golden.streams import SIGNIFICAND_BITS
 from suites import affine, probes
 from suites.assay import Assay
 from suites.layouts import lay_out
@@ -74,6 +75,22 @@ def test_products(assay: Assay) -> None:
     layer = assay.params["layer"]
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
     affine.assay_product(assay, assay.value(outcome), x, packed, bias)
+
+
+@requirement("QNT-CAST-1", quantized.MIXED_CASES)
+def test_mixed_dtypes(assay: Assay) -> None:
+    packed, x = replace(_given(assay), scheme=Scheme(4, 64)), assay.golden("x")
+    outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
+    if (
+        outcome.kind == "value"
+        and isinstance(outcome.value, np.ndarray)
+        and outcome.value.dtype.name in SIGNIFICAND_BITS
+    ):
+        got = outcome.value
+        affine.assay_product(assay, got, x, packed, None, got.dtype.name)
+        assay.behaves(got.dtype.name)
+        return
+    assay.behaves(outcome.behaviour, message=outcome.message)
 
 
 @requirement("QNT-EMPTY-1", quantized.EMPTY_CASES)

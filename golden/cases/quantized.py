@@ -92,7 +92,7 @@ def _lookup_cases() -> list[Case]:
 
 
 def _random_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str, str]:
-    """Packed parts straight from random bits, with uniform scales and biases of full precision; no code stands for NaN."""
+    """Packed parts from random bits, with uniform scales and biases of full precision; no code stands for NaN."""
     shape = (rows, columns * form.bits // 32)
     # Without the highest exponent bit, an 8-bit float is no NaN.
     mask = 0xBFBFBFBF if form.element == "E4M3" else 2**32 - 1
@@ -264,6 +264,18 @@ def _one_group_cases() -> list[Case]:
     ]
 
 
+def _mixed_cases() -> list[Case]:
+    """x and the scales in different dtypes, as where a float16 checkpoint meets bfloat16 activations."""
+    form, out = next(f for f in FORMATS if (f.bits, f.group_size) == (4, 64)), []
+    for layer, parts, x in product(LAYERS, FLOATS, FLOATS):
+        if parts != x:
+            arrays = _random_parts(parts, form, 32, 512)
+            arrays["x"] = add(f"quantized/{x}/x/2x512", Recipe("uniform", x, (2, 512)))
+            params = {"layer": layer, "parts": parts, "x": x}
+            out.append(Case(params, arrays, (*_needs(layer, parts, form), f"dtype:{x}")))
+    return out
+
+
 def _layer_cases(dtypes: Sequence[str] = ("float32",)) -> list[Case]:
     return [
         Case({"layer": layer, **_params(d, f)}, {"table": ordinary(d)}, _needs(layer, d, f))
@@ -283,6 +295,7 @@ TIE_CASES = _adversarial(("ties",), BLOCK)
 LOOKUP_CASES = _lookup_cases()
 DEQUANTIZE_CASES = _dequantize_cases()
 PRODUCT_CASES = _product_cases()
+MIXED_CASES = _mixed_cases()
 EMPTY_CASES = _empty_cases()
 UNTRANSPOSED_CASES = _untransposed_cases()
 UNTRANSPOSED_EMPTY_CASES = _untransposed_empty_cases()
