@@ -32,7 +32,8 @@ def _places(bits: int) -> tuple[np.ndarray, np.ndarray]:
 def unpack_lanes(words: Array, bits: int) -> list[Array]:
     """uint32 words ``[..., n]`` to L arrays of uint32 codes ``[..., 32 n / (bits L)]``.
 
-    Column c is entry c // L of array c % L. L is the smallest number of codes that fills whole words: 32 / bits, or 32 where codes cross a word's border.
+    Column c is entry c // L of array c % L. L is the smallest number of codes that fills whole words: 32 / bits,
+    or 32 where codes cross a word's border.
     """
     mask = jnp.uint32(2**bits - 1)
     if 32 % bits == 0:

@@ -25,12 +25,13 @@ TILE_BYTES = 4 * 2**20
 
 
 def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
-    """``x [..., columns]`` times the dequantized ``[rows, columns]`` transposed, in x's dtype.
+    """``x [..., columns]`` times the dequantized ``[rows, columns]`` transposed, in the dtype x and biases promote to.
 
     Dequantized, multiplied and summed in float32 (float64 where x is), and rounded once. ValueError where x has
     another number of columns.
     """
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    dtype = x.dtype if parts[2] is None else jnp.promote_types(x.dtype, parts[2].dtype)
+    wide = jnp.promote_types(dtype, jnp.float32)
     rows, columns = parts[1].shape[0], parts[1].shape[1] * scheme.group_size
     if x.shape[-1] != columns:
         raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {columns}")
@@ -49,7 +50,7 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
         out.append(each.transpose(1, 0, 2).reshape(flat.shape[0], tiles * tile_rows))
     if rest or not tiles:
         out.append(_tile(flat, _rows(parts, tiles * tile_rows, rest), scheme))
-    return jnp.concatenate(out, axis=-1).reshape(*x.shape[:-1], rows).astype(x.dtype)
+    return jnp.concatenate(out, axis=-1).reshape(*x.shape[:-1], rows).astype(dtype)
 
 
 def _rows(parts: Parts, start: Array | int, count: int) -> Parts:
