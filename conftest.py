@@ -69,8 +69,14 @@ class Run:
         self.known = {t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets}
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
         self.bench = Bench(self.real.extend(open_golden()), open_recorded())
+        self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         self.recorder = Recorder(Path(directory), os.environ.get("PYTEST_XDIST_WORKER")) if directory else None
+
+
+    def concerns(self, case: Case) -> bool:
+        """Whether any target of the run has the case's quantization scheme: others' schemes are no gap in coverage."""
+        return all(kind != "scheme" or name in self.schemes for kind, _, name in (n.partition(":") for n in case.needs))
 
 
 RUN = pytest.StashKey[Run]()
@@ -123,7 +129,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     run = metafunc.config.stash[RUN]
     if identifier not in run.requirements:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
-    requirement, chosen = run.requirements[identifier], run.real.cases(cases)
+    requirement = run.requirements[identifier]
+    chosen = [case for case in run.real.cases(cases) if run.concerns(case)]
     run.unmarked[identifier] += sum(not c.marks for c in chosen)
     assays = [
         pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c)) for t in run.targets for c in chosen
@@ -144,8 +151,8 @@ def _identifier(item: pytest.Item) -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Start the workers that hazardous cases will need, while the main process imports its frameworks."""
     run = config.stash.get(RUN, None)
-    if run and run.real:  # a kind of real input that was not given leaves pytest's placeholder for "no case"
-        items[:] = [item for item in items if isinstance(_parameters(item), tuple)]
+    if run:  # a test without cases in this run leaves pytest's placeholder
+        items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
     if run is None or config.option.collectonly or hasattr(config, "workerinput"):
         return
     wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
