@@ -8,8 +8,8 @@ from adapters import conversion
 from adapters.conversion import Lattice
 from adapters.interface import Packed, Scheme
 from golden import bounds, steps
-from suites.affine import MEAN_ERROR
 from suites.assay import Assay
+from suites.codes import MEAN_ERROR
 from suites.observation import Deviates, Observation
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from adapters.interface import Packed
 from golden import bounds, packing, quantized_bounds
 from golden.cases import quantized
-from suites import affine, probes
+from suites import codes, probes
 from suites.assay import Assay
 from suites.observation import Deviates, Observation
 from suites.requirements import requirement
@@ -49,25 +49,25 @@ def _refuses_the_range(assay: Assay) -> bool:
 @requirement("QNT-BOUND-1", quantized.BOUND_CASES)
 def test_bound(assay: Assay) -> None:
     if not _refuses_the_range(assay):
-        affine.assay_weights(assay, assay.golden("table"), _quantized(assay))
+        codes.assay_weights(assay, assay.golden("table"), _quantized(assay))
 
 
 @requirement("QNT-HALF-1", quantized.HALF_CASES)
 def test_half_a_step(assay: Assay) -> None:
     packed, table = _quantized(assay), assay.golden("table")
-    affine.assay_weights(assay, table, packed, quantized_bounds.documented(table, affine.form_of(packed)))
+    codes.assay_weights(assay, table, packed, quantized_bounds.documented(table, codes.form_of(packed)))
 
 
 @requirement("QNT-MEAN-1", quantized.ORDINARY_CASES)
 def test_mean_signed_error(assay: Assay) -> None:
-    affine.assay_mean_error(assay, assay.golden("table"), _quantized(assay))
+    codes.assay_mean_error(assay, assay.golden("table"), _quantized(assay))
 
 
 @requirement("QNT-CODES-1", quantized.ORDINARY_CASES)
 def test_codes(assay: Assay) -> None:
     """Bit for bit where the recording was made; elsewhere codes may differ at ties, scales and biases by two ulps."""
     got, want = _quantized(assay), recorded(assay)
-    parts = quantized.parts_of(affine.form_of(want))
+    parts = quantized.parts_of(codes.form_of(want))
     for part in parts:
         found, wanted = getattr(got, part), getattr(want, part)
         if (found.shape, found.dtype) != (wanted.shape, wanted.dtype):
@@ -105,23 +105,23 @@ def _compare_codes(weight: np.ndarray, got: Packed, want: Packed) -> tuple[float
     operations' worth, 3 * 2**-24 |quotient|, plus what rounding scale and bias to the dtype moved it by. Block modes:
     w / scale, one operation; codes are counted in the order of their values, so that the two zeros are one.
     """
-    form = affine.form_of(want)
-    codes = [packing.unpack(p.weight, form.bits).reshape(*p.scales.shape, form.group_size) for p in (got, want)]
-    wide = weight.astype(np.float64).reshape(codes[0].shape)
+    form = codes.form_of(want)
+    pair = [packing.unpack(p.weight, form.bits).reshape(*p.scales.shape, form.group_size) for p in (got, want)]
+    wide = weight.astype(np.float64).reshape(pair[0].shape)
     if form.mode == "affine":
         scales, biases = (np.asarray(a, np.float64)[..., None] for a in (want.scales, want.biases))
         quotient = (wide - biases) / scales
         error = (3 * 2.0**-24 + 4 * bounds.unit_roundoff(weight.dtype.name)) * (np.abs(quotient) + 1)
         at_tie = np.abs(np.abs(quotient - np.floor(quotient)) - 0.5) <= error
-        ranks = codes
+        ranks = pair
     else:
         values = packing.values_of(form.element)
         ordered = np.unique(values[~np.isnan(values)])
-        ranks = [np.searchsorted(ordered, values[code]) for code in codes]
+        ranks = [np.searchsorted(ordered, values[code]) for code in pair]
         factors = packing.values_of(form.scale)[want.scales][..., None]
-        middle = (values[codes[0]] + values[codes[1]]) / 2 * factors
+        middle = (values[pair[0]] + values[pair[1]]) / 2 * factors
         at_tie = np.abs(wide - middle) <= 2.0**-24 * np.abs(wide)
-    differs = codes[0] != codes[1]
+    differs = pair[0] != pair[1]
     steps = np.abs(ranks[0] - ranks[1])
     excused = differs & ((steps == 0) | (at_tie & (steps == 1)))
     return float(differs.mean()), float(excused.sum() / differs.sum()) if differs.any() else 1.0
@@ -130,11 +130,11 @@ def _compare_codes(weight: np.ndarray, got: Packed, want: Packed) -> tuple[float
 @requirement("QNT-TIES-1", quantized.TIE_CASES)
 def test_ties_go_to_the_even_code(assay: Assay) -> None:
     packed, table = _quantized(assay), assay.golden("table").astype(np.float64)
-    values = packing.values_of(affine.form_of(packed).element)
+    values = packing.values_of(codes.form_of(packed).element)
     positive = values[: len(values) // 2]
     # The tables are made at scale 1, which nvfp4 stores as E4M3 and the mx modes as a power of two.
     want = np.copysign(packing.nearest(np.abs(table), positive[~np.isnan(positive)]), table)
-    got = affine.dequantized(packed)
+    got = codes.dequantized(packed)
     even = got == want
     away = np.abs(got) > np.abs(want)
     message = f"of {even.size} ties {int((~even).sum())} go to the odd code, {int(away.sum())} of them away from zero"
@@ -145,11 +145,11 @@ def test_ties_go_to_the_even_code(assay: Assay) -> None:
 def test_lattice_points_survive(assay: Assay) -> None:
     table = assay.golden("table")
     packed = _quantized(assay)
-    assay.same_bits(affine.dequantized(packed), table.astype(np.float64), "table", signed_zero=False)
+    assay.same_bits(codes.dequantized(packed), table.astype(np.float64), "table", signed_zero=False)
     rows = _rows(assay, packed)
     assay.same_bits(rows, table.astype(rows.dtype), "table", signed_zero=False)
     again = _quantized(assay, table.astype(rows.dtype).astype(table.dtype))
-    for part in quantized.parts_of(affine.form_of(packed)):
+    for part in quantized.parts_of(codes.form_of(packed)):
         assay.same_bits(getattr(again, part), getattr(packed, part))
 
 
@@ -161,9 +161,9 @@ def test_finite_weights_stay_finite(assay: Assay) -> None:
     table = assay.golden("table")
     packed = _quantized(assay)
     rows = _rows(assay, packed)
-    exact, dtype = affine.dequantized(packed), affine.row_dtype(packed)
+    exact, dtype = codes.dequantized(packed), codes.row_dtype(packed)
     # A code may stand for more than the dtype can hold; rounding there gives infinity by IEEE 754.
-    bound = quantized_bounds.weights(table, affine.form_of(packed)) + affine.dequantization_bound(packed)
+    bound = quantized_bounds.weights(table, codes.form_of(packed)) + codes.dequantization_bound(packed)
     if dtype != table.dtype.name:
         bound = bound + bounds.rounding(exact, dtype)
     beyond = np.abs(exact) > bounds.LARGEST[dtype]
@@ -198,7 +198,7 @@ def test_infinity_and_nan_are_not_swallowed(assay: Assay) -> None:
 @requirement("QNT-TINY-1", quantized.TINY_CASES)
 def test_tiny_weights(assay: Assay) -> None:
     table = assay.golden("table").astype(np.float64)
-    values = affine.dequantized(_quantized(assay))
+    values = codes.dequantized(_quantized(assay))
     ratio = np.abs(values).max() / np.abs(table).max()
     message = f"largest weight {np.abs(table).max():.3g} comes back as {np.abs(values).max():.3g}"
     # Half or twice the largest weight is as far as one code of the coarsest width can take it.
@@ -212,15 +212,15 @@ def test_drift_of_a_second_pass(assay: Assay) -> None:
     first = _quantized(assay)
     rows = _rows(assay, first).astype(assay.golden("table").dtype)
     second = _quantized(assay, rows)
-    form = affine.form_of(first)
+    form = codes.form_of(first)
     if all(getattr(first, p).tobytes() == getattr(second, p).tobytes() for p in quantized.parts_of(form)):
         assay.behaves("same parts")
         return
-    before, after = affine.dequantized(first), affine.dequantized(second)
+    before, after = codes.dequantized(first), codes.dequantized(second)
     changed = float((before != after).mean())
     steps = np.abs(after - before) / quantized_bounds.step_per_element(rows, form)
     # The first pass's rows are rounded to the dtype before the second pass sees them.
-    bound = quantized_bounds.weights(rows, form) + affine.dequantization_bound(first)
+    bound = quantized_bounds.weights(rows, form) + codes.dequantization_bound(first)
     beyond = bool((np.abs(after - before) > bound).any())
     message = f"{changed:.1%} of weights change, by up to {steps.max():.3f} step"
     if not changed:

@@ -9,7 +9,7 @@ import numpy as np
 
 from adapters.interface import Packed, Scheme
 from golden.cases import conversion, quantized
-from suites import affine, probes
+from suites import codes, probes
 from suites.assay import Assay
 from suites.observation import Deviates, Observation
 from suites.requirements import requirement
@@ -39,7 +39,7 @@ def _converted(assay: Assay) -> dict[str, Any]:
 def test_every_way_gives_the_same_parts(assay: Assay) -> None:
     made, layer = _converted(assay), f"quantized_{assay.params['layer']}"
     want = assay.value(assay.ask(probes.quantize, layer=layer, weight=assay.golden("table"), scheme=assay.scheme))
-    for part in quantized.parts_of(affine.form_of(want)):
+    for part in quantized.parts_of(codes.form_of(want)):
         assay.same_bits(made["parts"].get(part), getattr(want, part))
     if (bias := _bias(assay)) is not None:
         assay.same_bits(made["parts"].get("bias"), bias, "bias")

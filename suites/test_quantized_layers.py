@@ -14,7 +14,7 @@ from golden import bounds, rounding
 from golden.cases import quantized
 from golden.store import GoldenError
 from golden.streams import SIGNIFICAND_BITS
-from suites import affine, probes
+from suites import codes, probes
 from suites.assay import Assay
 from suites.layouts import lay_out
 from suites.requirements import requirement
@@ -39,20 +39,20 @@ def _probe(assay: Assay) -> Any:
 def test_lookup(assay: Assay) -> None:
     packed, ids = recorded(assay), assay.golden("ids")
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
-    affine.assay_lookup(assay, assay.value(outcome), packed, ids)
+    codes.assay_lookup(assay, assay.value(outcome), packed, ids)
 
 
 @requirement("QNT-DEQUANT-1", quantized.DEQUANTIZE_CASES)
 def test_dequantization_rounds_as_stated(assay: Assay) -> None:
     packed, ids = _given(assay), assay.golden("ids")
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
-    got, dtype = assay.value(outcome), affine.row_dtype(packed)
-    affine.assay_lookup(assay, got, packed, ids)
-    ways = {"exact": affine.dequantized(packed).astype(got.dtype)}
+    got, dtype = assay.value(outcome), codes.row_dtype(packed)
+    codes.assay_lookup(assay, got, packed, ids)
+    ways = {"exact": codes.dequantized(packed).astype(got.dtype)}
     if packed.biases is not None:
         biases = np.repeat(packed.biases.astype(np.float64), packed.scheme.group_size, axis=-1)
         no_bias = replace(packed, biases=np.zeros_like(packed.biases))
-        scaled = affine.dequantized(no_bias)
+        scaled = codes.dequantized(no_bias)
         once = rounding.to_dtype(rounding.add_to_odd(scaled, biases), dtype)
         product = rounding.to_dtype(scaled, dtype).astype(np.float64)
         twice = rounding.to_dtype(rounding.add_to_odd(product, biases), dtype)
@@ -70,11 +70,11 @@ def test_products(assay: Assay) -> None:
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
     weight, inputs = packed, x if layout != "x strided" else lay_out(x, "inner strided")
     if layout == "parts strided":
-        parts = {p: lay_out(getattr(packed, p), "inner strided") for p in quantized.parts_of(affine.form_of(packed))}
+        parts = {p: lay_out(getattr(packed, p), "inner strided") for p in quantized.parts_of(codes.form_of(packed))}
         weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
     layer = assay.params["layer"]
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
-    affine.assay_product(assay, assay.value(outcome), x, packed, bias)
+    codes.assay_product(assay, assay.value(outcome), x, packed, bias)
 
 
 @requirement("QNT-CAST-1", quantized.MIXED_CASES)
@@ -87,7 +87,7 @@ def test_mixed_dtypes(assay: Assay) -> None:
         and outcome.value.dtype.name in SIGNIFICAND_BITS
     ):
         got = outcome.value
-        affine.assay_product(assay, got, x, packed, None, got.dtype.name)
+        codes.assay_product(assay, got, x, packed, None, got.dtype.name)
         assay.behaves(got.dtype.name)
         return
     assay.behaves(outcome.behaviour, message=outcome.message)
@@ -114,14 +114,14 @@ def test_input_gradients(assay: Assay) -> None:
     packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
-    affine.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
+    codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
 
 
 @requirement("QNT-EXACT-1", quantized.EXACT_CASES)
 def test_exact_products(assay: Assay) -> None:
     packed, x, dtype = _given(assay), assay.golden("x"), assay.params["dtype"]
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
-    table = affine.dequantized(packed)
+    table = codes.dequantized(packed)
     exact = x.astype(np.float64) @ table.T
     if np.abs(exact).max() >= bounds.LARGEST[dtype] or not exact.any() or np.abs(table).sum(-1).max() >= 2**24:
         raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype}, vanish, or round on the way")
@@ -138,11 +138,11 @@ def test_save_and_load(assay: Assay) -> None:
         saved.save(Path(folder) / "parts")
         other.load(Path(folder) / "parts")
     got, want = probes.packed_of(other, assay.scheme), probes.packed_of(saved, assay.scheme)
-    for part in quantized.parts_of(affine.form_of(want)):
+    for part in quantized.parts_of(codes.form_of(want)):
         assay.same_bits(getattr(got, part), getattr(want, part))
     x = np.ones((2, table.shape[1]), table.dtype)
     product = other.as_linear(x) if layer == "quantized_embedding" else other(x)
-    affine.assay_product(assay, product, x, want, None)
+    codes.assay_product(assay, product, x, want, None)
 
 
 @requirement("QNT-DIMS-1", quantized.INDIVISIBLE_CASES)
@@ -160,7 +160,7 @@ def test_a_single_group(assay: Assay) -> None:
     table, layer = assay.golden("table"), assay.params["layer"]
     outcome = assay.ask(probes.quantize, layer=layer, weight=table, scheme=assay.scheme)
     packed = assay.value(outcome)
-    affine.assay_weights(assay, table, packed)
+    codes.assay_weights(assay, table, packed)
     x = np.ones((1, table.shape[1]), table.dtype)
     product = assay.value(assay.ask(_probe(assay), layer=layer, weight=packed, inputs=x))
-    affine.assay_product(assay, product, x, packed, None)
+    codes.assay_product(assay, product, x, packed, None)

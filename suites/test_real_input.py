@@ -6,7 +6,7 @@ import numpy as np
 
 from adapters.interface import Packed
 from golden import bounds, quantized_bounds
-from suites import affine, probes, real
+from suites import codes, probes, real
 from suites.assay import Assay
 from suites.requirements import requirement
 
@@ -68,17 +68,17 @@ def _quantized(assay: Assay, layer: str) -> Packed:
 
 @requirement("QNT-BOUND-1", real.QUANTIZED_TABLE)
 def test_quantized_table(assay: Assay) -> None:
-    affine.assay_weights(assay, assay.golden("weight"), _quantized(assay, "quantized_embedding"))
+    codes.assay_weights(assay, assay.golden("weight"), _quantized(assay, "quantized_embedding"))
 
 
 @requirement("QNT-BOUND-1", real.QUANTIZED_LINEAR)
 def test_quantized_linear_weight(assay: Assay) -> None:
-    affine.assay_weights(assay, assay.golden("weight"), _quantized(assay, "quantized_linear"))
+    codes.assay_weights(assay, assay.golden("weight"), _quantized(assay, "quantized_linear"))
 
 
 @requirement("QNT-MEAN-1", real.QUANTIZED_TABLE)
 def test_mean_signed_error(assay: Assay) -> None:
-    affine.assay_mean_error(assay, assay.golden("weight"), _quantized(assay, "quantized_embedding"))
+    codes.assay_mean_error(assay, assay.golden("weight"), _quantized(assay, "quantized_embedding"))
 
 
 @requirement("QNT-LOOKUP-1", real.QUANTIZED_TABLE)
@@ -87,7 +87,7 @@ def test_quantized_lookup(assay: Assay) -> None:
     ids = real.sample_ids(len(assay.golden("weight")))
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
     rows = _rows_of(packed, ids)
-    affine.assay_lookup(assay, assay.value(outcome), rows, np.arange(len(ids)))
+    codes.assay_lookup(assay, assay.value(outcome), rows, np.arange(len(ids)))
 
 
 def _rows_of(packed: Packed, ids: np.ndarray) -> Packed:
@@ -102,8 +102,8 @@ def test_quantized_rows_point_the_same_way(assay: Assay) -> None:
     ids = real.sample_ids(len(weight))
     rows = assay.value(assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids))
     got, want = rows.astype(np.float64), weight[ids].astype(np.float64)
-    error = quantized_bounds.weights(weight[ids], affine.form_of(packed))
-    error += affine.dequantization_bound(_rows_of(packed, ids))
+    error = quantized_bounds.weights(weight[ids], codes.form_of(packed))
+    error += codes.dequantization_bound(_rows_of(packed, ids))
     norms = np.linalg.norm(want, axis=-1)
     kept = norms > 0
     cosine = (got * want).sum(-1)[kept] / (np.linalg.norm(got, axis=-1) * norms)[kept]
@@ -126,7 +126,7 @@ def test_top_ten_of_tied_logits(assay: Assay) -> None:
     outcome = assay.ask(probes.as_linear, layer="quantized_embedding", weight=packed, inputs=x)
     logits, wide, table = assay.value(outcome).astype(np.float64), x.astype(np.float64), weight.astype(np.float64)
     exact, magnitude = wide @ table.T, np.abs(wide) @ np.abs(table).T
-    slack = quantized_bounds.weights(weight, affine.form_of(packed)) + affine.dequantization_bound(packed)
+    slack = quantized_bounds.weights(weight, codes.form_of(packed)) + codes.dequantization_bound(packed)
     bound = bounds.linear(exact, magnitude, weight.shape[1], weight.dtype.name) + np.abs(wide) @ slack.T
     count = min(TOP, len(weight))
     agreed = certain = lost = 0
@@ -152,7 +152,7 @@ def test_quantized_tied_output(assay: Assay) -> None:
     packed, weight = _quantized(assay, "quantized_embedding"), assay.golden("weight")
     x = real.sample_inputs(weight.shape[1], weight.dtype.name)
     outcome = assay.ask(probes.as_linear, layer="quantized_embedding", weight=packed, inputs=x)
-    affine.assay_product(assay, assay.value(outcome), x, packed, None)
+    codes.assay_product(assay, assay.value(outcome), x, packed, None)
 
 
 @requirement("QNT-LINEAR-1", real.QUANTIZED_LINEAR)
@@ -161,4 +161,4 @@ def test_quantized_linear(assay: Assay) -> None:
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
     x = real.sample_inputs(weight.shape[1], weight.dtype.name)
     outcome = assay.ask(probes.call, layer="quantized_linear", weight=packed, inputs=x, bias=bias)
-    affine.assay_product(assay, assay.value(outcome), x, packed, bias)
+    codes.assay_product(assay, assay.value(outcome), x, packed, bias)
