@@ -14,7 +14,7 @@ from golden import bounds, rounding
 from golden.cases import quantized
 from golden.store import GoldenError
 from golden.streams import SIGNIFICAND_BITS
-from suites import codes, probes
+from suites import codes, probes, similarity
 from suites.assay import Assay
 from suites.layouts import lay_out
 from suites.requirements import requirement
@@ -115,6 +115,21 @@ def test_input_gradients(assay: Assay) -> None:
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
     codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
+
+
+@requirement("QNT-SIMILAR-1", quantized.ORDINARY_CASES)
+def test_rows_point_the_same_way(assay: Assay) -> None:
+    packed, table = recorded(assay), assay.golden("table")
+    ids = np.arange(len(table), dtype=np.int32)
+    outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
+    similarity.assay_direction(assay, assay.value(outcome), table, packed)
+
+
+@requirement("QNT-TOP-1", quantized.ORDINARY_CASES)
+def test_largest_tied_logits(assay: Assay) -> None:
+    packed, table = recorded(assay), assay.golden("table")
+    outcome = assay.ask(probes.as_linear, layer="quantized_embedding", weight=packed, inputs=table)
+    similarity.assay_largest(assay, assay.value(outcome), table, table, packed)
 
 
 @requirement("QNT-EXACT-1", quantized.EXACT_CASES)

@@ -5,14 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from adapters.interface import Packed
-from golden import bounds, quantized_bounds
-from suites import codes, probes, real
+from golden import bounds
+from suites import codes, probes, real, similarity
 from suites.assay import Assay
 from suites.requirements import requirement
-
-QUERIES = 16
-"""Rows of the table that ask for their nearest logits."""
-TOP = 10
 
 
 @requirement("EMB-SHAPE-1", real.TABLE)
@@ -97,54 +93,18 @@ def _rows_of(packed: Packed, ids: np.ndarray) -> Packed:
 
 @requirement("QNT-SIMILAR-1", real.QUANTIZED_TABLE)
 def test_quantized_rows_point_the_same_way(assay: Assay) -> None:
-    """For a row w and an error of norm e < |w|, the angle's sine is at most e / |w|; e from the mode's own bound."""
     packed, weight = _quantized(assay, "quantized_embedding"), assay.golden("weight")
     ids = real.sample_ids(len(weight))
     rows = assay.value(assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids))
-    got, want = rows.astype(np.float64), weight[ids].astype(np.float64)
-    error = quantized_bounds.weights(weight[ids], codes.form_of(packed))
-    error += codes.dequantization_bound(_rows_of(packed, ids))
-    norms = np.linalg.norm(want, axis=-1)
-    kept = norms > 0
-    cosine = (got * want).sum(-1)[kept] / (np.linalg.norm(got, axis=-1) * norms)[kept]
-    sine = np.minimum(np.linalg.norm(error, axis=-1)[kept] / norms[kept], 1)
-    least = np.sqrt(1 - sine**2)
-    message = (
-        f"cosine similarity of {len(cosine)} rows: least {cosine.min():.6f}, median {np.median(cosine):.6f}; "
-        f"the bound allows {least.min():.6f}"
-    )
-    # Where the bound is as long as the row, nothing is asked of its direction.
-    below = (sine < 1) & ~(cosine >= least - 1e-12)
-    assay.behaves("below bound" if below.any() else "within bound", conforms=not below.any(), message=message)
+    similarity.assay_direction(assay, rows, weight[ids], _rows_of(packed, ids))
 
 
 @requirement("QNT-TOP-1", real.QUANTIZED_TABLE)
-def test_top_ten_of_tied_logits(assay: Assay) -> None:
-    """An id is certain where at most nine others can reach its logit within both their error bounds."""
+def test_largest_tied_logits(assay: Assay) -> None:
     packed, weight = _quantized(assay, "quantized_embedding"), assay.golden("weight")
-    x = weight[real.sample_ids(len(weight))[:QUERIES]]
+    x = weight[real.sample_ids(len(weight))[: similarity.QUERIES]]
     outcome = assay.ask(probes.as_linear, layer="quantized_embedding", weight=packed, inputs=x)
-    logits, wide, table = assay.value(outcome).astype(np.float64), x.astype(np.float64), weight.astype(np.float64)
-    exact, magnitude = wide @ table.T, np.abs(wide) @ np.abs(table).T
-    slack = quantized_bounds.weights(weight, codes.form_of(packed)) + codes.dequantization_bound(packed)
-    bound = bounds.linear(exact, magnitude, weight.shape[1], weight.dtype.name) + np.abs(wide) @ slack.T
-    count = min(TOP, len(weight))
-    agreed = certain = lost = 0
-    for logit, true, off in zip(logits, exact, bound, strict=True):
-        found = set(np.argsort(-logit, kind="stable")[:count])
-        wanted = np.argsort(-true, kind="stable")[:count]
-        agreed += len(found & set(wanted))
-        reach = true + off
-        for i in wanted:
-            if (reach >= true[i] - off[i]).sum() <= count:  # itself among them
-                certain += 1
-                lost += i not in found
-    total = count * len(x)
-    message = (
-        f"top-{count} agreement {agreed / total:.1%} over {len(x)} queries; {certain} of {total} ids are certain "
-        f"within the bound, {lost} of them lost"
-    )
-    assay.behaves("loses a certain id" if lost else "keeps every certain id", conforms=not lost, message=message)
+    similarity.assay_largest(assay, assay.value(outcome), x, weight, packed)
 
 
 @requirement("QNT-LINEAR-1", real.QUANTIZED_TABLE)
