@@ -36,14 +36,24 @@ def _places(bits: int, device: torch.device) -> tuple[Tensor, Tensor]:
 
 
 def unpack(words: Tensor, bits: int) -> Tensor:
-    """int32 words ``[..., n]`` to int32 codes ``[..., 32 n / bits]``."""
-    mask = 2**bits - 1
-    if 32 % bits == 0:
-        return ((words.unsqueeze(-1) >> torch.arange(0, 32, bits, device=words.device).int()) & mask).flatten(-2)
-    blocks = words.unflatten(-1, (-1, bits)).long() & 0xFFFFFFFF
-    first, shift = _places(bits, words.device)
-    pairs = blocks[..., first] | blocks[..., (first + 1) % bits] << 32
-    return ((pairs >> shift) & mask).int().flatten(-2)
+    """int32 words ``[..., n]`` to uint8 codes ``[..., 32 n / bits]``.
+
+    Words are read as octets, low ones first as every processor that PyTorch supports stores them, so that nothing on
+    the way is wider than two octets a code.
+    """
+    octets, mask = words.contiguous().view(torch.uint8), 2**bits - 1
+    if bits == 8:
+        return octets
+    if 8 % bits == 0:
+        return torch.stack([(octets >> shift) & mask for shift in range(0, 8, bits)], -1).flatten(-2)
+    blocks, codes = octets.unflatten(-1, (-1, bits)).short(), []
+    for begin in range(0, 8 * bits, bits):
+        octet, shift = divmod(begin, 8)
+        code = blocks[..., octet] >> shift
+        if shift + bits > 8:
+            code = code | blocks[..., octet + 1] << 8 - shift
+        codes.append((code & mask).to(torch.uint8))
+    return torch.stack(codes, -1).flatten(-2)
 
 
 def pack(codes: Tensor, bits: int) -> Tensor:
@@ -137,9 +147,14 @@ def dequantize(words: Tensor, scales: Tensor, biases: Tensor | None, scheme: Sch
     """
     codes = unpack(words, scheme.bits).unflatten(-1, (-1, scheme.group_size))
     if biases is not None:
-        values = codes.to(scales.dtype) * scales.unsqueeze(-1) + biases.unsqueeze(-1)
+        # In place: one tile of elements lives at a time.
+        values = codes.to(scales.dtype).mul_(scales.unsqueeze(-1)).add_(biases.unsqueeze(-1))
     else:
         elements = _value_of("E4M3" if scheme.bits == 8 else "E2M1", words.device)
         factors = _value_of("E4M3" if scheme.mode == "nvfp4" else "E8M0", words.device)
-        values = elements[codes] * factors[scales.int()].unsqueeze(-1)
+        values = _at(elements, codes).mul_(_at(factors, scales).unsqueeze(-1))
     return values.flatten(-2).to(dtype)
+
+
+def _at(table: Tensor, codes: Tensor) -> Tensor:
+    return table.index_select(0, codes.flatten().int()).view(codes.shape)

@@ -7,9 +7,7 @@ from torch import Tensor, nn
 
 from adapters.interface import Scheme
 from adapters.torch_packing import dequantize
-
-TILE_ROWS = 4096
-"""Rows that the matrix product dequantizes at a time; the full table is never materialised."""
+from adapters.torch_product import product
 
 
 class _Quantized(nn.Module):
@@ -20,13 +18,7 @@ class _Quantized(nn.Module):
             self.register_buffer(name, value)
 
     def _matmul(self, x: Tensor) -> Tensor:
-        tiles = []
-        for start in range(0, len(self.weight), TILE_ROWS):
-            rows = slice(start, start + TILE_ROWS)
-            biases = None if self.biases is None else self.biases[rows]
-            table = dequantize(self.weight[rows], self.scales[rows], biases, self.scheme, x.dtype)
-            tiles.append(x @ table.T)
-        return tiles[0] if len(tiles) == 1 else torch.cat(tiles, dim=-1)
+        return product(x, self.weight, self.scales, self.biases, self.scheme)
 
     def extra_repr(self) -> str:
         rows, groups = self.scales.shape
