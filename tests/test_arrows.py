@@ -17,7 +17,10 @@ OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
     "adapters/jax_modules.py",
     "adapters/jax_packing.py",
+    "adapters/jax_product.py",
+    "adapters/torch_int4.py",
     "adapters/torch_packing.py",
+    "adapters/torch_product.py",
     "adapters/torch_quantized.py",
 }
 """Modules that hold framework code; every other module imports them, and frameworks, inside functions only."""
