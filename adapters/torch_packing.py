@@ -18,14 +18,22 @@ from adapters.interface import Scheme
 LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
 
 
-@cache
+def _bytes_as(kind: type) -> Tensor:
+    return torch.from_numpy(np.arange(256, dtype=np.uint8).view(kind).astype(np.float32))
+
+
+_POSITIVE = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+# Made at import: torch.compile cannot look into NumPy's extension types.
+_VALUES = {
+    "E2M1": torch.tensor([*_POSITIVE, *(-v for v in _POSITIVE)]),
+    "E4M3": _bytes_as(ml_dtypes.float8_e4m3fn),
+    "E8M0": _bytes_as(ml_dtypes.float8_e8m0fnu),
+}
+
+
 def _value_of(encoding: str, device: torch.device) -> Tensor:
     """float32 values of every code of "E2M1" (16), "E4M3" or "E8M0" (256)."""
-    if encoding == "E2M1":
-        positive = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
-        return torch.tensor([*positive, *(-v for v in positive)], device=device)
-    kind = {"E4M3": ml_dtypes.float8_e4m3fn, "E8M0": ml_dtypes.float8_e8m0fnu}[encoding]
-    return torch.from_numpy(np.arange(256, dtype=np.uint8).view(kind).astype(np.float32)).to(device)
+    return _VALUES[encoding].to(device)
 
 
 @cache
