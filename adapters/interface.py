@@ -98,6 +98,8 @@ class Scheme:
 
 LIBRARY_SCHEMES = "a scheme of another library's: targets torchao, keras, qwix and gguf show those"
 """Why an adapter of MLX's schemes has no other."""
+FLOATS = ("float32", "float16", "bfloat16")
+
 MLX_SCHEMES = frozenset(
     [str(Scheme(bits, group)) for bits in AFFINE_BITS for group in AFFINE_GROUPS]
     + [str(Scheme(*sizes, mode)) for mode, sizes in BLOCK_MODES.items()]
@@ -119,7 +121,14 @@ class Packed:
     scheme: Scheme
 
     def check(self) -> None:
-        """Raises ValueError where the shapes of the parts do not fit the scheme and each other."""
+        """Raises ValueError where shapes or dtypes of the parts do not fit the scheme and each other."""
+        scales, biases = np.dtype(self.scales.dtype), None if self.biases is None else np.dtype(self.biases.dtype)
+        if np.dtype(self.weight.dtype) != np.uint32:
+            raise ValueError(f"words are uint32, not {self.weight.dtype}")
+        if self.scheme.mode in BLOCK_MODES and scales != np.uint8:
+            raise ValueError(f"scales of {self.scheme} are uint8, not {scales}")
+        if self.scheme.mode not in BLOCK_MODES and (scales.name not in FLOATS or biases not in (None, scales)):
+            raise ValueError(f"scales and biases of {self.scheme} have one floating dtype, not {scales} and {biases}")
         rows, groups = self.scales.shape
         self.scheme.check(groups * self.scheme.group_size)
         words = (rows, groups * self.scheme.group_size * self.scheme.bits // 32)

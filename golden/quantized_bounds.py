@@ -2,24 +2,26 @@
 
 Notation: a group of weights with ends lo and hi, n = 2**bits - 1, u the unit roundoff of the table's dtype.
 
-Affine (mlx/backend/cpu/quantized.cpp; the Metal kernel alike). The step s0 = max((hi - lo) / n, 1e-7). The end of
-larger magnitude, e, becomes the bias. To make zero a code, t = |e| / s0 is rounded to q and the step becomes
-s = |e| / q = s0 t / q. Codes count steps from e towards the other end, rounded to nearest and clipped to [0, n].
-- The other end is d = hi - lo = n s0 away, and the last code reaches n s. What is beyond is clipped, by
-  d - n s = n s (q - t) / t. Since t >= n / 2 (e is the larger end) and q - t <= 1 / 2, that is at most one step s, and
-  no more than half a step exactly where q <= t (1 + 1 / (2 n)). Without the refit, as documented, it is half a step.
-- Every other weight is within half a step s.
+Affine (mlx/backend/cpu/quantized.cpp). The step s0 = max((hi - lo) / n, 1e-7). The end of larger magnitude, e, becomes
+the bias. To make zero a code, t = |e| / s0 is rounded to q and the step becomes s = |e| / q = s0 t / q. Codes count
+steps from e towards the other end, rounded to nearest and clipped to [0, n].
+- A weight d away from e is within half a step, unless it lies beyond the last code, n s away: then it is clipped, by
+  d - n s. The other end is d = hi - lo = n s0 away, so that is at most n s (q - t) / t. Since t >= n / 2 (e is the
+  larger end) and q - t <= 1 / 2, it is at most one step s, and no more than half a step exactly where
+  q <= t (1 + 1 / (2 n)). Without the refit, as documented, it is half a step.
 - q = 0 happens only where the floor 1e-7 is at least 2 |e|: every code is 0, the bias is 0, and the weight is lost.
 - bits = 1: s = max(hi - lo, 1e-7), the bias is lo, nothing is refitted or clipped: half a step.
+MLX's Metal kernel (mlx/backend/metal/kernels/quantized.h of 0.32.4; read, not run) differs: its largest weight starts
+at 0, so that a group of negative weights has hi = 0 and a wider step, and it rounds ties away from zero.
 
 Block modes. The scale S is a power of two (E8M0) or an E4M3 value (`golden.packing.block_scale`); an element is w / S
 rounded to nearest. |w| / S lies between two elements, whose half distance times S is the bound; beyond the largest
 element (nvfp4, where the scale was rounded down or is the largest there is) it is the distance to that element. Where
 S is 0 the weight is lost.
 
-Rounding. The scale and the bias are stored in the table's dtype: u (n s) + u |e|, and half a smallest subnormal for the
-bias and for each of up to n steps. The quantizer computes in float32: three operations on the quotient move a code's
-boundary by 3 * 2**-24 of the distance from the bias, three on the step move the far end as much.
+Rounding. The scale and the bias are stored in the table's dtype, which moves a weight d away from e by u (d + s / 2)
+and u |e|, and half a smallest subnormal for the bias and for each of up to n steps. The quantizer computes in float32:
+three operations on the quotient move a code's boundary by 3 * 2**-24 d, three on the step move its value as much.
 """
 
 from __future__ import annotations
@@ -38,57 +40,64 @@ def _groups(weight: np.ndarray, form: Format) -> np.ndarray:
     return weight.astype(np.float64).reshape(len(weight), -1, form.group_size)
 
 
-def affine_steps(weight: np.ndarray, form: Format) -> tuple[np.ndarray, np.ndarray]:
-    """(s, excess) per group: the refitted step, and how far the far end lies beyond the last code, in weight units.
+def _affine_frame(weight: np.ndarray, form: Format, nudge: float = 1.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(bias, signed step, whether the weight is kept) per group, ``[rows, groups, 1]``, in float64.
 
-    Where t lies within float32 rounding of a tie, the q that gives the larger bound is taken.
+    nudge: a factor on t, to find what float32 may have rounded it to.
     """
     groups, n = _groups(weight, form), 2**form.bits - 1
-    low, high = groups.min(-1), groups.max(-1)
-    span = high - low
-    first = np.maximum(span / n, STEP_FLOOR)
+    low, high = groups.min(-1, keepdims=True), groups.max(-1, keepdims=True)
+    step = np.maximum((high - low) / n, STEP_FLOOR)
     if form.bits == 1:
-        return first, np.zeros_like(first)
-    edge = np.maximum(np.abs(low), np.abs(high))
-    best: tuple[np.ndarray, np.ndarray] | None = None
-    for nudge in (1 - 4 * FLOAT32, 1 + 4 * FLOAT32):
-        q = np.rint(edge / first * nudge)
-        step = np.where(q == 0, first, edge / np.maximum(q, 1))
-        excess = np.where(q == 0, edge, np.maximum(span - n * step, 0))
-        if best is None:
-            best = step, excess
-        else:
-            larger = np.maximum(step / 2, excess) > np.maximum(best[0] / 2, best[1])
-            best = np.where(larger, step, best[0]), np.where(larger, excess, best[1])
-    assert best is not None
-    return best
+        return low, step, np.ones_like(step, bool)
+    edge = np.where(np.abs(low) > np.abs(high), low, high)
+    away = np.where(np.abs(low) > np.abs(high), 1.0, -1.0)
+    q = np.rint(np.abs(edge) / step * nudge)
+    step = np.where(q == 0, step, np.abs(edge) / np.maximum(q, 1))
+    return np.where(q == 0, 0, edge), step * away, q != 0
 
 
-def _rounding(weight: np.ndarray, form: Format, step: np.ndarray) -> np.ndarray:
-    """What storing scale and bias in the dtype, and computing in float32, add per group."""
-    groups, n, dtype = _groups(weight, form), 2**form.bits - 1, weight.dtype.name
-    edge, span = np.abs(groups).max(-1), groups.max(-1) - groups.min(-1)
-    reach = np.minimum(n * step, span + step)
-    stored = unit_roundoff(dtype) * (reach + edge) + (n + 1) * SMALLEST_SUBNORMAL[dtype] / 2
-    return stored + 6 * FLOAT32 * reach + FLOAT32 * edge
+def affine_quotients(weight: np.ndarray, form: Format) -> np.ndarray:
+    """(w - bias) / step before it is rounded to a code, float64 ``[rows, columns]``."""
+    bias, step, _ = _affine_frame(weight, form)
+    return ((_groups(weight, form) - bias) / step).reshape(weight.shape)
+
+
+def affine_steps(weight: np.ndarray, form: Format) -> np.ndarray:
+    """The refitted step s of each group, ``[rows, groups]`` float64."""
+    return np.abs(_affine_frame(weight, form)[1])[..., 0]
+
+
+def _rounding(weight: np.ndarray, form: Format, bias: np.ndarray, step: np.ndarray) -> np.ndarray:
+    """What storing scale and bias in the dtype, and computing in float32, add per element of the groups."""
+    dtype, n = weight.dtype.name, 2**form.bits - 1
+    reach = np.minimum(np.abs(_groups(weight, form) - bias) + step / 2, n * step)
+    stored = unit_roundoff(dtype) * (reach + np.abs(bias)) + (n + 1) * SMALLEST_SUBNORMAL[dtype] / 2
+    return stored + 6 * FLOAT32 * (reach + step) + FLOAT32 * np.abs(bias)
 
 
 def affine(weight: np.ndarray, form: Format) -> np.ndarray:
-    """Bound on |dequantized - weight| in mode "affine", ``[rows, columns]`` float64."""
-    step, excess = affine_steps(weight, form)
-    bound = np.maximum(step / 2, excess) + _rounding(weight, form, step)
-    return _per_element(bound, weight, form)
+    """Bound on |dequantized - weight| in mode "affine", ``[rows, columns]`` float64.
+
+    Where t lies within float32 rounding of a tie, the larger of both bounds is taken.
+    """
+    groups, n = _groups(weight, form), 2**form.bits - 1
+    out = np.zeros_like(groups)
+    for nudge in (1 - 4 * FLOAT32, 1 + 4 * FLOAT32):
+        bias, step, kept = _affine_frame(weight, form, nudge)
+        step = np.abs(step)
+        clipped = np.abs(groups - bias) - n * step
+        bound = np.maximum(step / 2, clipped) + _rounding(weight, form, bias, step)
+        out = np.maximum(out, np.where(kept, bound, np.abs(groups)))
+    return out.reshape(weight.shape)
 
 
 def documented(weight: np.ndarray, form: Format) -> np.ndarray:
-    """What the documented formula implies: half of (hi - lo) / n, plus the same rounding."""
+    """What the documented formula implies, its bias the smallest weight: half of (hi - lo) / n, plus rounding."""
     groups = _groups(weight, form)
-    step = (groups.max(-1) - groups.min(-1)) / (2**form.bits - 1)
-    return _per_element(step / 2 + _rounding(weight, form, step), weight, form)
-
-
-def _per_element(per_group: np.ndarray, weight: np.ndarray, form: Format) -> np.ndarray:
-    return np.repeat(per_group, form.group_size, axis=-1).reshape(weight.shape)
+    low = groups.min(-1, keepdims=True)
+    step = (groups.max(-1, keepdims=True) - low) / (2**form.bits - 1)
+    return (step / 2 + _rounding(weight, form, low, step)).reshape(weight.shape)
 
 
 def block(weight: np.ndarray, form: Format) -> np.ndarray:
@@ -126,5 +135,5 @@ def weights(weight: np.ndarray, form: Format) -> np.ndarray:
 def step_per_element(weight: np.ndarray, form: Format) -> np.ndarray:
     """The distance between neighbouring codes at each weight, float64: what a mean error is counted in."""
     if form.mode == "affine":
-        return _per_element(affine_steps(weight, form)[0], weight, form)
+        return np.repeat(affine_steps(weight, form), form.group_size, axis=-1).reshape(weight.shape)
     return 2 * block(weight, form)

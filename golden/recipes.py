@@ -92,11 +92,21 @@ def _e4m3_integers(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return chosen.view("<u4").astype(np.uint32).reshape(shape)
 
 
+def _sparse_wide(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Eight odd integers of 12 bits along each row, one more than TF32 keeps, and zeros."""
+    rows, columns = prod(shape[:-1]), shape[-1]
+    raw = words(key, rows * columns).reshape(rows, columns)
+    odd = 2049 + 2 * ((raw >> np.uint64(8)) % np.uint64(1024)).astype(np.int64)
+    place = np.arange(columns) % max(1, columns // 8) == 0
+    return np.where(place, odd * np.where(raw >> np.uint64(63), -1, 1), 0).reshape(shape)
+
+
 KINDS: dict[str, Callable[..., np.ndarray]] = {
     "uniform": _uniform,
     "bell": _bell,
     "integers": _integers,
     "wide integers": _wide_integers,
+    "sparse wide": _sparse_wide,
     "labelled rows": _labelled_rows,
     "special values": _special,
     "values": _values,

@@ -18,7 +18,6 @@ from suites import codes, probes, similarity
 from suites.assay import Assay
 from suites.layouts import lay_out
 from suites.requirements import requirement
-from suites.test_quantization import recorded
 
 
 def _given(assay: Assay) -> Packed:
@@ -37,7 +36,7 @@ def _probe(assay: Assay) -> Any:
 
 @requirement("QNT-LOOKUP-1", quantized.LOOKUP_CASES)
 def test_lookup(assay: Assay) -> None:
-    packed, ids = recorded(assay), assay.golden("ids")
+    packed, ids = codes.recorded(assay), assay.golden("ids")
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
     codes.assay_lookup(assay, assay.value(outcome), packed, ids)
 
@@ -74,7 +73,7 @@ def test_products(assay: Assay) -> None:
         weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
     layer = assay.params["layer"]
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
-    codes.assay_product(assay, assay.value(outcome), x, packed, bias)
+    codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
 
 
 @requirement("QNT-CAST-1", quantized.MIXED_CASES)
@@ -119,7 +118,7 @@ def test_input_gradients(assay: Assay) -> None:
 
 @requirement("QNT-SIMILAR-1", quantized.ORDINARY_CASES)
 def test_rows_point_the_same_way(assay: Assay) -> None:
-    packed, table = recorded(assay), assay.golden("table")
+    packed, table = codes.recorded(assay), assay.golden("table")
     ids = np.arange(len(table), dtype=np.int32)
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
     similarity.assay_direction(assay, assay.value(outcome), table, packed)
@@ -127,20 +126,36 @@ def test_rows_point_the_same_way(assay: Assay) -> None:
 
 @requirement("QNT-TOP-1", quantized.ORDINARY_CASES)
 def test_largest_tied_logits(assay: Assay) -> None:
-    packed, table = recorded(assay), assay.golden("table")
+    packed, table = codes.recorded(assay), assay.golden("table")
     outcome = assay.ask(probes.as_linear, layer="quantized_embedding", weight=packed, inputs=table)
     similarity.assay_largest(assay, assay.value(outcome), table, table, packed)
 
 
+def _exact(assay: Assay, product: np.ndarray, magnitude: np.ndarray) -> np.ndarray:
+    """An integer product rounded once; GoldenError where it is not exact in float32, overflows or vanishes."""
+    dtype = assay.params["dtype"]
+    if np.abs(product).max() >= bounds.LARGEST[dtype] or not product.any() or magnitude.max() >= 2**24:
+        raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype}, vanish, or round on the way")
+    return rounding.to_dtype(product, dtype)
+
+
 @requirement("QNT-EXACT-1", quantized.EXACT_CASES)
 def test_exact_products(assay: Assay) -> None:
-    packed, x, dtype = _given(assay), assay.golden("x"), assay.params["dtype"]
+    packed, x = _given(assay), assay.golden("x")
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
-    table = codes.dequantized(packed)
-    exact = x.astype(np.float64) @ table.T
-    if np.abs(exact).max() >= bounds.LARGEST[dtype] or not exact.any() or np.abs(table).sum(-1).max() >= 2**24:
-        raise GoldenError(f"{assay.where('weight')}: these sums overflow {dtype}, vanish, or round on the way")
-    assay.same_bits(assay.value(outcome), rounding.to_dtype(exact, dtype), signed_zero=False)
+    wide, table = x.astype(np.float64), codes.dequantized(packed)
+    exact = _exact(assay, wide @ table.T, np.abs(wide) @ np.abs(table).T)
+    assay.same_bits(assay.value(outcome), exact, signed_zero=False)
+
+
+@requirement("QNT-EXACT-2", quantized.EXACT_GRADIENT_CASES)
+def test_exact_input_gradients(assay: Assay) -> None:
+    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+    layer = assay.params["layer"]
+    outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
+    wide, table = cotangent.astype(np.float64), codes.dequantized(packed)
+    exact = _exact(assay, wide @ table, np.abs(wide) @ np.abs(table))
+    assay.same_bits(assay.value(outcome).get("x"), exact, signed_zero=False)
 
 
 @requirement("QNT-SAVE-1", quantized.SAVE_CASES)

@@ -7,7 +7,7 @@ from typing import Any
 
 from golden.cases.quantized import DIMS, LAYERS, ROWS, ordinary
 from golden.catalogue import Case, add
-from golden.packing import BLOCK, FORMATS, Format
+from golden.packing import BLOCK, FORMATS, Format, format_of
 from golden.recipes import Recipe
 
 DENSE = ("embedding", "linear")
@@ -64,34 +64,27 @@ REFUSED_MODEL_CASES = [
 ]
 TIED_CASES = [Case({"mode": mode}, _MODEL_ARRAYS, _MODEL_NEEDS) for mode in DEFAULTS]
 
-WRONG_SCHEMES: tuple[tuple[str, int, int], ...] = (
-    ("affine", 7, 64),
-    ("affine", 9, 64),
-    ("affine", 0, 64),
-    ("affine", -4, 64),
-    ("affine", 4, 16),
-    ("affine", 4, 48),
-    ("affine", 4, 256),
-    ("affine", 4, 0),
-    ("affine", 4, -32),
-    ("int4", 4, 32),
-    ("mxfp4", 8, 32),
-    ("mxfp4", 4, 64),
-    ("mxfp8", 4, 32),
-    ("mxfp8", 8, 16),
-    ("nvfp4", 4, 32),
-    ("nvfp4", 8, 16),
+WRONG_SCHEMES: tuple[tuple[str, str, int, int], ...] = (
+    *(("bits", "affine", bits, 64) for bits in (7, 9, 0, -4)),
+    *(("group_size", "affine", 4, group) for group in (16, 48, 256, 0, -32)),
+    ("mode", "int4", 4, 32),
+    ("bits", "mxfp4", 8, 32),
+    ("group_size", "mxfp4", 4, 64),
+    ("bits", "mxfp8", 4, 32),
+    ("group_size", "mxfp8", 8, 16),
+    ("group_size", "nvfp4", 4, 32),
+    ("bits", "nvfp4", 8, 16),
 )
-"""(mode, bits, group_size) that no scheme of MLX has."""
+"""(which is wrong, mode, bits, group_size): no scheme of MLX has these."""
 WRONG_SCHEME_CASES = [
     # A division by such a size may end the process: asked in the isolated worker.
     Case(
-        {"layer": layer, "mode": mode, "bits": bits, "group_size": group},
+        {"layer": layer, "wrong": wrong, "mode": mode, "bits": bits, "group_size": group},
         {"table": ordinary("float32")},
         (f"layer:{layer}", "dtype:float32", "scheme:affine4g32"),
         hazard="reads",
     )
-    for layer, (mode, bits, group) in product(LAYERS, WRONG_SCHEMES)
+    for layer, (wrong, mode, bits, group) in product(LAYERS, WRONG_SCHEMES)
 ]
 WRONG_PARTS = ("fewer scale rows", "fewer scale columns", "fewer words", "other bits", "no biases")
 WRONG_PARTS_CASES = [
@@ -101,7 +94,7 @@ WRONG_PARTS_CASES = [
         (f"layer:{layer}", "dtype:float32", f"scheme:{f.name}"),
         hazard="reads",
     )
-    for layer, fault, f in product(LAYERS, WRONG_PARTS, (_SOME[0], _SOME[4]))
+    for layer, fault, f in product(LAYERS, WRONG_PARTS, (format_of("mxfp4", 4, 32), format_of("affine", 4, 32)))
     if f.mode == "affine" or fault not in ("other bits", "no biases")
 ]
 assert DIMS % 128 == 0

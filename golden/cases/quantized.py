@@ -10,7 +10,7 @@ from typing import Any
 from golden import groups
 from golden.cases.lookup import FLOATS
 from golden.catalogue import Case, add
-from golden.packing import BLOCK, FORMATS, Format
+from golden.packing import BLOCK, FORMATS, Format, format_of
 from golden.recipes import Recipe
 
 ROWS, DIMS = 16, 256
@@ -189,40 +189,41 @@ def _untransposed_empty_cases() -> list[Case]:
     ]
 
 
-def _exact_case(form: Format, layer: str, dtype: str, codes: str, columns: int) -> Case:
-    """Packed parts whose weights are small integers, and x of zeros and ones: every partial sum is an integer."""
-    rows = 1 if codes == "ones" else 4
+def _integer_parts(form: Format, dtype: str, codes: str, rows: int, columns: int) -> dict[str, str]:
+    """Packed parts whose weights are small integers, at most 128 in size; "ones": all of them 1."""
     shape, per_group = (rows, columns * form.bits // 32), (rows, columns // form.group_size)
     sizes = "x".join(map(str, per_group))
-    one = {"E2M1": 0x22222222, "E4M3": 0x38383838}.get(form.element, 0)
-    # Signs, and the exponents of 1, 2 and 4 (E2M1 with its fraction bit clear; E4M3 from 0x38 = 1 up).
-    mask = {"E2M1": 0xEEEEEEEE, "E4M3": 0}.get(form.element, 2**32 - 1)
-    words: Recipe
     if codes == "ones":
-        words = Recipe("constant", "uint32", shape, {"value": one or _all_codes(1, form.bits)})
+        one = {"E2M1": 0x22222222, "E4M3": 0x38383838}.get(form.element) or _all_codes(1, form.bits)
+        words = Recipe("constant", "uint32", shape, {"value": one})
     elif form.element == "E4M3":
         words = Recipe("e4m3 integers", "uint32", shape)
     else:
-        words = Recipe("words", "uint32", shape, {"mask": mask})
-    arrays = {
-        "weight": add(f"lattice/{codes}/{form.element or form.bits}/{rows}x{columns}/words", words),
-        "x": add(
-            f"lattice/{dtype}/x/{codes}/{columns}",
-            Recipe("constant", dtype, (1, columns), {"value": 1})
-            if codes == "ones"
-            else Recipe("integers", dtype, (2, columns), {"low": 0, "high": 2}),
-        ),
-    }
+        # E2M1 without its fraction bit: 0, 1, 2 and 4.
+        words = Recipe("words", "uint32", shape, {"mask": 0xEEEEEEEE if form.element else 2**32 - 1})
+    key = f"lattice/{'ones' if codes == 'ones' else 'random'}/{form.element or form.bits}/{rows}x{columns}/words"
+    out = {"weight": add(key, words)}
     if form.element:
-        byte = {"E8M0": 127, "E4M3": 0x38}[form.scale]
-        recipe = Recipe("constant", "uint8", per_group, {"value": byte})
-        arrays["scales"] = add(f"lattice/scales/{form.scale}/{sizes}", recipe)
-    else:
-        bias = 0 if codes == "ones" else -(2 ** (form.bits - 1))
-        for part, value in (("scales", 1), ("biases", bias)):
-            recipe = Recipe("constant", dtype, per_group, {"value": value})
-            arrays[part] = add(f"lattice/{dtype}/{part}/{value}/{sizes}", recipe)
-    return Case({"layer": layer, **_params(dtype, form), "codes": codes}, arrays, _needs(layer, dtype, form))
+        recipe = Recipe("constant", "uint8", per_group, {"value": {"E8M0": 127, "E4M3": 0x38}[form.scale]})
+        return out | {"scales": add(f"lattice/scales/{form.scale}/{sizes}", recipe)}
+    bias = 0 if codes == "ones" else -(2 ** (form.bits - 1))
+    for part, value in (("scales", 1), ("biases", bias)):
+        recipe = Recipe("constant", dtype, per_group, {"value": value})
+        out[part] = add(f"lattice/{dtype}/{part}/{value}/{sizes}", recipe)
+    return out
+
+
+def _exact_case(form: Format, layer: str, dtype: str, codes: str, columns: int) -> Case:
+    """Small integer weights, and x of zeros and ones, or ("wide") of integers too wide for TF32: sums are integers."""
+    x = {
+        "ones": Recipe("constant", dtype, (1, columns), {"value": 1}),
+        "random": Recipe("integers", dtype, (2, columns), {"low": 0, "high": 2}),
+        "wide": Recipe("sparse wide", dtype, (2, columns)),
+    }[codes]
+    arrays = _integer_parts(form, dtype, codes, 1 if codes == "ones" else 4, columns)
+    arrays["x"] = add(f"lattice/{dtype}/x/{codes}/{columns}", x)
+    params = {"layer": layer, **_params(dtype, form), "codes": codes, "k": columns}
+    return Case(params, arrays, _needs(layer, dtype, form))
 
 
 def _all_codes(code: int, bits: int) -> int:
@@ -237,11 +238,30 @@ def _exact_cases() -> list[Case]:
         out += [_exact_case(form, layer, dtype, "random", 4096) for layer in layers]
         if 32 % form.bits == 0:
             out.append(_exact_case(form, LAYERS[1], dtype, "ones", 8192))
+    for i, form in enumerate(FORMATS):
+        out += [
+            _exact_case(form, LAYERS[(i + j) % 2], "float32", "wide", k)
+            for j, k in enumerate((form.group_size, 512, 8192))
+        ]
+    return out
+
+
+def _exact_gradient_cases() -> list[Case]:
+    """A cotangent of integers too wide for TF32 against small integer weights."""
+    out = []
+    for i, (form, k) in enumerate(product(FORMATS, (7, 512))):
+        layer, columns = LAYERS[i % 2], 2 * form.group_size
+        arrays = _integer_parts(form, "float32", "wide", k, columns)
+        arrays["x"] = add(f"quantized/float32/x/2x{columns}", Recipe("uniform", "float32", (2, columns)))
+        arrays["cotangent"] = add(f"lattice/float32/cotangent/{k}", Recipe("sparse wide", "float32", (2, k)))
+        params = {"layer": layer, **_params("float32", form), "n": columns, "k": k}
+        out.append(Case(params, arrays, (*_needs(layer, "float32", form), "gradients")))
     return out
 
 
 def _indivisible() -> list[Case]:
-    sizes = [(33, FORMATS[9]), (96, FORMATS[10]), (64, FORMATS[11]), (48, BLOCK[0]), (48, BLOCK[1]), (24, BLOCK[2])]
+    sizes = [(33, format_of("affine", 4, 32)), (96, format_of("affine", 4, 64)), (64, format_of("affine", 4, 128))]
+    sizes += [(24 if f.group_size == 16 else 48, f) for f in BLOCK]
     return [
         Case(
             {"layer": layer, **_params("float32", f), "dims": dims},
@@ -266,7 +286,7 @@ def _one_group_cases() -> list[Case]:
 
 def _mixed_cases() -> list[Case]:
     """x and the scales in different dtypes, as where a float16 checkpoint meets bfloat16 activations."""
-    form, out = next(f for f in FORMATS if (f.bits, f.group_size) == (4, 64)), []
+    form, out = format_of("affine", 4, 64), []
     for layer, parts, x in product(LAYERS, FLOATS, FLOATS):
         if parts != x:
             arrays = _random_parts(parts, form, 32, 512)
@@ -300,6 +320,7 @@ EMPTY_CASES = _empty_cases()
 UNTRANSPOSED_CASES = _untransposed_cases()
 UNTRANSPOSED_EMPTY_CASES = _untransposed_empty_cases()
 EXACT_CASES = _exact_cases()
+EXACT_GRADIENT_CASES = _exact_gradient_cases()
 INDIVISIBLE_CASES = _indivisible()
 ONE_GROUP_CASES = _one_group_cases()
 FROZEN_CASES = _layer_cases()
