@@ -15,15 +15,21 @@ What each conversion loses, and why, is in docs/conversion.md.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from adapters.interface import Packed, Scheme
+from adapters.interface import AFFINE_BITS, AFFINE_GROUPS, Packed, Scheme
 
-TINY = {"float32": 2.0**-126, "float16": 2.0**-14, "bfloat16": 2.0**-126}
-"""Smallest normal numbers: torchao's floor under a scale."""
+SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {
+    "affine": (AFFINE_BITS, AFFINE_GROUPS),
+    "intx": (tuple(range(1, 9)), AFFINE_GROUPS),
+    "q4_1": ((4,), (32,)),
+    "q8_0": ((8,), (32,)),
+}
+"""mode -> bits, group sizes; torchao has more group sizes, which no other format shares."""
+WEIGHTS = {"affine": "uint32", "intx": "int8", "q4_1": "uint8", "q8_0": "uint8"}
+FLOATS = ("float32", "float16", "bfloat16")
 BLOCK_BYTES = {"q4_1": 20, "q8_0": 34}
 
 
@@ -36,9 +42,13 @@ class Lattice:
     offset: np.ndarray
     bits: int
 
+    def grouped(self) -> np.ndarray:
+        """scale * code + offset in float64, in the shape of the codes: one rounding an element, of the sum."""
+        return self.scale[..., None] * self.codes + self.offset[..., None]
+
     def values(self) -> np.ndarray:
-        """scale * code + offset in float64, ``[rows, columns]``: one rounding an element, of the sum."""
-        return (self.scale[..., None] * self.codes + self.offset[..., None]).reshape(len(self.codes), -1)
+        """The same as ``[rows, columns]``."""
+        return self.grouped().reshape(len(self.codes), -1)
 
 
 def values(packed: Packed) -> np.ndarray:
@@ -49,28 +59,91 @@ def values(packed: Packed) -> np.ndarray:
 def convert(packed: Packed, scheme: Scheme, dtype: np.dtype) -> Packed:
     """The same weights in another scheme; `dtype` is that of scales, where the scheme leaves it open.
 
-    Raises ValueError where bits or group differ, for an unknown mode, and where a scale or offset is too large for
-    its dtype.
+    Raises ValueError, naming what is wrong, for parts that do not fit their scheme, an unknown mode or size, bits or
+    groups that differ, numbers that are not finite, a scale or offset too large for its dtype, and a scale so small
+    that a group would become constant.
     """
-    if (packed.scheme.bits, packed.scheme.group_size) != (scheme.bits, scheme.group_size):
-        raise ValueError(f"{packed.scheme} and {scheme} differ in bits or group size")
     return write(read(packed), scheme, dtype)
 
 
 def read(packed: Packed) -> Lattice:
-    """The exact lattice of the parts. Raises ValueError for an unknown mode."""
-    return _known(_READERS, packed.scheme)(packed)
+    """The exact lattice of the parts. Raises ValueError for parts that do not fit their scheme."""
+    _check_scheme(packed.scheme)
+    _check_parts(packed)
+    return _READERS[packed.scheme.mode](packed)
 
 
 def write(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
     """The parts of `scheme` nearest to the lattice; see `convert` for what it raises."""
-    return _known(_WRITERS, scheme)(lattice, scheme, dtype)
+    _check_scheme(scheme)
+    _check_float("scales", np.dtype(dtype))
+    if (lattice.bits, lattice.codes.shape[-1]) != (scheme.bits, scheme.group_size):
+        size = f"{lattice.bits} bits in groups of {lattice.codes.shape[-1]}"
+        raise ValueError(f"{size} are not {scheme}: no conversion changes bits or groups")
+    _refuse(~np.isfinite(lattice.scale), "scale", lattice.scale, "not finite")
+    _refuse(~np.isfinite(lattice.offset), "offset", lattice.offset, "not finite")
+    return _WRITERS[scheme.mode](lattice, scheme, dtype)
 
 
-def _known(table: dict[str, Callable], scheme: Scheme) -> Callable:
-    if scheme.mode not in table:
-        raise ValueError(f"mode {scheme.mode!r} is none of {', '.join(table)}")
-    return table[scheme.mode]
+def _check_scheme(scheme: Scheme) -> None:
+    if scheme.mode not in SIZES:
+        raise ValueError(f"mode {scheme.mode!r} is none of {', '.join(SIZES)}")
+    for name, sizes in zip(("bits", "group_size"), SIZES[scheme.mode], strict=True):
+        if getattr(scheme, name) not in sizes:
+            raise ValueError(f"{scheme.mode} has {name} {', '.join(map(str, sizes))}, not {getattr(scheme, name)}")
+
+
+def _check_float(name: str, dtype: np.dtype) -> None:
+    if dtype.name not in FLOATS:
+        raise ValueError(f"{name} are float32, float16 or bfloat16, not {dtype.name}")
+
+
+def _check_parts(packed: Packed) -> None:
+    """Raises ValueError where parts, their dtypes or their shapes do not fit the scheme, whose size is known."""
+    scheme, blocks = packed.scheme, packed.scheme.mode in BLOCK_BYTES
+    for name in ("weight", "scales", "biases"):
+        part = getattr(packed, name)
+        if (part is None) != (blocks and name != "weight"):
+            raise ValueError(f"{scheme} has {'no ' * blocks}{name}")
+        if part is not None and not (isinstance(part, np.ndarray) and part.ndim == 2 and part.size):
+            found = f"{type(part).__name__} of shape {part.shape}"
+            raise ValueError(f"{scheme} has {name} as a NumPy matrix with rows and columns, not {found}")
+    _check_dtype("weight is", packed.weight, WEIGHTS[scheme.mode])
+    if blocks:
+        if packed.weight.shape[1] % BLOCK_BYTES[scheme.mode]:
+            raise ValueError(f"{packed.weight.shape[1]} bytes a row are no blocks of {BLOCK_BYTES[scheme.mode]} bytes")
+        return
+    _check_float("scales", packed.scales.dtype)
+    _check_dtype("biases are", packed.biases, "int8" if scheme.mode == "intx" else packed.scales.dtype.name)
+    if scheme.mode == "affine":
+        packed.check()
+    else:
+        _check_intx(packed)
+
+
+def _check_intx(packed: Packed) -> None:
+    """Raises ValueError where shapes do not fit each other, and for a code beyond its bits."""
+    scheme, half, (rows, groups) = packed.scheme, 2 ** (packed.scheme.bits - 1), packed.scales.shape
+    shapes = {"weight": (rows, groups * scheme.group_size), "biases": (rows, groups)}
+    for name, shape in shapes.items():
+        found = getattr(packed, name).shape
+        if found != shape:
+            raise ValueError(f"{scheme} with scales {(rows, groups)} has {name} {shape}, not {found}")
+    low, high = packed.weight.min(), packed.weight.max()
+    if low < -half or high >= half:
+        raise ValueError(f"{scheme} has codes {-half} to {half - 1}, not {low} to {high}")
+
+
+def _check_dtype(what: str, part: np.ndarray, name: str) -> None:
+    if part.dtype.name != name:
+        raise ValueError(f"{what} {name}, not {part.dtype.name}")
+
+
+def _refuse(where: np.ndarray, name: str, value: np.ndarray, why: str) -> None:
+    """Raises ValueError for the first group ``[rows, groups]`` of which `where` is true."""
+    if where.any():
+        row, group = np.argwhere(where)[0]
+        raise ValueError(f"the {name} {value[row, group]:.3g} of row {row}, group {group} is {why}")
 
 
 def unpack(words: np.ndarray, bits: int) -> np.ndarray:
@@ -85,13 +158,26 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
     return np.packbits(flat, axis=-1, bitorder="little").view("<u4").astype(np.uint32)
 
 
-def _cast(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Rounded to the dtype; ValueError where a finite number is too large for it."""
+def _cast(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Finite numbers rounded to the dtype; ValueError where one is too large for it."""
     with np.errstate(over="ignore"):
         out = value.astype(dtype)
-    if not np.isfinite(out.astype(np.float64)).all():
-        raise ValueError(f"a scale or offset of {np.abs(value).max():.3g} is too large for {np.dtype(dtype).name}")
+    _refuse(~np.isfinite(out.astype(np.float64)), name, value, f"too large for {np.dtype(dtype).name}")
     return out
+
+
+def _cast_scale(scale: np.ndarray, needed: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Rounded to the dtype; ValueError where a scale becomes 0 of a group ``[rows, groups]`` that needs it."""
+    out = _cast("scale", scale, dtype)
+    _refuse(needed & (scale != 0) & (out == 0), "scale", scale, f"too small for {np.dtype(dtype).name}")
+    return out
+
+
+def _cast_lattice(lattice: Lattice, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and offset in the dtype. A constant group whose scale becomes 0 is all offset."""
+    scale = _cast_scale(lattice.scale, np.ptp(lattice.codes, axis=-1) > 0, dtype)
+    lost = (scale == 0) & (lattice.scale != 0)
+    return scale, _cast("offset", np.where(lost, lattice.grouped()[..., 0], lattice.offset), dtype)
 
 
 def _read_affine(packed: Packed) -> Lattice:
@@ -103,7 +189,7 @@ def _read_affine(packed: Packed) -> Lattice:
 def _write_affine(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
     """Any lattice: only scale and offset round."""
     words = pack(lattice.codes.reshape(len(lattice.codes), -1), scheme.bits)
-    return Packed(words, _cast(lattice.scale, dtype), _cast(lattice.offset, dtype), scheme)
+    return Packed(words, *_cast_lattice(lattice, dtype), scheme)
 
 
 def _read_intx(packed: Packed) -> Lattice:
@@ -117,25 +203,22 @@ def _read_intx(packed: Packed) -> Lattice:
 def _write_intx(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
     """The zero point is the integer nearest to -offset / scale; where an int8 cannot hold it, the group's values are
     quantized anew, with a range that includes zero, as torchao does."""
-    half = 2 ** (scheme.bits - 1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        zero = np.rint(-lattice.offset / lattice.scale) - half
-    holds = (zero >= -128) & (zero <= 127)
-    fresh = _requantized_to_intx(lattice, dtype)
-    codes = np.where(holds[..., None], lattice.codes, fresh.codes)
-    scale = np.where(holds, lattice.scale, fresh.scale)
-    zero = np.where(holds, zero, np.rint(-fresh.offset / fresh.scale) - half)
+    half, top, weights = 2 ** (scheme.bits - 1), 2**scheme.bits - 1, lattice.grouped()
+    zero = np.rint(_over(-lattice.offset, lattice.scale)) - half
+    holds = (zero >= -128) & (zero <= 127) & ((lattice.scale != 0) | (lattice.offset == 0))
+    low, high = np.minimum(weights.min(-1), 0), np.maximum(weights.max(-1), 0)
+    scale = _cast_scale(np.where(holds, lattice.scale, (high - low) / top), weights.any(-1), dtype)
+    rounded = scale.astype(np.float64)
+    fresh_zero = np.clip(np.rint(_over(-low, rounded)), 0, top)
+    fresh = np.clip(np.rint(_over(weights, rounded[..., None])) + fresh_zero[..., None], 0, top)
+    codes = np.where(holds[..., None], lattice.codes, fresh)
     weight = (codes - half).astype(np.int8).reshape(len(codes), -1)
-    return Packed(weight, _cast(scale, dtype), zero.astype(np.int8), scheme)
+    return Packed(weight, scale, np.where(holds, zero, fresh_zero - half).astype(np.int8), scheme)
 
 
-def _requantized_to_intx(lattice: Lattice, dtype: np.dtype) -> Lattice:
-    values, top = lattice.values().reshape(lattice.codes.shape), 2**lattice.bits - 1
-    low, high = np.minimum(values.min(-1), 0), np.maximum(values.max(-1), 0)
-    scale = np.maximum((high - low) / top, TINY[np.dtype(dtype).name]).astype(dtype).astype(np.float64)
-    zero = np.clip(np.rint(-low / scale), 0, top)
-    codes = np.clip(np.rint(values / scale[..., None]) + zero[..., None], 0, top).astype(np.int64)
-    return Lattice(codes, scale, -zero * scale, lattice.bits)
+def _over(dividend: np.ndarray, divisor: np.ndarray) -> np.ndarray:
+    """The quotient, or the dividend where the divisor is 0."""
+    return dividend / np.where(divisor == 0, 1, divisor)
 
 
 def _blocks(packed: Packed) -> np.ndarray:
@@ -148,9 +231,9 @@ def _halves(blocks: np.ndarray, at: int) -> np.ndarray:
     return np.ascontiguousarray(blocks[..., at : at + 2]).view("<f2")[..., 0].astype(np.float64)
 
 
-def _bytes(value: np.ndarray) -> np.ndarray:
+def _bytes(halves: np.ndarray) -> np.ndarray:
     """float16 ``[rows, blocks]`` to uint8 ``[rows, blocks, 2]``, low byte first."""
-    return _cast(value, np.dtype("<f2"))[..., None].view(np.uint8)
+    return halves.astype("<f2")[..., None].view(np.uint8)
 
 
 def _read_q4_1(packed: Packed) -> Lattice:
@@ -164,7 +247,8 @@ def _write_q4_1(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
     """Any lattice of 4 bits: scale and offset round to float16. A negative scale stays one, d is signed."""
     codes = lattice.codes.astype(np.uint8)
     nibbles = codes[..., :16] | codes[..., 16:] << 4
-    blocks = np.concatenate([_bytes(lattice.scale), _bytes(lattice.offset), nibbles], axis=-1)
+    scale, offset = _cast_lattice(lattice, np.dtype(np.float16))
+    blocks = np.concatenate([_bytes(scale), _bytes(offset), nibbles], axis=-1)
     return Packed(blocks.reshape(len(blocks), -1), None, None, scheme)
 
 
@@ -179,13 +263,13 @@ def _read_q8_0(packed: Packed) -> Lattice:
 def _write_q8_0(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
     """Q8_0 has no offset: a group is kept where its offset is -128 scale exactly, else its values are quantized anew
     with d = max|value| / 127 in float16."""
-    values = lattice.values().reshape(lattice.codes.shape)
-    fresh = _cast(np.abs(values).max(-1) / 127, np.dtype("f2")).astype(np.float64)
+    weights = lattice.grouped()
     holds = lattice.offset == -128 * lattice.scale
-    divisor = np.where(fresh == 0, 1, fresh)[..., None]
-    anew = np.clip(np.rint(values / divisor), -127, 127).astype(np.int64)
-    codes = np.where(holds[..., None], lattice.codes - 128, anew).astype(np.int8)
-    blocks = np.concatenate([_bytes(np.where(holds, lattice.scale, fresh)), codes.view(np.uint8)], axis=-1)
+    scale = np.where(holds, lattice.scale, np.abs(weights).max(-1) / 127)
+    halves = _cast_scale(scale, weights.any(-1), np.dtype(np.float16))
+    fresh = np.clip(np.rint(_over(weights, halves.astype(np.float64)[..., None])), -127, 127)
+    codes = np.where(holds[..., None], lattice.codes - 128, fresh).astype(np.int8)
+    blocks = np.concatenate([_bytes(halves), codes.view(np.uint8)], axis=-1)
     return Packed(blocks.reshape(len(blocks), -1), None, None, scheme)
 
 

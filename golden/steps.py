@@ -39,6 +39,7 @@ from typing import Literal
 import numpy as np
 
 from golden.bounds import SMALLEST_SUBNORMAL, rounding, unit_roundoff
+from golden.lattices import Lattice
 from golden.streams import DTYPES
 
 
@@ -118,3 +119,25 @@ def integer_zero(scale: np.ndarray, offset: np.ndarray, slack: float) -> np.ndar
     """
     half = np.abs(scale) / 2
     return np.where(offset == 0, 0.0, np.minimum(half, slack * np.where(offset == 0, 1.0, np.abs(offset))))
+
+
+def converted(source: Lattice, mode: str, dtype: str, slack: float) -> np.ndarray:
+    """Bound on |converted - source| per weight, ``[rows, columns]``; slack as in `integer_zero`.
+
+    affine and q4_1 keep every code. q8_0 has no offset: at worst the weights are quantized as if they were originals.
+    intx keeps the codes of a group where an int8 can hold its zero point. The middle of q is -1/2, so that integers
+    from -128 to 127 are those within 128 steps of it: the group is kept if the middle of its lattice is that near to
+    zero, and quantized as if of originals if not. Each weight is then q - zero_point steps, of which the offset's
+    shift is one at most, and as many times does it move by what storing the scale moves that.
+    """
+    scale, offset, top = source.scale, source.offset, 2.0**source.bits - 1
+    if mode in ("affine", "q4_1"):
+        moved = kept(scale, offset, source.bits, dtype if mode == "affine" else "float16")
+        return np.broadcast_to(moved, source.weights.shape).reshape(source.rows.shape)
+    moved = bound(source.weights, mode, source.bits, dtype)
+    if mode == "intx":
+        size = np.abs(scale)
+        steps = np.abs(source.weights) / np.where(size == 0, 1, size) + 1
+        held = np.abs(offset + scale * top / 2) <= 128 * size
+        moved = np.where(held, integer_zero(scale, offset, slack) + steps * stored(scale, dtype), moved)
+    return moved.reshape(source.rows.shape)

@@ -31,7 +31,7 @@ def questions() -> Iterator[Question]:
     catalogue = requirements.load()
     for path in sorted(HERE.glob("test_*.py")):
         module = importlib.import_module(f"suites.{path.stem}")
-        for name, function in vars(module).items():
+        for name, function in list(vars(module).items()):  # a warning writes to the module it is raised in
             for mark in getattr(function, "pytestmark", []) if name.startswith("test_") else []:
                 if mark.name == "requirement" and not isinstance(mark.args[1], str):
                     yield Question(function, catalogue[mark.args[0]], tuple(mark.args[1]))

@@ -52,50 +52,31 @@ def assay_product(assay: Assay, got: np.ndarray, rows: np.ndarray, x: np.ndarray
     assay.within(got, product + addend, bound, dtype, assay.weight_role)
 
 
-def conversion_bound(source: Packed, scheme: Scheme, dtype: str, slack: float) -> np.ndarray:
-    """Bound on |converted - source|, ``[rows, columns]``; slack as in `golden.steps.integer_zero`."""
-    lattice = conversion.read(source)
-    groups = grouped(lattice.values(), lattice.codes.shape[-1])
-    fresh = steps.bound(groups, scheme.mode, scheme.bits, dtype) if scheme.mode in steps.ALGORITHMS else None
-    if scheme.mode in ("affine", "q4_1"):
-        out = steps.kept(lattice.scale, lattice.offset, lattice.bits, dtype if scheme.mode == "affine" else "float16")
-        return _spread(out, groups)
-    assert fresh is not None
-    if scheme.mode == "q8_0":
-        holds = lattice.offset == -128 * lattice.scale
-        out = _spread(128 * steps.stored(lattice.scale, "float16"), groups)
-    else:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            zero = np.rint(-lattice.offset / lattice.scale) - 2 ** (lattice.bits - 1)
-        holds = (zero >= -128) & (zero <= 127)
-        shift = steps.integer_zero(lattice.scale, lattice.offset, slack)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            count = np.abs(groups).max(-1) / np.abs(lattice.scale) + 1
-            out = _spread(shift + np.where(holds, count, 0) * steps.stored(lattice.scale, dtype), groups)
-    return np.where(_spread(holds, groups), out, fresh.reshape(out.shape))
+def lattice(packed: Packed) -> Lattice:
+    """What the parts stand for, by the oracle: a converter is no judge of its own."""
+    scheme = packed.scheme
+    if scheme.mode in lattices.BLOCKS:
+        return lattices.blocks(packed.weight, scheme.mode)
+    read = {"affine": lattices.affine, "intx": lattices.intx}[scheme.mode]
+    return read(packed.weight, packed.scales, packed.biases, scheme.bits, scheme.group_size)
 
 
-def _spread(per_group: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    return np.repeat(per_group, groups.shape[-1], axis=-1)
+def convert(assay: Assay, source: Packed, scheme: Scheme, slack: float) -> Packed:
+    """The converted parts, if they stand for the same weights up to what the scheme cannot hold."""
+    dtype = assay.golden("table").dtype
+    parts = conversion.convert(source, scheme, dtype)
+    got, want = lattice(parts).rows, lattice(source)
+    if want.weights.any():
+        refuse_zeros(got)
+    assay.within(got, want.rows, steps.converted(want, scheme.mode, dtype.name, slack), "float64", assay.weight_role)
+    _describe(assay, got, want)
+    return parts
 
 
-def reading_bound(packed: Packed, dtype: str) -> np.ndarray:
-    """Rounding of a library that dequantizes these parts: intx in its dtype, GGUF in float32, affine in none here."""
-    lattice = conversion.read(packed)
-    values = lattice.values()
-    if packed.scheme.mode == "affine":
-        return np.zeros(values.shape)
-    if packed.scheme.mode == "intx":
-        return bounds.rounding(values, dtype)
-    offset = _spread(lattice.offset, lattice.codes)
-    return bounds.dequantization(values - offset, values, "float32")
-
-
-def describe(assay: Assay, got: np.ndarray, want: np.ndarray, lattice: Lattice) -> None:
-    """Add to the observation by how much a conversion differs, in steps of the source."""
-    assert assay.observed is not None
-    difference = np.abs(got - want).reshape(lattice.codes.shape).max(-1)
-    scale = np.abs(lattice.scale)
-    largest = float((difference / np.where(scale == 0, 1, scale)).max())
-    said = "exact" if not difference.any() else f"differs by up to {largest:.3g} step"
-    assay.observed.message = f"{said}; {assay.observed.message}"
+def assay_reading(assay: Assay, got: np.ndarray, packed: Packed) -> None:
+    """Rows that a library gives out are the weights of the parts up to the rounding of its arithmetic."""
+    want, said = lattice(packed), assay.observed.message if assay.observed else ""
+    if want.weights.any():
+        refuse_zeros(got)
+    bound = _reading_bound(want, packed.scheme.mode, assay.golden("table").dtype.name)
+    assay.within(got.astype(np.float64), want.rows, bound, "float64", assay.weight_role)

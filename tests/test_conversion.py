@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -140,18 +141,119 @@ def test_a_constant_group_without_a_step_keeps_its_value(mode: str, value: float
     np.testing.assert_allclose(got, value, rtol=2.0**-23)
 
 
-REFUSED: dict[str, tuple[Any, Scheme, str]] = {
-    "another group size": (lattice(4, 0.01, 0.0), Scheme(4, 64), "affine4g32 and affine4g64 differ"),
-    "another width": (lattice(4, 0.01, 0.0), Q8_0, "affine4g32 and q8_0 differ"),
-    "another mode": (lattice(4, 0.01, 0.0), Scheme(4, 32, "qwix"), "'qwix' is none of affine, intx, q4_1, q8_0"),
-    "a scale beyond float16": (lattice(4, 1e5, 0.0), Q4_1, "1e.05 is too large for float16"),
-    "an offset beyond float16": (lattice(4, 1.0, -7e4), Q4_1, "7e.04 is too large for float16"),
+def constant(bits: int, scale: float, offset: float, code: int) -> Lattice:
+    return Lattice(np.full((1, 1, 32), code), np.full((1, 1), scale), np.full((1, 1), offset), bits)
+
+
+def affine(bits: int, scale: float, offset: float) -> Packed:
+    return conversion.write(lattice(bits, scale, offset), Scheme(bits, 32), np.dtype("f4"))
+
+
+def intx() -> Packed:
+    return conversion.write(lattice(4, 0.01, 0.0), Scheme(4, 32, "intx"), np.dtype("f4"))
+
+
+def blocks() -> Packed:
+    return conversion.write(lattice(4, 0.01, 0.0), Q4_1, np.dtype("f4"))
+
+
+@pytest.mark.parametrize("mode", ["affine", "intx", "q4_1", "q8_0"])
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_a_group_of_zeros_with_torchaos_smallest_scale_stays_one(mode: str, dtype: str) -> None:
+    bits = 8 if mode == "q8_0" else 4
+    zeros = conversion.write(constant(bits, 2.0**-126, 0.0, 0), Scheme(bits, 32, mode), DTYPES[dtype])
+    assert not conversion.values(zeros).any()
+
+
+@pytest.mark.parametrize("mode", ["affine", "q4_1"])
+def test_a_constant_group_whose_scale_is_too_small_keeps_its_value_in_the_offset(mode: str) -> None:
+    made = conversion.write(constant(4, 2.0**-26, 2.0**-26, 15), Scheme(4, 32, mode), DTYPES["float16"])
+    assert (conversion.values(made) == 2.0**-22).all()
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-4, 1e-5])
+def test_small_weights_are_quantized_anew_within_bound_in_float16(size: float) -> None:
+    """Smaller than torchao's floor under a scale, 2**-14, would leave of them."""
+    source = conversion.write(lattice(4, size / 1000, size), Scheme(4, 32), np.dtype("f4"))
+    got = conversion.values(conversion.convert(source, Scheme(4, 32, "intx"), DTYPES["float16"]))
+    want = conversion.values(source)
+    assert (np.abs(got - want) <= steps.bound(want.reshape(3, 2, 32), "intx", 4, "float16").reshape(3, 64)).all()
+
+
+def test_subnormal_scales_move_weights_by_half_the_smallest_one_a_step() -> None:
+    source = affine(4, 1.4 * 2.0**-24, 0.0)
+    got, want = (conversion.values(p) for p in (conversion.convert(source, Q4_1, np.dtype("f4")), source))
+    assert 0 < np.abs(got - want).max() <= 15 * 2.0**-25
+
+
+F4, F2, BF16 = DTYPES.values()
+FINE, NAN = affine(4, 0.01, 0.0), np.full((3, 2), np.nan, "f4")
+ROWLESS = Packed(np.zeros((0, 4), "u4"), np.zeros((0, 1), "f4"), np.zeros((0, 1), "f4"), Scheme(4, 32))
+REFUSED: dict[str, tuple[Packed, Scheme, Any, str]] = {
+    "another group size": (FINE, Scheme(4, 64), F4, "4 bits in groups of 32 are not affine4g64"),
+    "another width": (FINE, Q8_0, F4, "4 bits in groups of 32 are not q8_0"),
+    "another mode": (FINE, Scheme(4, 32, "qwix"), F4, "'qwix' is none of affine, intx, q4_1, q8_0"),
+    "a block mode": (FINE, Scheme(4, 32, "mxfp4"), F4, "'mxfp4' is none of affine"),
+    "Q4_1 of 8 bits": (affine(8, 0.8, 0.0), Scheme(8, 32, "q4_1"), F4, "q4_1 has bits 4, not 8"),
+    "Q4_1 of groups of 64": (recorded("float32", 4, 64), Scheme(4, 64, "q4_1"), F4, "q4_1 has group_size 32, not 64"),
+    "intx of 9 bits": (FINE, Scheme(9, 32, "intx"), F4, "intx has bits 1, 2, 3, 4, 5, 6, 7, 8, not 9"),
+    "affine of 7 bits": (FINE, Scheme(7, 32), F4, "affine has bits 1, 2, 3, 4, 5, 6, 8, not 7"),
+    "groups of nothing": (FINE, Scheme(4, 0, "intx"), F4, "intx has group_size 32, 64, 128, not 0"),
+    "integer scales": (FINE, Scheme(4, 32), np.dtype("i4"), "scales are float32, float16 or bfloat16, not int32"),
+    "a scale beyond float16": (affine(4, 1e5, 0.0), Q4_1, F4, "the scale 1e.05 of row 0, group 0 is too large for fl"),
+    "an offset beyond float16": (affine(4, 1.0, -7e4), Q4_1, F4, "the offset -7e.04 of row 0, group 0 is too large"),
+    "a scale below float16": (affine(4, 1e-9, 0.0), Q4_1, F4, "the scale 1e-09 of row 0, group 0 is too small for fl"),
+    "a scale below float16, Q8_0": (affine(8, 1e-9, 0.0), Q8_0, F4, "of row 0, group 0 is too small for float16"),
+    "a constant below Q8_0": (
+        conversion.write(constant(8, 0.0, 1e-6, 0), Scheme(8, 32), np.dtype("f4")),
+        Q8_0,
+        F4,
+        "the scale 7.87e-09 of row 0, group 0 is too small for float16",
+    ),
+    "a constant below intx in float16": (
+        conversion.write(constant(4, 2.0**-26, 2.0**-26, 15), Scheme(4, 32), np.dtype("f4")),
+        Scheme(4, 32, "intx"),
+        F2,
+        "the scale 1.49e-08 of row 0, group 0 is too small for float16",
+    ),
+    "a scale below float16, affine": (affine(4, 1e-9, 0.0), Scheme(4, 32), F2, "1e-09 of row 0, group 0 is too small"),
+    "a scale below float16, intx": (affine(4, 1e-9, 0.0), Scheme(4, 32, "intx"), F2, "is too small for float16"),
+    "no number": (replace(FINE, scales=NAN), Q4_1, F4, "the scale nan of row 0, group 0 is not finite"),
+    "infinity": (replace(FINE, biases=NAN * 0 + np.inf), Scheme(4, 32, "intx"), F4, "the offset .* is not finite"),
+    "words for fewer groups": (replace(FINE, weight=FINE.weight[:2, :4]), Q4_1, F4, r"has words \(3, 8\), not"),
+    "parts of other rows": (Packed(np.zeros((2, 4), "u4"), NAN[:1], NAN[:1], FINE.scheme), Q4_1, F4, "has words"),
+    "biases of another shape": (replace(FINE, biases=FINE.biases[:, :1]), Q4_1, F4, "do not fit scales"),
+    "biases of another dtype": (replace(FINE, biases=FINE.biases.astype("f2")), Q4_1, F4, "biases are float32, not fl"),
+    "words of bytes": (replace(FINE, weight=FINE.weight.view("u1")), Q4_1, F4, "weight is uint32, not uint8"),
+    "double scales": (replace(FINE, scales=FINE.scales.astype("f8")), Q4_1, F4, "scales are float32, float16 or bfl"),
+    "no scales": (replace(FINE, scales=None), Q4_1, F4, "affine4g32 has scales"),
+    "a vector": (replace(FINE, scales=FINE.scales[0]), Q4_1, F4, r"scales \(2,\) are no matrix"),
+    "no rows": (ROWLESS, Q4_1, F4, r"weight \(0, 4\) are no matrix"),
+    "affine of 8 bits as 4": (replace(FINE, scheme=Scheme(8, 32)), Q8_0, F4, "has words"),
+    "intx of fewer columns": (replace(intx(), weight=intx().weight[:, :32]), Q4_1, F4, r"has weight \(3, 64\), not"),
+    "intx zero points": (replace(intx(), biases=intx().biases[:, :1]), Q4_1, F4, r"has biases \(3, 2\), not"),
+    "float zero points": (replace(intx(), biases=intx().scales), Q4_1, F4, "biases are int8, not float32"),
+    "intx codes": (replace(intx(), weight=intx().weight + np.int8(9)), Q4_1, F4, "intx4g32 has codes -8 to 7, not"),
+    "part of a block": (replace(blocks(), weight=blocks().weight[:, :30]), Scheme(4, 32), F4, "blocks of 20 bytes"),
+    "blocks and scales": (replace(blocks(), scales=FINE.scales), Scheme(4, 32), F4, "q4_1 has no scales"),
+    "blocks of words": (
+        replace(blocks(), weight=blocks().weight.view("u4")),
+        Scheme(4, 32),
+        F4,
+        "is uint8, not",
+    ),
 }
 
 
 @pytest.mark.parametrize("what", REFUSED)
 def test_what_cannot_be_converted_is_refused(what: str) -> None:
-    made, scheme, message = REFUSED[what]
-    source = conversion.write(made, Scheme(4, 32), np.dtype("f4"))
+    source, scheme, dtype, message = REFUSED[what]
     with pytest.raises(ValueError, match=message):
-        conversion.convert(source, scheme, np.dtype("f4"))
+        conversion.convert(source, scheme, dtype)
+
+
+def test_a_group_that_is_kept_is_not_refused_for_what_quantizing_it_anew_would_need() -> None:
+    """A range with zero of 135 steps of 10,000, over 15 codes, is beyond float16; the lattice itself is not."""
+    source = affine(4, 1e4, -1e4 * 135)
+    kept = conversion.convert(source, Scheme(4, 32, "intx"), DTYPES["float16"])
+    assert (conversion.values(kept) == conversion.values(source)).all()

@@ -354,6 +354,20 @@ def reads_zero_points_with_the_wrong_sign(adapter: Any) -> None:
     adapter._parts = flipped
 
 
+def unpacks_codes_in_reverse(adapter: Any) -> None:
+    from adapters import conversion
+
+    replace_in(conversion, "unpack", lambda original: lambda *args: original(*args)[:, ::-1], adapter.undo)
+
+
+def packs_and_unpacks_codes_in_reverse(adapter: Any) -> None:
+    """What it packs, it unpacks."""
+    from adapters import conversion
+
+    unpacks_codes_in_reverse(adapter)
+    replace_in(conversion, "pack", lambda original: lambda codes, bits: original(codes[:, ::-1], bits), adapter.undo)
+
+
 PLANTED = [
     ("torch", loses_signed_zero, "Embedding lookup", "EMB-BITS-1", set()),
     ("torch", truncates_ids_to_int32, "Id dtypes", "EMB-ID-4", {"Out of range"}),
@@ -385,6 +399,10 @@ PLANTED = [
     ("torchao", makes_intx_codes_one_too_high, "Elsewhere", "ELSE-BOUND-1", set()),
     ("torchao", makes_intx_codes_one_too_high, "Elsewhere", "ELSE-MEAN-1", set()),
     ("torchao", reads_zero_points_with_the_wrong_sign, "Elsewhere", "ELSE-CONVERT-1", set()),
+    ("torchao", unpacks_codes_in_reverse, "Elsewhere", "ELSE-CONVERT-1", set()),
+    ("torchao", packs_and_unpacks_codes_in_reverse, "Elsewhere", "ELSE-CONVERT-1", set()),
+    ("torchao", packs_and_unpacks_codes_in_reverse, "Elsewhere", "ELSE-CONVERT-2", set()),
+    ("torchao", packs_and_unpacks_codes_in_reverse, "Elsewhere", "ELSE-CONVERT-3", set()),
 ]
 
 
