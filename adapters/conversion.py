@@ -16,6 +16,7 @@ What each conversion loses, and why, is in docs/conversion.md.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -106,7 +107,7 @@ def _check_parts(packed: Packed) -> None:
         if (part is None) != (blocks and name != "weight"):
             raise ValueError(f"{scheme} has {'no ' * blocks}{name}")
         if part is not None and not (isinstance(part, np.ndarray) and part.ndim == 2 and part.size):
-            found = f"{type(part).__name__} of shape {part.shape}"
+            found = f"{type(part).__name__} of shape {np.shape(part)}"
             raise ValueError(f"{scheme} has {name} as a NumPy matrix with rows and columns, not {found}")
     _check_dtype("weight is", packed.weight, WEIGHTS[scheme.mode])
     if blocks:
@@ -166,7 +167,7 @@ def _cast(name: str, value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     return out
 
 
-def _cast_scale(scale: np.ndarray, needed: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def _cast_scale(scale: np.ndarray, needed: Any, dtype: np.dtype) -> np.ndarray:
     """Rounded to the dtype; ValueError where a scale becomes 0 of a group ``[rows, groups]`` that needs it."""
     out = _cast("scale", scale, dtype)
     _refuse(needed & (scale != 0) & (out == 0), "scale", scale, f"too small for {np.dtype(dtype).name}")

@@ -12,9 +12,10 @@ import pytest
 from adapters import conversion
 from adapters.conversion import Lattice
 from adapters.interface import Packed, Scheme
-from golden import packing, steps
+from golden import lattices, packing, steps
 from golden.cases import quantized
 from golden.store import open_recorded
+from suites import elsewhere
 
 Q4_1, Q8_0 = Scheme(4, 32, "q4_1"), Scheme(8, 32, "q8_0")
 DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
@@ -65,7 +66,20 @@ def test_blocks_are_read_and_written_as_the_gguf_package_does(scheme: Scheme) ->
     packed = Packed(blocks, None, None, scheme)
     want = gguf.quants.dequantize(blocks, kind)
     assert conversion.values(packed).astype(np.float32).tobytes() == want.tobytes()
+    assert lattices.blocks(blocks, scheme.mode).rows.astype(np.float32).tobytes() == want.tobytes()
     assert same(conversion.convert(packed, scheme, np.dtype("f4")), packed)
+
+
+@pytest.mark.parametrize("scheme", [Scheme(4, 32), Scheme(4, 32, "intx"), Q4_1, Q8_0], ids=str)
+def test_the_oracle_reads_every_lattice_as_it_was_written(scheme: Scheme) -> None:
+    """In powers of two, exactly."""
+    written = lattice(scheme.bits, -(2.0**-6), 2.0**-6 * 2 ** (scheme.bits - 1))
+    packed = conversion.write(written, scheme, np.dtype("f2"))
+    got = elsewhere.lattice(packed)
+    assert (got.weights == 2.0**-6 * (2 ** (scheme.bits - 1) - written.codes)).all()
+    assert (got.scale[..., 0] == written.scale).all()
+    assert (got.offset[..., 0] == written.offset).all()
+    assert got.bits == scheme.bits
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -227,8 +241,9 @@ REFUSED: dict[str, tuple[Packed, Scheme, Any, str]] = {
     "words of bytes": (replace(FINE, weight=FINE.weight.view("u1")), Q4_1, F4, "weight is uint32, not uint8"),
     "double scales": (replace(FINE, scales=FINE.scales.astype("f8")), Q4_1, F4, "scales are float32, float16 or bfl"),
     "no scales": (replace(FINE, scales=None), Q4_1, F4, "affine4g32 has scales"),
-    "a vector": (replace(FINE, scales=FINE.scales[0]), Q4_1, F4, r"scales \(2,\) are no matrix"),
-    "no rows": (ROWLESS, Q4_1, F4, r"weight \(0, 4\) are no matrix"),
+    "a list": (replace(FINE, scales=FINE.scales.tolist()), Q4_1, F4, "as a NumPy matrix .*, not list"),
+    "a vector": (replace(FINE, scales=FINE.scales[0]), Q4_1, F4, r"a NumPy matrix .*, not ndarray of shape \(2,\)"),
+    "no rows": (ROWLESS, Q4_1, F4, r"has weight as a NumPy matrix with rows"),
     "affine of 8 bits as 4": (replace(FINE, scheme=Scheme(8, 32)), Q8_0, F4, "has words"),
     "intx of fewer columns": (replace(intx(), weight=intx().weight[:, :32]), Q4_1, F4, r"has weight \(3, 64\), not"),
     "intx zero points": (replace(intx(), biases=intx().biases[:, :1]), Q4_1, F4, r"has biases \(3, 2\), not"),

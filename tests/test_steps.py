@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from golden import steps
+from golden.lattices import Lattice
 
 Groups = np.ndarray
 
@@ -92,3 +93,36 @@ def test_the_shift_to_an_integer_zero_point_is_at_most_half_a_step() -> None:
     scale, offset = np.array([0.1, -0.1, 0.1, 0.0]), np.array([-1.0, 1.0, -1e6, 0.0])
     assert steps.integer_zero(scale, offset, 2.0**-11).tolist() == pytest.approx([2.0**-11, 2.0**-11, 0.05, 0.0])
     assert steps.integer_zero(scale, offset, np.inf).tolist() == pytest.approx([0.05, 0.05, 0.05, 0.0])
+
+
+def lattice(scale: float, offset: float, bits: int) -> Lattice:
+    codes = np.random.default_rng(7).integers(0, 2**bits, (1, 1, 32))
+    return Lattice(scale * codes + offset, np.full((1, 1, 1), scale), np.full((1, 1, 1), offset), bits)
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+@pytest.mark.parametrize("scale", [0.25, -0.25])
+def test_a_converted_group_is_kept_if_some_int8_is_its_zero_point(bits: int, scale: float) -> None:
+    """Of every int8 in turn: does one come within half a step of the offset?"""
+    zeros = np.arange(-128, 128)
+    for position in np.arange(-300, 300.0) + 0.3:
+        source = lattice(scale, position * scale, bits)
+        shift = np.abs(position - (-(2 ** (bits - 1)) - zeros)).min() * abs(scale)
+        bound = steps.converted(source, "intx", "float32", np.inf)
+        fresh = steps.bound(source.weights, "intx", bits, "float32").reshape(bound.shape)
+        assert (bound == (abs(scale) / 2 if shift <= abs(scale) / 2 else fresh)).all()
+
+
+def test_a_conversion_that_keeps_codes_moves_by_the_rounding_of_its_numbers() -> None:
+    source = lattice(1 + 2.0**-11, 1.0, 4)
+    assert (steps.converted(source, "affine", "float32", 0.0) == 0).all()
+    assert steps.converted(source, "q4_1", "float32", 0.0) == pytest.approx(15 * 2.0**-11, rel=1e-3)
+    assert (steps.converted(source, "intx", "float32", 0.0) == 0).all()
+    zero = steps.converted(source, "intx", "float16", 0.0)
+    assert zero.ravel() == pytest.approx((np.abs(source.rows).ravel() + 1) * 2.0**-11, rel=1e-2)
+
+
+def test_a_conversion_to_q8_0_moves_by_its_own_half_step() -> None:
+    source = lattice(0.25, -128 * 0.25, 8)
+    expected = steps.bound(source.weights, "q8_0", 8, "float32").reshape(1, 32)
+    assert (steps.converted(source, "q8_0", "float32", 0.0) == expected).all()
