@@ -29,7 +29,7 @@ KERNEL_LIMIT, JAX_LIMIT, LOOKUP_LIMIT = 1.3, 2.0, 3.0
 DTYPES = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16, "float16": np.float16}
 MEASURED = ("float32", "bfloat16")
 """Dtypes of the tables of ratios; the aims are checked in float16 too."""
-SHAPES = {"decode": (1, 32_000, 4_096), "prefill": (128, 4_096, 4_096)}
+SHAPES = {"decode": (1, 32_000, 4_096), "prefill": (128, 1_024, 4_096)}
 """Rows of x, rows of the table, columns."""
 HEADS = ("dense linear", "dense as_linear", "affine4g64", "affine4g32", "affine8g64", "mxfp4")
 
