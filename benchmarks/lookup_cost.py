@@ -1,4 +1,4 @@
-"""What one lookup costs: peak memory in a process of its own, and median times of calls that take turns.
+"""What one lookup costs: peak memory in a process of its own, and times of calls that take turns.
 
 ``python -m benchmarks.lookup_cost TARGET LAYER ROWS`` prints the growth of the process's peak resident memory, in
 bytes, during one lookup of one id, after a first one that compiles.
@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,14 @@ def peak_growth(call: Callable[[], Any]) -> int:
     return max(0, high_water() - before)  # the kernel counts pages in batches per thread
 
 
-def medians(calls: Mapping[str, Callable[[], Any]], rounds: int = 31) -> dict[str, float]:
-    """Median seconds of each call; the calls take turns, so that what else the machine does strikes all of them."""
+def taking_turns(
+    calls: Mapping[str, Callable[[], Any]], rounds: int = 31, of: Callable[[Sequence[float]], float] = statistics.median
+) -> dict[str, float]:
+    """Seconds of each call, by default the median; they take turns, so that what else the machine does strikes all.
+
+    of: `min` for calls of tens of milliseconds, of which a busy machine interrupts every one, and those with many
+    parallel parts most.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for round_ in range(rounds + 3):
         for name, call in calls.items():
@@ -156,7 +162,7 @@ def medians(calls: Mapping[str, Callable[[], Any]], rounds: int = 31) -> dict[st
             call()
             if round_ >= 3:
                 times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(found) for name, found in times.items()}
+    return {name: of(found) for name, found in times.items()}
 
 
 def main(target: str, layer: str, rows: str) -> int:
