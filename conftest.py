@@ -73,7 +73,6 @@ class Run:
         directory = config.getoption("report")
         self.recorder = Recorder(Path(directory), os.environ.get("PYTEST_XDIST_WORKER")) if directory else None
 
-
     def concerns(self, case: Case) -> bool:
         """Whether any target of the run has the case's quantization scheme: others' schemes are no gap in coverage."""
         return all(kind != "scheme" or name in self.schemes for kind, _, name in (n.partition(":") for n in case.needs))

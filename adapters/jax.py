@@ -42,7 +42,7 @@ class JaxAdapter(HoldsPacked):
         exercises=frozenset({"nnx", "linen"}),
         absent={
             "scheme": LIBRARY_SCHEMES,
-            "conversion": "Flax has no quantized layers in MLX's format: this adapter makes its own from weights or parts",
+            "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
             "compiler": "JAX compiles with jax.jit only",
         },

@@ -31,7 +31,7 @@ class TorchAdapter(HoldsPacked):
         compilers=frozenset({"default", "inductor"}),
         absent={
             "scheme": LIBRARY_SCHEMES,
-            "conversion": "PyTorch has no quantized layers in MLX's format: this adapter makes its own from weights or parts",
+            "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
