@@ -19,7 +19,7 @@ from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name
 from golden.streams import SEED
 
 GENERATOR = "1"
-LARGE = 64_000
+LARGE = 8_000
 """Inputs above this many bytes stay recipes: the manifest holds their hash, no file holds their bytes."""
 LIMIT = 10_000_000
 

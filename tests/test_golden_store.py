@@ -22,7 +22,7 @@ from tests.command import PYTEST, copy_repository, run
 
 FILE, KEY = "tied.safetensors", "tied/ids/7"
 RECIPE = "exact/float32/x/2x32769"
-"""An array above 64 kB: the manifest holds its hash, no file holds its bytes."""
+"""An array above `golden.writer.LARGE`: the manifest holds its hash, no file holds its bytes."""
 
 Damage = Callable[[Path], object]
 
