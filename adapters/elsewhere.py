@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
+from adapters.interface import Adapter, Layer, Method, Packed, Scheme, Unsupported
 
 OWN_SCHEMES = "this library has quantization schemes of its own; parts of MLX's are converted (adapters/conversion.py)"
+ABSENT = {
+    "scheme": OWN_SCHEMES,
+    "conversion": "layers are quantized one at a time here, from given weights",
+    "construction": "quantization starts from given weights",
+    "exercise": "the exercise is written for Flax",
+}
+"""Reasons that hold for every such library, for `Capabilities.absent`."""
 
 
 class QuantizesOnly(Adapter):
@@ -41,3 +49,30 @@ class QuantizesOnly(Adapter):
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         return self._without(layer)
+
+
+class LookedUpOnly(Layer):
+    """A quantized layer without gradients, training, compilation or files of its own; `absent` gives the reasons."""
+
+    adapter: Any
+
+    def _without(self, what: str) -> Any:
+        raise Unsupported(self.adapter.capabilities.missing(what) or what)
+
+    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
+        return self._without("gradients")
+
+    def sgd_step(self, learning_rate: float) -> None:
+        self._without("optimizer")
+
+    def cast(self, dtype: str) -> None:
+        self._without("construction")
+
+    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
+        return self._without(f"compiler:{compiler}")
+
+    def save(self, path: Path) -> None:
+        self._without("persistence")
+
+    def load(self, path: Path) -> None:
+        self._without("persistence")

@@ -7,15 +7,15 @@ float16 d and int8 q. The package quantizes, reads and dequantizes to float32, i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import OWN_SCHEMES, QuantizesOnly
-from adapters.interface import Capabilities, Layer, Method, Packed, Scheme, Unsupported
+from adapters.elsewhere import ABSENT, LookedUpOnly, QuantizesOnly
+from adapters.interface import FLOATS, INTEGERS, Capabilities, Layer, Packed, Scheme
 
 SCHEMES = [Scheme(4, 32, "q4_1"), Scheme(8, 32, "q8_0")]
 TENSOR = "token_embd.weight"
@@ -30,24 +30,21 @@ class GGUFAdapter(QuantizesOnly):
     corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"quantized_embedding"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
-        id_dtypes=frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"}),
+        dtypes=FLOATS,
+        id_dtypes=INTEGERS,
         schemes=frozenset(map(str, SCHEMES)),
         gradients=False,
         optimizer=False,
         persistence=False,
         construction=False,
         absent={
+            **ABSENT,
             "layer": "the gguf package reads and dequantizes tensors; it has no layer and multiplies nothing",
-            "scheme": OWN_SCHEMES,
-            "conversion": "layers are quantized one at a time here, from given weights",
             "layout": "a GGUF tensor is dense",
             "compiler": "the gguf package is NumPy",
-            "exercise": "the exercise is written for Flax",
             "gradients": "the gguf package has no gradients",
             "optimizer": "the gguf package does not train",
             "persistence": "every layer here was written to a GGUF file and read back already",
-            "construction": "quantization starts from given weights",
         },
     )
 
@@ -97,7 +94,7 @@ class GGUFAdapter(QuantizesOnly):
         return GGUFLayer(self, self._through_a_file(packed.weight, kind), kind)
 
 
-class GGUFLayer(Layer):
+class GGUFLayer(LookedUpOnly):
     """Rows of blocks, dequantized when they are looked up."""
 
     roles = {"weight": ("weight", False)}
@@ -117,24 +114,3 @@ class GGUFLayer(Layer):
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         self.native.weight = values["weight"]
-
-    def _without(self, what: str) -> Any:
-        raise Unsupported(self.adapter.capabilities.missing(what) or what)
-
-    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        return self._without("gradients")
-
-    def sgd_step(self, learning_rate: float) -> None:
-        self._without("optimizer")
-
-    def cast(self, dtype: str) -> None:
-        self._without("construction")
-
-    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        return self._without(f"compiler:{compiler}")
-
-    def save(self, path: Path) -> None:
-        self._without("persistence")
-
-    def load(self, path: Path) -> None:
-        self._without("persistence")

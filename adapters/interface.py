@@ -58,6 +58,8 @@ class Operand:
         return self.base.dtype
 
 
+FLOATS = frozenset({"float32", "float16", "bfloat16"})
+INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
 BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
@@ -98,7 +100,6 @@ class Scheme:
 
 LIBRARY_SCHEMES = "a scheme of another library's: targets torchao, keras, qwix and gguf show those"
 """Why an adapter of MLX's schemes has no other."""
-FLOATS = ("float32", "float16", "bfloat16")
 
 MLX_SCHEMES = frozenset(
     [str(Scheme(bits, group)) for bits in AFFINE_BITS for group in AFFINE_GROUPS]

@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from adapters.interface import (
+    FLOATS,
+    INTEGERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
     Capabilities,
@@ -22,7 +24,6 @@ from adapters.interface import (
 )
 from adapters.packed import HoldsPacked
 
-_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
 
@@ -35,8 +36,8 @@ class JaxAdapter(HoldsPacked):
     corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
-        id_dtypes=_INTEGERS,
+        dtypes=FLOATS,
+        id_dtypes=INTEGERS,
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),

@@ -14,8 +14,8 @@ import numpy as np
 from jax import Array
 
 from adapters.interface import Scheme
+from adapters.packed import LARGEST_ELEMENT
 
-LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
 _BYTES = np.arange(256, dtype=np.uint8)
 _VALUE_OF = {
     "E4M3": _BYTES.view(ml_dtypes.float8_e4m3fn).astype("f4"),
@@ -127,7 +127,7 @@ def _quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None
         return words, scales.astype(weight.dtype), biases.astype(weight.dtype)
     ideal = _divide(jnp.abs(groups).max(-1), jnp.float32(LARGEST_ELEMENT[scheme.mode]))
     codes_of_scales = encode_e4m3(ideal) if scheme.mode == "nvfp4" else encode_e8m0(ideal)
-    scales = jnp.asarray(_VALUE_OF["E4M3" if scheme.mode == "nvfp4" else "E8M0"])[codes_of_scales][..., None]
+    scales = decode_scales(codes_of_scales, scheme)[..., None]
     quotients = jnp.where(scales == 0, 0, _divide(groups, scales))
     codes = encode_e4m3(quotients) if scheme.bits == 8 else encode_e2m1(quotients)
     return pack(codes.reshape(rows, columns), scheme.bits), codes_of_scales, None

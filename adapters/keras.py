@@ -7,14 +7,13 @@ whole row): q / scale, symmetric (keras.quantizers.AbsMaxQuantizer). The backend
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import OWN_SCHEMES, QuantizesOnly
-from adapters.interface import Capabilities, Layer, Method, Scheme, Unsupported
+from adapters.elsewhere import ABSENT, LookedUpOnly, QuantizesOnly
+from adapters.interface import FLOATS, Capabilities, Layer, Scheme
 
 SCHEMES = [Scheme(4, group, "keras") for group in (32, 64, 128)]
 SCHEMES += [Scheme(4, columns, "keras_rows") for columns in (128, 256)]
@@ -29,7 +28,7 @@ class KerasAdapter(QuantizesOnly):
     corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"quantized_embedding"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         schemes=frozenset(map(str, SCHEMES)),
         gradients=False,
@@ -37,17 +36,14 @@ class KerasAdapter(QuantizesOnly):
         persistence=False,
         construction=False,
         absent={
+            **ABSENT,
             "layer": "of Keras the int4 embedding is shown, by the name quantized_embedding",
-            "scheme": OWN_SCHEMES,
-            "conversion": "layers are quantized one at a time here, from given weights",
             "layout": "Keras packs a dense copy of the weight",
             "compiler": "the numbers of a scheme are asked for, not a compiler",
-            "exercise": "the exercise is written for Flax",
             "id_dtype": "Keras casts other ids to int32 (keras.layers.Embedding)",
             "gradients": "the int4 embedding has no trainable parameter and takes no floating input",
             "optimizer": "the int4 embedding has no trainable parameter",
             "persistence": "Keras saves models, not the parts of one layer as arrays",
-            "construction": "quantization starts from given weights",
         },
     )
 
@@ -84,7 +80,7 @@ class KerasAdapter(QuantizesOnly):
         return KerasLayer(self, layer)
 
 
-class KerasLayer(Layer):
+class KerasLayer(LookedUpOnly):
     roles: Mapping[str, tuple[str, bool]] = {}
 
     def __init__(self, adapter: KerasAdapter, layer: Any) -> None:
@@ -100,28 +96,7 @@ class KerasLayer(Layer):
     def trainable(self) -> frozenset[str]:
         return frozenset(v.name for v in self.native.trainable_variables)
 
-    def _without(self, what: str) -> Any:
-        raise Unsupported(self.adapter.capabilities.missing(what) or what)
-
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         for variable in self.native.variables:
             if variable.name in values:
                 variable.assign(values[variable.name])
-
-    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        return self._without("gradients")
-
-    def sgd_step(self, learning_rate: float) -> None:
-        self._without("optimizer")
-
-    def cast(self, dtype: str) -> None:
-        self._without("construction")
-
-    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        return self._without(f"compiler:{compiler}")
-
-    def save(self, path: Path) -> None:
-        self._without("persistence")
-
-    def load(self, path: Path) -> None:
-        self._without("persistence")

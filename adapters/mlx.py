@@ -10,6 +10,8 @@ import ml_dtypes
 import numpy as np
 
 from adapters.interface import (
+    FLOATS,
+    INTEGERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
     Adapter,
@@ -21,8 +23,6 @@ from adapters.interface import (
     Scheme,
 )
 
-_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
-
 
 class MLXAdapter(Adapter):
     name = "mlx"
@@ -33,8 +33,8 @@ class MLXAdapter(Adapter):
     environment = {"MLX_ENABLE_TF32": "0"}
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
-        id_dtypes=_INTEGERS,
+        dtypes=FLOATS,
+        id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
         compilers=frozenset({"default"}),

@@ -9,6 +9,9 @@ import numpy as np
 
 from adapters.interface import Adapter, Layer, Packed, Scheme
 
+LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
+"""Of E2M1 and E4M3 (docs/packed-format.md)."""
+
 
 class HoldsPacked(Adapter):
     """Quantizes or takes packed parts, and holds them in layers of the framework's own operations."""

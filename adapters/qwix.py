@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import OWN_SCHEMES
-from adapters.interface import Capabilities, Layer, Packed, Scheme, Unsupported
+from adapters.elsewhere import ABSENT, OWN_SCHEMES
+from adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme, Unsupported
 from adapters.jax import JaxAdapter, JaxLayer
 
 SCHEMES = [Scheme(bits, tile, "qwix") for bits in (4, 8) for tile in (32, 64, 128, 256)]
@@ -24,7 +24,7 @@ class QwixAdapter(JaxAdapter):
     module = "qwix"
     capabilities = Capabilities(
         layers=frozenset({"quantized_linear"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        dtypes=FLOATS,
         id_dtypes=frozenset(),
         schemes=frozenset(map(str, SCHEMES)),
         gradients=False,
@@ -32,10 +32,9 @@ class QwixAdapter(JaxAdapter):
         persistence=False,
         construction=False,
         absent={
+            **ABSENT,
             "layer:quantized_embedding": "qwix intercepts products, and leaves nnx.Embed's lookup as it is",
             "layer": "qwix quantizes nnx.Linear and has no layer of its own; target jax shows Flax's",
-            "scheme": OWN_SCHEMES,
-            "conversion": "layers are quantized one at a time here, from given weights",
             "layout": "JAX arrays have no strides: every slice or transpose is a new dense array",
             "compiler": "target jax compiles; here the numbers of a scheme are asked for",
             "exercise": "target jax shows the exercise",
@@ -43,7 +42,6 @@ class QwixAdapter(JaxAdapter):
             "gradients": "weight-only post-training quantization is for inference",
             "optimizer": "weight-only post-training quantization is for inference",
             "persistence": "qwix saves models through Flax's state, not the parts of one layer as arrays",
-            "construction": "quantization starts from given weights",
         },
     )
 

@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import load_file, save_file
 
 from adapters.interface import (
+    INTEGERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
     Adapter,
@@ -31,7 +32,6 @@ from adapters.interface import (
 from adapters.reference_packing import dequantize, quantize
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-_INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 
 
 def _plain(value: Any) -> Any:
@@ -74,7 +74,7 @@ class ReferenceAdapter(Adapter):
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
         dtypes=frozenset(_DTYPES),
-        id_dtypes=_INTEGERS,
+        id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
         construction=False,

@@ -10,7 +10,17 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from adapters.interface import LIBRARY_SCHEMES, MLX_SCHEMES, Capabilities, Layer, Method, Operand, Packed, Scheme
+from adapters.interface import (
+    FLOATS,
+    LIBRARY_SCHEMES,
+    MLX_SCHEMES,
+    Capabilities,
+    Layer,
+    Method,
+    Operand,
+    Packed,
+    Scheme,
+)
 from adapters.packed import HoldsPacked
 
 
@@ -24,7 +34,7 @@ class TorchAdapter(HoldsPacked):
     corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,

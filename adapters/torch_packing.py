@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 
 from adapters.interface import Scheme
-
-LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
+from adapters.packed import LARGEST_ELEMENT
 
 
 def _bytes_as(kind: type) -> Tensor:

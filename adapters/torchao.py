@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import OWN_SCHEMES
-from adapters.interface import Capabilities, Layer, Packed, Scheme
+from adapters.elsewhere import ABSENT
+from adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme
 from adapters.torch import TorchAdapter, TorchLayer
 
 SCHEMES = [Scheme(bits, 32, "intx") for bits in range(1, 9)]
@@ -24,18 +24,16 @@ class TorchaoAdapter(TorchAdapter):
     module = "torchao"
     capabilities = Capabilities(
         layers=frozenset({"quantized_embedding", "quantized_linear"}),
-        dtypes=frozenset({"float32", "float16", "bfloat16"}),
+        dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         schemes=frozenset(map(str, SCHEMES)),
         persistence=False,
         construction=False,
         absent={
+            **ABSENT,
             "layer": "torchao quantizes PyTorch's layers and has none of its own; target torch shows those",
-            "scheme": OWN_SCHEMES,
-            "conversion": "layers are quantized one at a time here, from given weights",
             "layout": "torchao packs a dense copy of the weight",
             "compiler": "target torch compiles; here the numbers of a scheme are asked for",
-            "exercise": "the exercise is written for Flax",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
             "persistence": "torchao saves its tensor subclass by torch.save, not its parts as arrays",
             "construction": "torchao quantizes PyTorch's layers and constructs none",

@@ -9,10 +9,9 @@ from math import prod
 
 import numpy as np
 
+from golden.bounds import LARGEST, SMALLEST_SUBNORMAL
 from golden.streams import SIGNIFICAND_BITS, words
 
-LARGEST = {"float32": (2 - 2.0**-23) * 2.0**127, "float16": 65504.0, "bfloat16": (2 - 2.0**-7) * 2.0**127}
-SMALLEST_SUBNORMAL = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0**-133}
 FINITE = (
     "equal",
     "zero",

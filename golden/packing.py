@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,11 @@ class Format:
     group_size: int
     element: str = ""
     scale: str = ""
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What selects the format in a case."""
+        return {"mode": self.mode, "bits": self.bits, "group_size": self.group_size}
 
     @property
     def name(self) -> str:

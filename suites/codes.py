@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Packed
+from adapters.interface import Packed, Scheme
 from golden import bounds, packing, quantized_bounds
 from golden.cases import quantized
 from golden.packing import Format
@@ -171,9 +171,9 @@ def assay_input_gradient(assay: Assay, got: np.ndarray, cotangent: np.ndarray, p
     _assay_sum(assay, got, want, bound, dtype, np.sqrt(wide**2 @ table**2), len(table))
 
 
-def recorded(assay: Assay) -> Packed:
-    """The parts that MLX made of this case's table, newest recording."""
-    store, scheme = assay.bench.recorded[-1], assay.scheme
+def recorded(assay: Assay, scheme: Scheme | None = None) -> Packed:
+    """The parts that MLX made of the ordinary table in this scheme, by default the case's; newest recording."""
+    store, scheme = assay.bench.recorded[-1], scheme or assay.scheme
     form = packing.format_of(scheme.mode, scheme.bits, scheme.group_size)
     parts = {p: store[quantized.recorded(form, assay.params["dtype"], p)] for p in quantized.parts_of(form)}
     return Packed(parts["weight"], parts["scales"], parts.get("biases"), scheme)

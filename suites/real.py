@@ -81,8 +81,7 @@ class RealInput:
         for form in FORMATS:
             if columns % form.group_size == 0:
                 packed_needs = (f"layer:quantized_{layer}", f"dtype:{dtype}", f"scheme:{form.name}")
-                sizes = {"mode": form.mode, "bits": form.bits, "group_size": form.group_size}
-                case = Case({**params, **sizes}, arrays, packed_needs)
+                case = Case({**params, **form.params}, arrays, packed_needs)
                 self.by_kind.setdefault(quantized, []).append(case)
 
     def cases(self, cases: str | Sequence[Case]) -> Sequence[Case]:

@@ -10,8 +10,7 @@ from adapters.interface import Packed
 from golden import bounds
 from golden.cases import elsewhere as cases
 from golden.cases import quantized
-from golden.packing import format_of
-from suites import elsewhere, probes
+from suites import codes, elsewhere, probes
 from suites.assay import Assay
 from suites.requirements import requirement
 
@@ -28,14 +27,6 @@ def _parts(assay: Assay) -> Packed:
     parts = assay.value(assay.ask(probes.parts, layer=layer, weight=table, scheme=assay.scheme))
     elsewhere.assay_reading(assay, _rows(assay, parts, layer), parts)
     return parts
-
-
-def _recorded(assay: Assay) -> Packed:
-    """What MLX made of the ordinary table, in its affine format of this case's size."""
-    scheme, (*_, newest) = replace(assay.scheme, mode="affine"), assay.bench.recorded
-    form = format_of(scheme.mode, scheme.bits, scheme.group_size)
-    words, scales, biases = (newest[quantized.recorded(form, assay.params["dtype"], p)] for p in quantized.PARTS)
-    return Packed(words, scales, biases, scheme)
 
 
 @requirement("ELSE-BOUND-1", cases.BOUND_CASES)
@@ -60,7 +51,8 @@ def test_products(assay: Assay) -> None:
 
 @requirement("ELSE-CONVERT-1", cases.INTO_CASES)
 def test_conversion_into(assay: Assay) -> None:
-    source, through, dtype = _recorded(assay), assay.params["through"], assay.params["dtype"]
+    source = codes.recorded(assay, replace(assay.scheme, mode="affine"))
+    through, dtype = assay.params["through"], assay.params["dtype"]
     slack = bounds.unit_roundoff(dtype) + 2.0**-23 if assay.scheme.bits > 1 else np.inf
     if through != "none":
         source = elsewhere.converted(assay, source, through, slack)

@@ -26,19 +26,15 @@ def _arrays(layer: str) -> dict[str, str]:
     return {"table": ordinary("float32"), **({"bias": BIAS} if layer == "linear" else {})}
 
 
-def _sizes(form: Format) -> dict[str, Any]:
-    return {"mode": form.mode, "bits": form.bits, "group_size": form.group_size}
-
-
 SAME_CASES = [
-    Case({"layer": layer, "how": how, **_sizes(f)}, _arrays(layer), _needs(layer, f))
+    Case({"layer": layer, "how": how, **f.params}, _arrays(layer), _needs(layer, f))
     for layer, how, f in product(DENSE, WAYS, _SOME)
 ]
 DEFAULT_CASES = [
     Case({"layer": layer, "how": how, "mode": mode}, _arrays(layer), _needs(layer))
     for layer, how, mode in product(DENSE, WAYS, DEFAULTS)
 ]
-REPR_CASES = [Case({"layer": layer, **_sizes(f)}, _arrays(layer), _needs(layer, f)) for layer in DENSE for f in _SOME]
+REPR_CASES = [Case({"layer": layer, **f.params}, _arrays(layer), _needs(layer, f)) for layer in DENSE for f in _SOME]
 FROZEN_CASES = [
     Case({"layer": layer, "how": how, "bias": bias}, _arrays(layer), _needs(layer))
     for layer, how, bias in product(DENSE, WAYS, (False, True))
@@ -89,7 +85,7 @@ WRONG_SCHEME_CASES = [
 WRONG_PARTS = ("fewer scale rows", "fewer scale columns", "fewer words", "other bits", "no biases")
 WRONG_PARTS_CASES = [
     Case(
-        {"layer": layer, "parts": fault, **_sizes(f)},
+        {"layer": layer, "parts": fault, **f.params},
         {"table": ordinary("float32")},
         (f"layer:{layer}", "dtype:float32", f"scheme:{f.name}"),
         hazard="reads",

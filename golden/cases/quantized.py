@@ -28,7 +28,7 @@ def _needs(layer: str, dtype: str, form: Format) -> tuple[str, ...]:
 
 
 def _params(dtype: str, form: Format) -> dict[str, Any]:
-    return {"dtype": dtype, "mode": form.mode, "bits": form.bits, "group_size": form.group_size}
+    return {"dtype": dtype, **form.params}
 
 
 def ordinary(dtype: str) -> str:
