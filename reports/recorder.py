@@ -1,15 +1,23 @@
-"""``results.jsonl``: one line when a case starts and one when it ends, flushed, so that a killed run can be read."""
+"""``results.jsonl``: a line when a case starts and one when it ends, flushed, so that a killed run can be read.
+
+Parallel workers write shards, ``results.gw0.jsonl``, which the main process takes in at the end.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import json
+import fcntl
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
-SCHEMA = 1
+import msgspec
+
+from reports.records import Line
+
+RENDERED = ("results.json", "ctrf.json", "junit.xml", "summary.md", "report.html")
+"""What `reports.render` makes of the records in a folder."""
 
 
 class RecorderError(Exception):
@@ -17,52 +25,64 @@ class RecorderError(Exception):
 
 
 class Recorder:
-    """Appends records to a new file in `folder`: ``results.jsonl``, or a shard per parallel worker.
+    """Appends lines to a new file in `folder`: ``STEM.jsonl``, or the shard of a parallel worker.
 
-    Closing the main one takes in the shards, which are then removed.
+    The main process locks the folder, so that no second run writes there, and removes what an earlier run left.
 
-    Raises RecorderError where the folder cannot be made or written, and where a write or the taking in fails later.
+    Raises RecorderError where the folder cannot be made or written, another run writes there, and where a write or
+    the taking in fails later.
     """
 
-    def __init__(self, folder: Path, worker: str | None = None) -> None:
-        self.path = folder / (f"results.{worker}.jsonl" if worker else "results.jsonl")
-        self._is_main = worker is None
+    def __init__(self, folder: Path, process: str = "main", stem: str = "results") -> None:
+        self.folder, self.process, self._stem = folder, process, stem
+        self._is_main = process == "main"
+        self.path = folder / (f"{stem}.jsonl" if self._is_main else f"{stem}.{process}.jsonl")
+        self._lock: BinaryIO | None = None
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if self._is_main:
-                for stray in self._shards():
-                    stray.unlink()
-            self._file = self.path.open("w")
+                self._lock = _locked(folder / ".lock")
+                for old in (*self._shards(), *(folder / name for name in RENDERED)):
+                    old.unlink(missing_ok=True)
+            self._file = self.path.open("wb")
         except OSError as error:
+            self._unlock()
             raise RecorderError(f"--report {folder}: cannot write there ({error.strerror})") from error
 
-    def _line(self, record: dict[str, Any]) -> None:
+    def write(self, line: Line) -> None:
         try:
-            self._file.write(json.dumps({"schema": SCHEMA, **record}) + "\n")
+            self._file.write(msgspec.json.encode(line) + b"\n")
             self._file.flush()
         except OSError as error:
             raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error
 
-    def start(self, identifier: str) -> None:
-        self._line({"event": "start", "id": identifier})
-
-    def finish(self, record: dict[str, Any]) -> None:
-        self._line({"event": "end", **record})
-
     def _shards(self) -> list[Path]:
-        return sorted(self.path.parent.glob("results.*.jsonl"))
+        return sorted(self.folder.glob(f"{self._stem}.*.jsonl"))
 
     def close(self) -> None:
+        """Close the file; the main process takes in the shards first, and lets go of the folder."""
         with contextlib.suppress(OSError):  # a full disk: said when the line was written
             self._file.close()
-        if self._is_main and (shards := self._shards()):
-            self._take_in(shards)
+        try:
+            if self._is_main and (shards := self._shards()):
+                self._take_in(shards)
+        finally:
+            self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock:
+            (self.folder / ".lock").unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
 
     def _take_in(self, shards: Sequence[Path]) -> None:
         """Replace the file by itself and the shards, which stay where that fails."""
         merged = self.path.with_suffix(".partial")
         try:
-            merged.write_text("".join(part.read_text() for part in (self.path, *shards)))
+            with merged.open("wb") as out:
+                for part in (self.path, *shards):
+                    whole, newline, _ = part.read_bytes().rpartition(b"\n")  # a killed worker may leave half a line
+                    out.write(whole + newline)
             os.replace(merged, self.path)
             for shard in shards:
                 shard.unlink()
@@ -70,3 +90,20 @@ class Recorder:
             with contextlib.suppress(OSError):
                 merged.unlink()
             raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+
+def _locked(path: Path) -> BinaryIO:
+    """The lock file, open and held until it is closed. Raises RecorderError where another process holds it."""
+    while True:
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            lock.close()
+            raise RecorderError(
+                f"--report {path.parent}: another run is writing there; choose another folder"
+            ) from error
+        with contextlib.suppress(OSError):
+            if os.fstat(lock.fileno()).st_ino == path.stat().st_ino:
+                return lock
+        lock.close()  # its last holder removed it in between

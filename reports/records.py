@@ -1,0 +1,229 @@
+"""The lines of ``results.jsonl`` and ``benchmarks.jsonl``, as types: what is written, read and validated.
+
+docs/records.schema.json is generated from these types (``python -m reports schema``). A change that a reader could
+notice raises `SCHEMA`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+SCHEMA = 2
+
+VERDICTS = (
+    "conforms",
+    "known deviation",
+    "unsupported",
+    "not run",
+    "deviates",
+    "crashed",
+    "timed out",
+    "stale deviation",
+    "unreviewed",
+)
+Verdict = Literal[
+    "conforms",
+    "known deviation",
+    "unsupported",
+    "not run",
+    "deviates",
+    "crashed",
+    "timed out",
+    "stale deviation",
+    "unreviewed",
+]
+RED = frozenset({"deviates", "crashed", "timed out", "stale deviation", "unreviewed"})
+UNANSWERED = frozenset({"unsupported", "not run"})
+
+Number = float | Literal["inf", "-inf", "nan"]
+"""A float64; JSON has no infinity and no NaN, so these travel as the strings that `float` reads."""
+Scalar = str | int | float | bool | None
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """The computer of a run. `id` is a hash of what makes timings comparable: chip, model, cores, memory, virtual.
+
+    memory: bytes. os_build: "24G90" on macOS, the kernel's release elsewhere.
+    """
+
+    id: str
+    chip: str
+    model: str
+    architecture: str
+    cores: int
+    memory: int
+    os: str
+    os_build: str
+    virtual: bool
+    python: str
+
+
+class Device(msgspec.Struct, frozen=True, kw_only=True):
+    """The device of a target. `chip` is the machine's; `paravirtual`: the GPU is one that a hypervisor offers."""
+
+    name: str
+    chip: str
+    os: str
+    os_build: str
+    paravirtual: bool
+    precision: dict[str, str]
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True):
+    """A target as a run resolved it. `unavailable` says why none of its cases run."""
+
+    spec: str
+    framework: bool
+    """False for the reference, which never counts as coverage."""
+    versions: dict[str, str]
+    device: Device
+    unavailable: str | None = None
+    bootstrap: bool = False
+
+
+class Requirement(msgspec.Struct, frozen=True, kw_only=True):
+    """`cases`: how many a whole run has, per target, without those behind a marker."""
+
+    group: str
+    level: Literal["required", "characterised"]
+    sentence: str
+    source: str
+    advice: str
+    cases: int
+
+
+class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="run"):
+    """Written first by every process of a run; those of one run share `run`.
+
+    started: UTC, ISO 8601. planned, deselected: target -> cases; empty in a process that collects nothing itself.
+    """
+
+    schema: int
+    run: str
+    process: str
+    started: str
+    command: list[str]
+    suite_hash: str
+    golden_hash: str
+    machine: Machine
+    packages: dict[str, str]
+    targets: dict[str, Target]
+    requirements: dict[str, Requirement] = {}
+    planned: dict[str, int] = {}
+    deselected: dict[str, int] = {}
+
+
+class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
+    """A case begins; without an end line it is the case in flight when its process died."""
+
+    schema: int
+    run: str
+    id: str
+    target: str
+    requirement: str
+    params: dict[str, Scalar]
+    rerun: str
+
+
+class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="end"):
+    """One case of one target, finished.
+
+    headroom: max(error / bound); error, bound, worst_index, got and want are of the element where it is reached.
+    note: a known deviation's cause, or why the verdict is what it is. duration: seconds.
+    missing, sometimes, cases, marked: what `python -m adapters update` and the search for stale entries need.
+    """
+
+    schema: int
+    run: str
+    id: str
+    target: str
+    spec: str
+    versions: dict[str, str]
+    device: Device
+    machine: str
+    suite_hash: str
+    golden_hash: str
+    requirement: str
+    params: dict[str, Scalar]
+    verdict: Verdict
+    behaviour: str
+    conforms: bool
+    rerun: str
+    duration: float
+    cases: int
+    marked: bool
+    note: str = ""
+    advice: str = ""
+    reproduction: str = ""
+    upstream: str = ""
+    page: str = ""
+    missing: str = ""
+    sometimes: str = ""
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    headroom: Number | None = None
+    error: Number | None = None
+    bound: Number | None = None
+    worst_index: tuple[int, ...] | None = None
+    message: str = ""
+    golden: str = ""
+
+
+class BenchmarkLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="benchmark"):
+    """One operation of one target, timed in `rounds` rounds.
+
+    operation: "embedding", "quantized embedding", "linear", "as_linear", "quantized as_linear", ….
+    scheme: of the quantization, "" for dense layers. workload: "decode" or "prefill", its sizes in `sizes`.
+    Times are seconds; q1 and q3 quartiles. bytes: read and written at least, by one call; flops: of one call.
+    copy_bandwidth: bytes read and written per second by a copy on this device, matmul_peak: flop/s of a large product
+    in this dtype, both measured in the same run.
+    """
+
+    schema: int
+    run: str
+    id: str
+    target: str
+    versions: dict[str, str]
+    machine: str
+    operation: str
+    scheme: str
+    dtype: str
+    workload: str
+    sizes: dict[str, int]
+    minimum: float
+    median: float
+    q1: float
+    q3: float
+    rounds: int
+    bytes: int
+    flops: int
+    copy_bandwidth: float
+    matmul_peak: float
+
+
+class FinishLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finish"):
+    """A process of a run came to its end in order; duration in seconds."""
+
+    schema: int
+    run: str
+    process: str
+    exit_status: int
+    duration: float
+
+
+Line = RunLine | StartLine | EndLine | BenchmarkLine | FinishLine
+
+
+def number(value: float | None) -> Number | None:
+    """`value` as JSON can hold it."""
+    if value is None or value - value == 0:
+        return value
+    return "nan" if value != value else "inf" if value > 0 else "-inf"  # noqa: PLR0124
+
+
+def plain(line: Line) -> dict[str, Any]:
+    """The line as JSON's own types."""
+    out: dict[str, Any] = msgspec.to_builtins(line)
+    return out
