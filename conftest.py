@@ -6,22 +6,28 @@ import gc
 import os
 import shlex
 import time
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
-from adapters import known, registry
+from adapters import known, machine, registry
 from adapters.registry import Target
 from golden.catalogue import Case
 from golden.store import GoldenError, open_golden, open_recorded
+from reports import records, render
 from reports.failure import explain
+from reports.reading import ReportError
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
-from suites import requirements
+from suites import identity, requirements
 from suites.assay import Assay, Bench
 from suites.observation import Deviates, NotAsked, Observation
 from suites.real import RealInput, RealInputError
@@ -50,7 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("touchstone")
     for name, (metavar, text) in OPTIONS.items():
         group.addoption(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
-    group.addoption("--report", metavar="DIR", help="write results.jsonl to this folder")
+    group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")
 
 
 class Run:
@@ -62,6 +68,11 @@ class Run:
         self.targets = registry.resolve(config.getoption("adapter"), required)
         self.unmarked: Counter[str] = Counter()
         """Cases without a marker per requirement and target, as collected."""
+        self.planned: Counter[str] = Counter()
+        self.deselected: Counter[str] = Counter()
+        """Cases without a marker per target that -k, -m or a case id left out."""
+        self.started = time.time()
+        self.id = getattr(config, "workerinput", {}).get("touchstone_run") or uuid.uuid4().hex
         self.bootstrap = set(config.getoption("bootstrap"))
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
@@ -71,7 +82,9 @@ class Run:
         self.bench = Bench(self.real.extend(open_golden()), open_recorded())
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
-        self.recorder = Recorder(Path(directory), os.environ.get("PYTEST_XDIST_WORKER")) if directory else None
+        process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        self.recorder = Recorder(Path(directory), process) if directory else None
+        self.ended = False
 
     def concerns(self, case: Case) -> bool:
         """Whether any target of the run has the case's quantization scheme: others' schemes are no gap in coverage."""
@@ -108,7 +121,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         try:
             if run.recorder:
                 run.recorder.close()
-        except RecorderError as error:
+                if run.ended and run.recorder.process == "main":
+                    render.render(run.recorder.folder)
+        except (RecorderError, ReportError) as error:
             raise pytest.UsageError(str(error)) from error
 
 
@@ -159,10 +174,74 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         run.bench.worker(target).prefetch()
 
 
+def pytest_deselected(items: list[pytest.Item]) -> None:
+    for item in items:
+        run, parameters = item.config.stash.get(RUN, None), _parameters(item)
+        if run and isinstance(parameters, tuple) and not parameters[1].marks:
+            run.deselected[parameters[0].id] += 1
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Take thousands of collected items out of the garbage collector's sight: frameworks make it run often."""
     gc.collect()
     gc.freeze()
+    if run := session.config.stash.get(RUN, None):
+        run.planned.update(c[0].id for c in map(_parameters, session.items) if c)
+        if run.recorder and not session.config.option.collectonly:
+            _record_or_exit(run.recorder.write, _run_line(run))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """What the parallel workers of one run share."""
+    if run := node.config.stash.get(RUN, None):
+        node.workerinput["touchstone_run"] = run.id
+
+
+def _run_line(run: Run) -> records.RunLine:
+    """Who runs what, where and with which versions; the first line of every process."""
+    return records.RunLine(
+        schema=records.SCHEMA,
+        run=run.id,
+        process=run.recorder.process if run.recorder else "main",
+        started=datetime.fromtimestamp(run.started, UTC).isoformat(timespec="seconds"),
+        command=["pytest", *map(str, run.config.invocation_params.args)],
+        suite_hash=identity.suite_hash(),
+        golden_hash=identity.golden_hash(),
+        machine=msgspec.convert(machine.describe(), records.Machine),
+        packages={d.name: d.version for d in metadata.distributions()},
+        targets={t.id: _target(t, bootstrap=t.id in run.bootstrap) for t in run.targets},
+        requirements={
+            r.id: records.Requirement(
+                group=r.group,
+                level=r.level,
+                sentence=r.sentence,
+                source=r.source,
+                difference=r.difference,
+                advice=r.advice,
+                cases=run.unmarked[r.id],
+            )
+            for r in run.requirements.values()
+        },
+        planned=dict(run.planned),
+        deselected=dict(run.deselected),
+    )
+
+
+def _target(target: Target, *, bootstrap: bool) -> records.Target:
+    return records.Target(
+        spec=target.spec.partition("@")[0],
+        framework=target.cls.is_framework,
+        versions=target.versions,
+        device=_device(target),
+        unavailable=target.unavailable,
+        bootstrap=bootstrap,
+    )
+
+
+def _device(target: Target) -> records.Device:
+    name, precision = target.facts.get("name", target.device), target.facts.get("precision", {})
+    return msgspec.convert(machine.device(name, precision), records.Device)
 
 
 def _parameters(item: pytest.Item) -> Any:
@@ -182,7 +261,17 @@ def assay(request: pytest.FixtureRequest) -> Assay:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     run, parameters = item.config.stash.get(RUN, None), _parameters(item)
     if run and run.recorder and parameters:
-        _record_or_exit(run.recorder.start, _identifier(item))
+        target, case, requirement = parameters
+        line = records.StartLine(
+            schema=records.SCHEMA,
+            run=run.id,
+            id=_identifier(item),
+            target=target.id,
+            requirement=requirement.id,
+            params=dict(case.params),
+            rerun=_rerun(run, _identifier(item), target, case),
+        )
+        _record_or_exit(run.recorder.write, line)
     return (yield)
 
 
@@ -215,54 +304,72 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     if isinstance(error, GoldenError):
         pytest.exit(f"error: {error}", returncode=1)
     judgement, seen = verdict_of(made, error, run.known[made.target.id], bootstrap=made.target.id in run.bootstrap)
-    record = _record(run, _identifier(item), made, judgement, seen)
-    record["duration"] = round(time.perf_counter() - item.stash.get(STARTED, call.start), 6)
-    report.user_properties.append(("touchstone", record))
+    duration = round(time.perf_counter() - item.stash.get(STARTED, call.start), 6)
+    record = _record(run, _identifier(item), made, judgement, seen, duration)
+    report.user_properties.append(("touchstone", records.plain(record)))
     if judgement.verdict.is_red:
         report.outcome = "failed"
         harness_fault = error is not None and not isinstance(error, Deviates)
-        report.longrepr = explain(record) + (f"\n\n{report.longreprtext}" if harness_fault else "")
+        report.longrepr = explain(record, made.requirement.sentence) + (
+            f"\n\n{report.longreprtext}" if harness_fault else ""
+        )
     elif judgement.verdict is Verdict.KNOWN:
         report.outcome, report.wasxfail = "skipped", judgement.note
     elif judgement.verdict in (Verdict.UNSUPPORTED, Verdict.NOT_RUN):
         where = (str(item.path), item.location[1] or 0, f"{judgement.verdict}: {judgement.note}")
         report.outcome, report.longrepr = "skipped", where
     if run.recorder:
-        _record_or_exit(run.recorder.finish, record)
+        _record_or_exit(run.recorder.write, record)
     return report
 
 
-def _record(run: Run, identifier: str, made: Assay, judgement: Judgement, seen: Observation) -> dict[str, Any]:
-    target, requirement = made.target, made.requirement
-    spec = target.spec.partition("@")[0]
-    real = run.real.options.get(made.case.arrays.get("weight", ""), ())
-    marks = ("-m", " or ".join(made.case.marks)) if made.case.marks else ()
-    rerun = ["pytest", identifier, "--adapter", f"{spec}@{target.device}", *real, *marks]
-    return {
-        "id": identifier,
-        "target": target.id,
-        "spec": spec,
-        "versions": target.versions,
-        "device": target.facts,
-        "requirement": requirement.id,
-        "cases": run.unmarked[requirement.id],
-        "marked": bool(made.case.marks),
-        "sentence": requirement.sentence,
-        "params": dict(made.params),
-        "verdict": str(judgement.verdict),
-        "note": judgement.note,
-        "missing": judgement.missing,
-        "sometimes": judgement.sometimes,
-        **asdict(seen),
-        "rerun": shlex.join(rerun),
-    }
+def _rerun(run: Run, identifier: str, target: Target, case: Case) -> str:
+    """The command that runs this case alone."""
+    real = run.real.options.get(case.arrays.get("weight", ""), ())
+    marks = ("-m", " or ".join(case.marks)) if case.marks else ()
+    return shlex.join(
+        ["pytest", identifier, "--adapter", f"{target.spec.partition('@')[0]}@{target.device}", *real, *marks]
+    )
+
+
+def _record(
+    run: Run, identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
+) -> records.EndLine:
+    target, requirement, entry = made.target, made.requirement, judgement.entry
+    facts = asdict(seen)
+    for name in ("headroom", "error", "bound"):
+        facts[name] = records.number(facts[name])
+    return records.EndLine(
+        schema=records.SCHEMA,
+        run=run.id,
+        id=identifier,
+        target=target.id,
+        spec=target.spec.partition("@")[0],
+        versions=target.versions,
+        device=_device(target),
+        machine=machine.describe()["id"],
+        suite_hash=identity.suite_hash(),
+        golden_hash=identity.golden_hash(),
+        requirement=requirement.id,
+        params=dict(made.params),
+        verdict=str(judgement.verdict),  # type: ignore[arg-type]
+        rerun=_rerun(run, identifier, target, made.case),
+        duration=duration,
+        cases=run.unmarked[requirement.id],
+        marked=bool(made.case.marks),
+        note=judgement.note,
+        missing=judgement.missing,
+        sometimes=judgement.sometimes,
+        **{name: getattr(entry, name, "") for name in ("advice", "reproduction", "upstream", "page")},
+        **facts,
+    )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if tally := _tally():
         for name, record in report.user_properties:
             if name == "touchstone":
-                tally.add(record)
+                tally.add(msgspec.convert(record, records.EndLine))
 
 
 _CONFIG: list[pytest.Config] = []
@@ -275,6 +382,9 @@ def _tally() -> Tally | None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionstart(session: pytest.Session) -> None:
     _CONFIG[:] = [session.config]
+    run = session.config.stash.get(RUN, None)
+    if run and run.recorder and session.config.pluginmanager.hasplugin("dsession"):
+        _record_or_exit(run.recorder.write, _run_line(run))  # this process hands the cases to others
 
 
 @pytest.hookimpl(trylast=True)
@@ -282,13 +392,24 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A run of cases without one framework case that was answered is never green, nor one with a stale deviation."""
     tally = _tally()
     run = session.config.stash.get(RUN, None)
-    if tally is None or run is None or session.config.option.collectonly or hasattr(session.config, "workerinput"):
+    if tally is None or run is None or session.config.option.collectonly:
         return
-    frameworks = {t.id for t in run.targets if t.cls.is_framework}
-    tally.empty = bool(tally.total) and not tally.answered(frameworks)
-    tally.find_stale()
-    if (tally.empty or tally.stale) and exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if not hasattr(session.config, "workerinput"):
+        frameworks = {t.id for t in run.targets if t.cls.is_framework}
+        tally.empty = bool(tally.total) and not tally.answered(frameworks)
+        tally.find_stale()
+        if (tally.empty or tally.stale) and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if run.recorder:
+        line = records.FinishLine(
+            schema=records.SCHEMA,
+            run=run.id,
+            process=run.recorder.process,
+            exit_status=int(session.exitstatus),
+            duration=round(time.time() - run.started, 3),
+        )
+        _record_or_exit(run.recorder.write, line)
+        run.ended = True
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

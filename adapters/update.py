@@ -146,7 +146,7 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
             table["class"], table["page"] = behaviour, ""
         else:
             table["observed"] = sorted(UNDEFINED if behaviour == "undefined" else {behaviour})
-            headrooms = [r["headroom"] for r in found if r["headroom"] and r["headroom"] != float("inf")]
+            headrooms = [r["headroom"] for r in found if isinstance(r["headroom"], float) and r["headroom"] > 0]
             if headrooms:
                 table["headroom_at_most"] = float(f"{2 * max(headrooms):.1g}")
             table["seen"] = date.today()

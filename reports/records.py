@@ -84,12 +84,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Requirement(msgspec.Struct, frozen=True, kw_only=True):
-    """`cases`: how many a whole run has, per target, without those behind a marker."""
+    """`cases`: how many were collected per target, without those behind a marker; 0 where the run did not ask.
+
+    difference, advice: of a characterised one, what it means to move between targets that choose differently
+    ("silent", "dtype", "rounding", "convention"), and what to do.
+    """
 
     group: str
     level: Literal["required", "characterised"]
     sentence: str
     source: str
+    difference: str
     advice: str
     cases: int
 

@@ -15,6 +15,8 @@ import pytest
 from golden.catalogue import Case
 
 PATH = Path(__file__).with_name("requirements.toml")
+DIFFERENCES = ("silent", "dtype", "rounding", "convention")
+_MOVING = ("difference", "advice")
 
 
 class RequirementError(Exception):
@@ -23,7 +25,8 @@ class RequirementError(Exception):
 
 @dataclass(frozen=True)
 class Requirement:
-    """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns."""
+    """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns,
+    `difference` what it means to move between two that choose differently, and `advice` what to do then."""
 
     id: str
     group: str
@@ -31,6 +34,8 @@ class Requirement:
     sentence: str
     source: str
     permitted: tuple[str, ...] = ()
+    difference: str = ""
+    advice: str = ""
 
     def permits(self, behaviour: str) -> bool:
         return any(fnmatchcase(behaviour, pattern) for pattern in self.permitted)
@@ -50,12 +55,17 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
         origin = f"{path}: requirement {number} ({raw.get('id', 'no id')})"
         if missing := {"id", "group", "level", "sentence", "source"} - raw.keys():
             raise RequirementError(f"{origin}: lacks {', '.join(sorted(missing))}")
-        if unknown := raw.keys() - {"id", "group", "level", "sentence", "source", "permitted"}:
+        if unknown := raw.keys() - {"id", "group", "level", "sentence", "source", "permitted", *_MOVING}:
             raise RequirementError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
         if raw["level"] not in ("required", "characterised"):
             raise RequirementError(f"{origin}: level must be required or characterised, not {raw['level']!r}")
         if (raw["level"] == "characterised") != bool(raw.get("permitted")):
             raise RequirementError(f"{origin}: `permitted` belongs to characterised requirements, and only to them")
+        for name in _MOVING:
+            if (raw["level"] == "characterised") != bool(raw.get(name)):
+                raise RequirementError(f"{origin}: `{name}` belongs to characterised requirements, and to each of them")
+        if raw.get("difference", "silent") not in DIFFERENCES:
+            raise RequirementError(f"{origin}: difference must be one of {', '.join(DIFFERENCES)}")
         if raw["id"] in out:
             raise RequirementError(f"{origin}: duplicate id")
         out[raw["id"]] = Requirement(**{**raw, "permitted": tuple(raw.get("permitted", ()))})

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.interface import Adapter
-from adapters.known import Known
+from adapters.known import Entry, Known
 from suites.assay import Assay
 from suites.observation import Deviates, NotAsked, Observation
 from suites.requirements import Requirement
@@ -39,12 +39,14 @@ _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Ver
 @dataclass(frozen=True)
 class Judgement:
     """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict, or says that an entry
-    "changed". `sometimes` is the deviation that covers the case, where some of its cases may conform."""
+    "changed". `sometimes` is the deviation that covers the case, where some of its cases may conform. `entry` is the
+    deviation or pin that the verdict rests on."""
 
     verdict: Verdict
     note: str = ""
     missing: str = ""
     sometimes: str = ""
+    entry: Entry | None = None
 
 
 def verdict_of(
@@ -93,6 +95,7 @@ def judge(
     """The verdict on one observation. With `bootstrap` whatever has no entry yet is *unreviewed*."""
     case = (requirement.id, target, version, params)
     deviation = known.deviation(*case)
+    pin = None
     if requirement.level == "required":
         conforms = observation.conforms
     else:
@@ -105,12 +108,12 @@ def judge(
     if conforms:
         if deviation and not sometimes:
             return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
-        return Judgement(Verdict.CONFORMS, sometimes=sometimes)
+        return Judgement(Verdict.CONFORMS, sometimes=sometimes, entry=pin)
     if deviation and deviation.explains(observation.behaviour, observation.headroom):
         if deviation.is_candidate:
             note = f"{deviation.origin} is a candidate: write its cause, reproduction and advice"
             return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
-        return Judgement(Verdict.KNOWN, f"{deviation.cause} {deviation.advice}", sometimes=sometimes)
+        return Judgement(Verdict.KNOWN, deviation.cause, sometimes=sometimes, entry=deviation)
     if deviation:
         expected = ", ".join(sorted(deviation.observed))
         limit = f" up to headroom {deviation.headroom_at_most}" if deviation.headroom_at_most else ""

@@ -1,0 +1,105 @@
+"""``summary.md``: a page of Markdown for a job's summary or a pull request."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from reports.model import Column, Report
+from reports.records import RED, VERDICTS
+
+ROWS = 50
+"""Most rows of a list; a job summary of GitHub Actions may have 1 MiB."""
+STATES = {
+    "conforms": "🟢 conforms",
+    "deviates": "🔴 deviates",
+    "unreviewed": "🟡 unreviewed: nobody has looked at these verdicts yet",
+    "incomplete": "🟠 incomplete: not every case has a record",
+    "empty": "⚫ empty: no framework answered a single case",
+}
+
+
+def render(report: Report) -> str:
+    asked, all_of_them = len(report.asked), len(report.requirements)
+    lines = [
+        f"# Touchstone: {STATES[report.state]}\n",
+        f"Run of {report.started}, suite `{report.suite_hash}`, golden data `{report.golden_hash}`; "
+        f"{asked} of {all_of_them} requirements asked.\n",
+        *(f"- ⚠️ {_plain(problem)}" for problem in report.problems[:ROWS]),
+        "",
+        "| target | state | answered of planned | " + " | ".join(VERDICTS) + " | versions |",
+        "|---" * (len(VERDICTS) + 4) + "|",
+        *map(_row, report.columns),
+        "",
+        *_red(report),
+        *_known(report.columns),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(column: Column) -> str:
+    counts = column.counts.copy()
+    counts["stale deviation"] += len(column.stale)
+    versions = column.facts.unavailable or ", ".join(f"{n} {v}" for n, v in column.facts.versions.items())
+    state = "not run" if column.facts.unavailable else column.state
+    cells = [column.label, state, f"{column.answered:,} of {column.planned:,}", *(f"{counts[v]:,}" for v in VERDICTS)]
+    return "| " + " | ".join(_plain(c) for c in (*cells, versions)) + " |"
+
+
+def _red(report: Report) -> Iterable[str]:
+    red = [(c, r) for c in report.columns for r in c.cases.values() if r.verdict in RED]
+    if not red and not any(c.stale for c in report.columns):
+        return
+    yield "## To look at\n"
+    for column in report.columns:
+        for origin, count in column.stale.items():
+            yield f"- {_plain(column.label)}: all {count} cases of {_plain(origin)} conform: remove it"
+    groups = Counter((c.label, r.requirement, r.verdict, r.behaviour) for c, r in red)
+    first = {(c.label, r.requirement, r.verdict, r.behaviour): r for c, r in reversed(red)}
+    yield "| target | requirement | verdict | behaviour | cases | rerun one |\n|---|---|---|---|---|---|"
+    for key, count in list(groups.items())[:ROWS]:
+        label, requirement, verdict, behaviour = map(_plain, key)
+        yield f"| {label} | {requirement} | {verdict} | {behaviour} | {count:,} | {_code(first[key].rerun)} |"
+    if len(groups) > ROWS:
+        yield f"\n… and {len(groups) - ROWS:,} more rows"
+    yield ""
+
+
+def _known(columns: Iterable[Column]) -> Iterable[str]:
+    groups = Counter(
+        (r.requirement, c.label, r.behaviour)
+        for c in columns
+        for r in c.cases.values()
+        if r.verdict == "known deviation"
+    )
+    if groups:
+        yield f"<details><summary>{groups.total():,} known deviations</summary>\n"
+        yield "| requirement | target | behaviour | cases |\n|---|---|---|---|"
+        for key, count in sorted(groups.items())[: 4 * ROWS]:
+            yield "| " + " | ".join(map(_plain, key)) + f" | {count:,} |"
+        yield "\n</details>"
+
+
+def _plain(text: str) -> str:
+    """`text` without anything that Markdown or HTML would read as markup."""
+    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    for mark in "\\`*_[]|!#@":
+        escaped = escaped.replace(mark, f"&#{ord(mark)};")
+    return " ".join(escaped.split())
+
+
+def _code(text: str) -> str:
+    """`text` as a code span inside a table."""
+    shown = " ".join(text.split()).replace("|", "\\|")
+    fence = "`" * (1 + max((len(run) for run in _ticks(shown)), default=0))
+    return f"{fence} {shown} {fence}"
+
+
+def _ticks(text: str) -> Iterable[str]:
+    run = ""
+    for character in text + " ":
+        if character == "`":
+            run += character
+        elif run:
+            yield run
+            run = ""
