@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
-from reports.history import Night, NightColumn, Seen
+from reports import history, model
+from reports.history import Night, NightColumn, Seen, night_of
+from reports.model import Report
+from reports.reading import Progress, ReportError
 from reports.records import RED, UNANSWERED
 
+_NOT_THERE = Seen("", "not run", "not in the previous run")
 Kind = Literal["new", "changed", "varies", "fixed", "lost", "gained"]
 """new: conformed and departs now. changed: departs in another way. varies: shows another of the behaviours that are
 registered for it. fixed: conforms again. lost, gained: the target no longer, or newly, answers the case."""
@@ -76,10 +81,10 @@ def compare(old: Night, new: Night) -> Changes:
         out.not_compared["every column"] = reason
     pairs = match(old, new)
     for key, column in new.columns.items():
-        previous = pairs.get(key)
-        if previous is None:
+        if key not in pairs:
             out.not_compared[column.label] = "not in the previous run"
             continue
+        previous = old.columns[pairs[key]]
         out.versions += _moved(column.label, previous.versions, column.versions)
         out.packages += _moved(column.label, previous.packages, column.packages, column.versions.keys())
         out.environment += _moved(column.label, _facts(previous), _facts(column))
@@ -88,25 +93,72 @@ def compare(old: Night, new: Night) -> Changes:
                 which = "previous" if incomplete is previous else "newer"
                 out.not_compared[column.label] = f"the {which} run is {incomplete.state}"
             _changes(column.label, previous, column, out)
-    matched = {id(column) for column in pairs.values()}
-    for old_column in old.columns.values():
-        if id(old_column) not in matched:
-            out.not_compared[old_column.label] = "only in the previous run"
+    for key in old.columns.keys() - pairs.values():
+        out.not_compared[old.columns[key].label] = "only in the previous run"
     return out
 
 
-def match(old: Night, new: Night) -> dict[str, NightColumn]:
-    """Newer column's key -> its predecessor: the same key, else the only one of that target and system, else of that
-    target."""
-    out = {key: old.columns[key] for key in new.columns if key in old.columns}
+def compare_reports(old: Report, new: Report) -> Changes:
+    """As `compare`, of two reports whose every record is at hand: the cases that both hold, and what is red only in
+    the newer one."""
+    pairs = match(night_of(old), night_of(new))
+    before, after = ({c.key: c for c in report.columns} for report in (old, new))
+    both = {key: before[pairs[key]].cases.keys() & after[key].cases.keys() for key in pairs}
+    out = compare(night_of(old, {pairs[key]: ids for key, ids in both.items()}), night_of(new, both))
+    for key, ids in both.items():
+        column = after[key]
+        rest = [r for r in column.cases.values() if r.id not in ids]
+        gone = len(before[pairs[key]].cases) - len(ids)
+        if rest or gone:
+            out.not_compared[f"{column.label} cases"] = (
+                f"{gone:,} ran in the previous run only, {len(rest):,} in the newer run only"
+            )
+        for record in rest:
+            if record.verdict in RED:
+                seen = Seen(record.requirement, record.verdict, record.behaviour)
+                out.changes.append(Change("new", column.label, record.requirement, record.id, _NOT_THERE, seen))
+    return out
+
+
+def compare_inputs(old: Path, new: Path, progress: Progress = lambda _: None) -> Changes:
+    """As `compare`, of two report folders or nights of a history.
+
+    Raises ReportError for input that is neither, holds no answered case or is truncated.
+    """
+    if new.is_file():
+        after = history.read(new)
+        before = history.read(old) if old.is_file() else night_of(usable(model.load(old, progress), old))
+        return compare(before, after)
+    return compare_previous(old, usable(model.load(new, progress), new), progress)
+
+
+def compare_previous(old: Path, new: Report, progress: Progress = lambda _: None) -> Changes:
+    """As `compare`, of an earlier folder or night and a report at hand. Raises ReportError as `compare_inputs`."""
+    if old.is_file():
+        return compare(history.read(old), night_of(new))
+    return compare_reports(usable(model.load(old, progress), old), new)
+
+
+def usable(report: Report, path: Path) -> Report:
+    """The report, where it can be compared. Raises ReportError, naming `path`, where it is empty or truncated."""
+    if report.state == "empty":
+        raise ReportError(f"{path}: no framework answered a case, there is nothing to compare")
+    if report.problems:
+        raise ReportError(f"{path}: truncated: {report.problems[0]}")
+    return report
+
+
+def match(old: Night, new: Night) -> dict[str, str]:
+    """Newer column's key -> that of its predecessor: the same key, else the only one of that target and system, else
+    of that target."""
+    out = {key: key for key in new.columns if key in old.columns}
     for alike in (lambda c: (c.target, c.system), lambda c: c.target):
-        rest_new = {k: c for k, c in new.columns.items() if k not in out}
-        taken = {id(c) for c in out.values()}
-        rest_old = [c for c in old.columns.values() if id(c) not in taken]
-        for key, column in rest_new.items():
-            candidates = [c for c in rest_old if alike(c) == alike(column)]
-            rivals = [c for c in rest_new.values() if alike(c) == alike(column)]
-            if len(candidates) == 1 and len(rivals) == 1:
+        rest = {key: column for key, column in new.columns.items() if key not in out}
+        free = {key: column for key, column in old.columns.items() if key not in out.values()}
+        for key, column in rest.items():
+            candidates = [k for k, c in free.items() if alike(c) == alike(column)]
+            rivals = [k for k, c in rest.items() if alike(c) == alike(column)]
+            if len(candidates) == len(rivals) == 1:
                 out[key] = candidates[0]
     return out
 
@@ -135,7 +187,7 @@ def _chain(key: str, earlier: Sequence[Night], night: Night) -> Iterator[tuple[s
     for old in reversed(earlier):
         if night.comparable(old):
             return
-        column = match(old, night).get(key)
+        column = old.columns.get(match(old, night).get(key, ""))
         if column is None or column.state in ("incomplete", "empty"):
             continue  # a night without this machine, or that died, says nothing
         yield old.started, column

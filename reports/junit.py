@@ -18,7 +18,7 @@ def render(report: Report) -> bytes:
     xml = JUnitXml("touchstone")
     for column in report.columns:
         xml.add_testsuite(_suite(report, column))
-    out: bytes = xml.tostring()
+    out: bytes = xml.tostring()  # type: ignore[no-untyped-call]
     return out
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable
 
+from reports.changes import Changes, Kind
 from reports.model import Column, Report
 from reports.records import RED, VERDICTS
 
@@ -19,7 +21,19 @@ STATES = {
 }
 
 
-def render(report: Report) -> str:
+KINDS: dict[Kind, str] = {
+    "new": "🔴 New departures",
+    "changed": "🔴 Departures that changed",
+    "lost": "🟠 No longer answered",
+    "fixed": "🟢 Fixed",
+    "gained": "🟢 Newly answered",
+    "varies": "Registered departures that vary",
+}
+_MARKUP = re.compile(r"[&<>\\`*_\[\]|~]")
+
+
+def render(report: Report, since: Changes | None = None) -> str:
+    """The report as Markdown; `since`: what changed since the previous run, where one is known."""
     asked, all_of_them = len(report.asked), len(report.requirements)
     lines = [
         f"# Touchstone: {STATES[report.state]}\n",
@@ -31,10 +45,41 @@ def render(report: Report) -> str:
         "|---" * (len(VERDICTS) + 4) + "|",
         *map(_row, report.columns),
         "",
+        *([changes(since, heading="##")] if since else []),
         *_red(report),
         *_known(report.columns),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def changes(found: Changes, heading: str = "#") -> str:
+    """What changed, as Markdown."""
+    lines = [f"{heading} Since the run of {found.previous}\n"]
+    lines += [f"- not compared: {_plain(what)}: {_plain(why)}" for what, why in _first(found.not_compared.items())]
+    moved = (("version", found.versions), ("environment", found.environment), ("package", found.packages))
+    for kind, moves in moved:
+        for m in moves[:ROWS]:
+            column, name, before, after = map(_plain, (m.column, m.name, m.before or "absent", m.after or "absent"))
+            lines.append(f"- {kind}: {column}: {name} {before} → {after}")
+    lines.append("")
+    for kind, title in KINDS.items():
+        if group := found.of(kind):
+            lines += [f"{heading}# {title}: {len(group):,}\n", "| target | case | before | now |", "|---|---|---|---|"]
+            for c in group[:ROWS]:
+                before, after = (
+                    _plain(": ".join(x for x in (s.verdict, s.behaviour) if x)) for s in (c.before, c.after)
+                )
+                lines.append(f"| {_plain(c.column)} | {_code(c.case)} | {before} | {after} |")
+            if len(group) > ROWS:
+                lines.append(f"\n… and {len(group) - ROWS:,} more")
+            lines.append("")
+    if not (found.changes or found.not_compared):
+        lines.append("No case changed.\n")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _first(items: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    return list(items)[:ROWS]
 
 
 def _row(column: Column) -> str:
@@ -82,24 +127,11 @@ def _known(columns: Iterable[Column]) -> Iterable[str]:
 
 def _plain(text: str) -> str:
     """`text` without anything that Markdown or HTML would read as markup."""
-    escaped = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for mark in "\\`*_[]|!#@":
-        escaped = escaped.replace(mark, f"&#{ord(mark)};")
-    return " ".join(escaped.split())
+    return " ".join(_MARKUP.sub(lambda m: f"&#{ord(m[0])};", text).split())
 
 
 def _code(text: str) -> str:
     """`text` as a code span inside a table."""
     shown = " ".join(text.split()).replace("|", "\\|")
-    fence = "`" * (1 + max((len(run) for run in _ticks(shown)), default=0))
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
     return f"{fence} {shown} {fence}"
-
-
-def _ticks(text: str) -> Iterable[str]:
-    run = ""
-    for character in text + " ":
-        if character == "`":
-            run += character
-        elif run:
-            yield run
-            run = ""

@@ -215,8 +215,8 @@ class _Builder:
         columns = sorted(self.columns.values(), key=lambda c: (not c.facts.framework, c.target.split("@")[0], c.key))
         _label(columns)
         requirements: dict[str, Requirement] = {}
-        for run in self.runs.values():
-            for name, requirement in run.requirements.items():
+        for header in self.runs.values():
+            for name, requirement in header.requirements.items():
                 if name not in requirements or requirement.cases > requirements[name].cases:
                     requirements[name] = requirement
         return Report(columns, self._headers(), requirements, list(self._problems(columns)))
@@ -242,9 +242,8 @@ class _Builder:
         for column in columns:
             for line in column.in_flight:
                 yield f"{column.label}: {line.id} began and did not end; rerun it with: {line.rerun}"
-            if rest := column.missing - len(column.in_flight):
-                if rest > 0:
-                    yield f"{column.label}: {rest:,} of {column.planned:,} cases have no record"
+            if (rest := column.missing - len(column.in_flight)) > 0:
+                yield f"{column.label}: {rest:,} of {column.planned:,} cases have no record"
 
     @staticmethod
     def _explains(columns: Sequence[Column]) -> bool:

@@ -225,7 +225,7 @@ def number(value: float | None) -> Number | None:
     """`value` as JSON can hold it."""
     if value is None or value - value == 0:
         return value
-    return "nan" if value != value else "inf" if value > 0 else "-inf"  # noqa: PLR0124
+    return "nan" if value != value else "inf" if value > 0 else "-inf"
 
 
 def plain(line: Line) -> dict[str, Any]:

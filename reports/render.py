@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports import ctrf, junit, markdown, model, results
+from reports import changes, ctrf, history, junit, markdown, model, results
+from reports.changes import Changes, Streak
+from reports.history import Night
+from reports.model import Report
 from reports.reading import Progress, ReportError
 
 
-def render(folder: Path, progress: Progress = lambda _: None) -> model.Report:
+@dataclass(frozen=True)
+class Since:
+    """What is known of the time before a run; `changes` is None where nothing is."""
+
+    changes: Changes | None = None
+    streaks: Mapping[tuple[str, str], Streak] = field(default_factory=dict)
+    nights: Sequence[Night] = ()
+
+
+def since(report: Report, *, previous: Path | None = None, nights: Path | None = None) -> Since:
+    """Compare with `previous`, a folder or a night, or with the latest night of the history `nights` before the run.
+
+    Raises ReportError for input that is neither. A run that died before is skipped in a history; as `previous` it is
+    an error.
+    """
+    if previous:
+        return Since(changes.compare_previous(previous, report))
+    if nights is None:
+        return Since()
+    tonight = history.night_of(report)
+    earlier = history.before(history.load(nights), tonight)
+    if not earlier:
+        return Since()
+    whole = [n for n in earlier if n.state not in ("incomplete", "empty")]
+    return Since(changes.compare((whole or earlier)[-1], tonight), changes.streaks(earlier, tonight), earlier)
+
+
+def render(
+    folder: Path,
+    *,
+    previous: Path | None = None,
+    nights: Path | None = None,
+    progress: Progress = lambda _: None,
+) -> Report:
     """Write every rendering of the records in `folder` into it.
 
     Raises ReportError for a folder that is no report, or where it cannot be written.
     """
     report = model.load(folder, progress)
-    renderings = {
-        "results.json": results.render,
-        "ctrf.json": ctrf.render,
-        "junit.xml": junit.render,
-        "summary.md": markdown.render,
-    }
-    for name, make in renderings.items():
-        write(folder / name, make(report))
+    known = since(report, previous=previous, nights=nights)
+    write(folder / "results.json", results.render(report))
+    write(folder / "ctrf.json", ctrf.render(report))
+    write(folder / "junit.xml", junit.render(report))
+    write(folder / "summary.md", markdown.render(report, known.changes))
     return report
+
+
+def trend(nights: Path, path: Path) -> None:
+    """Write the page of a history. Raises ReportError."""
+    write(path, "")
 
 
 def write(path: Path, content: bytes | str) -> None:

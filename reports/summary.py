@@ -29,7 +29,7 @@ class Tally:
 
     def counts(self, target: str) -> Counter[str]:
         records = self.by_target.get(target, [])
-        counts = Counter(r.verdict for r in records)
+        counts: Counter[str] = Counter(r.verdict for r in records)
         counts["stale deviation"] += len(self.stale.keys() & {r.sometimes for r in records})
         return counts
 
