@@ -83,7 +83,7 @@ class Run:
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         process = os.environ.get("PYTEST_XDIST_WORKER", "main")
-        self.recorder = Recorder(Path(directory), process) if directory else None
+        self.recorder = Recorder(Path(directory), process) if directory and not config.option.collectonly else None
         self.ended = False
 
     def concerns(self, case: Case) -> bool:
@@ -187,7 +187,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     if run := session.config.stash.get(RUN, None):
         run.planned.update(c[0].id for c in map(_parameters, session.items) if c)
-        if run.recorder and not session.config.option.collectonly:
+        if run.recorder:
             _record_or_exit(run.recorder.write, _run_line(run))
 
 

@@ -14,7 +14,6 @@ from reports import reading
 from reports.reading import Progress, ReportError
 from reports.records import (
     RED,
-    SCHEMA,
     UNANSWERED,
     BenchmarkLine,
     EndLine,
@@ -134,10 +133,12 @@ def load(folders: Path | Sequence[Path], progress: Progress = lambda _: None) ->
     runs of other suites, golden data or framework versions than the rest.
     """
     builder = _Builder()
-    for folder in [folders] if isinstance(folders, Path) else folders:
-        for path in reading.files(folder):
-            for line in reading.lines(path, progress):
-                builder.add(line, path)
+    paths = [p for f in ([folders] if isinstance(folders, Path) else folders) for p in reading.files(f)]
+    for path in paths:
+        for line in reading.lines(path, progress):
+            builder.add(line, path)
+    if not builder.runs:
+        raise ReportError(f"{paths[0]}: holds no record: the run ended before its first case")
     return builder.report()
 
 
@@ -151,8 +152,6 @@ class _Builder:
         self.origin: dict[str, Path] = {}
 
     def add(self, line: Line, path: Path) -> None:
-        if line.schema != SCHEMA:
-            raise ReportError(f"{path}: a record of schema {line.schema}, this version of Touchstone reads {SCHEMA}")
         if isinstance(line, RunLine):
             self._begin(line, path)
         elif isinstance(line, FinishLine):

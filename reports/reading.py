@@ -19,7 +19,7 @@ class ReportError(Exception):
 
 
 class _Version(msgspec.Struct):
-    schema: int = 0
+    schema: int = SCHEMA
 
 
 def files(folder: Path) -> list[Path]:
@@ -45,11 +45,14 @@ def lines(path: Path, progress: Progress = lambda _: None) -> Iterator[Line]:
             for count, raw in enumerate(file, 1):
                 progress(len(raw))
                 try:
-                    yield _DECODER.decode(raw)
+                    line = _DECODER.decode(raw)
                 except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
                     if not raw.endswith(b"\n"):
                         return
                     raise ReportError(f"{path}:{count}: {_fault(raw, error)}") from error
+                if line.schema != SCHEMA:
+                    raise ReportError(f"{path}:{count}: {_other(line.schema)}")
+                yield line
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -61,5 +64,9 @@ def _fault(raw: bytes, error: Exception) -> str:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return f"not a record ({error})"
     if version != SCHEMA:
-        return f"a record of schema {version}, this version of Touchstone reads {SCHEMA}; run the suites again"
+        return _other(version)
     return f"not a record of schema {SCHEMA} ({error})"
+
+
+def _other(version: int) -> str:
+    return f"a record of schema {version}, this version of Touchstone reads {SCHEMA}; run the suites again"

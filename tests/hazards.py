@@ -191,3 +191,24 @@ class Narrow(Minimal):
     capabilities = replace(
         Minimal.capabilities, dtypes=frozenset({"float32"}), absent={"dtype": "the narrow framework has float32 only"}
     )
+
+
+class Dies(Minimal):
+    """Building a layer of bfloat16 kills the process that runs the tests."""
+
+    name = "dies"
+
+    def embedding(self, weight: Any) -> Layer:
+        if getattr(weight, "base", weight).dtype.name == "bfloat16":
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().embedding(weight)
+
+
+class Shifts(Minimal):
+    """Embeddings of float16 return another row than asked for."""
+
+    name = "minimal"
+
+    def embedding(self, weight: Any) -> Layer:
+        shifted = getattr(weight, "base", weight).dtype.name == "float16"
+        return super().embedding(weight[::-1] if shifted else weight)

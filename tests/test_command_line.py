@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shlex
 import subprocess
@@ -16,7 +15,6 @@ from safetensors.numpy import save_file
 
 from golden.packing import FORMATS
 from golden.recipes import Recipe
-from reports.recorder import Recorder, RecorderError
 from suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError
 from tests.command import PYTEST, run
 
@@ -37,6 +35,11 @@ def last_line(done: subprocess.CompletedProcess[str]) -> str:
 
 def records(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
+
+
+def cases(folder: Path) -> list[dict[str, Any]]:
+    """Lines of cases that started and ended."""
+    return [line for line in records(folder) if line["event"] in ("start", "end")]
 
 
 def test_a_framework_that_conforms_exits_0() -> None:
@@ -250,7 +253,7 @@ def test_arrays_of_one_name_run_and_can_be_run_again_alone(file: Path, tmp_path:
     assert {r["params"]["key"] for r in ended} == {f"{file}:table", f"{other}:table", "table"}
     chosen = next(r for r in ended if r["params"]["key"] == f"{other}:table")
     done = suites(*shlex.split(chosen["rerun"])[1:], "--report", tmp_path / "again")
-    assert [line["id"] for line in records(tmp_path / "again")] == [chosen["id"]] * 2, done.stdout + done.stderr
+    assert [line["id"] for line in cases(tmp_path / "again")] == [chosen["id"]] * 2, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"not safetensors at all", b"\x10\x00\x00\x00\x00\x00\x00\x00{"])
@@ -281,14 +284,14 @@ def test_a_table_of_the_users_own(key: str, file: Path, tmp_path: Path) -> None:
     assert "skipped" not in done.stdout
     again, chosen = tmp_path / "again", ended[-1]
     done = suites(*shlex.split(chosen["rerun"])[1:], "--report", again)
-    assert [line["id"] for line in records(again)] == [chosen["id"]] * 2, done.stdout + done.stderr
+    assert [line["id"] for line in cases(again)] == [chosen["id"]] * 2, done.stdout + done.stderr
 
 
 def test_every_case_is_recorded_and_can_be_run_again_alone(tmp_path: Path) -> None:
     first, again = tmp_path / "first", tmp_path / "again"
     done = suites(*LOOKUP, *MINIMAL, "--report", first)
     assert done.returncode == 0, done.stdout
-    lines = records(first)
+    lines = cases(first)
     assert [line["event"] for line in lines] == ["start", "end"] * 6
     assert [line["id"] for line in lines[::2]] == [line["id"] for line in lines[1::2]]
     assert {line["verdict"] for line in lines[1::2]} == {"conforms"}
@@ -296,8 +299,8 @@ def test_every_case_is_recorded_and_can_be_run_again_alone(tmp_path: Path) -> No
     command, *arguments = shlex.split(chosen["rerun"])
     assert command == "pytest"
     assert suites(*arguments, "--report", again).returncode == 0
-    assert [line["id"] for line in records(again)] == [chosen["id"]] * 2
-    assert records(again)[1]["params"] == chosen["params"]
+    assert [line["id"] for line in cases(again)] == [chosen["id"]] * 2
+    assert cases(again)[1]["params"] == chosen["params"]
 
 
 def test_a_disk_that_fills_stops_the_run_with_one_clear_error(tmp_path: Path) -> None:
@@ -308,48 +311,3 @@ def test_a_disk_that_fills_stops_the_run_with_one_clear_error(tmp_path: Path) ->
     assert f"{tmp_path / 'results.jsonl'}: cannot be written (No space left on device)" in output
     assert "INTERNALERROR" not in output
     assert "Traceback" not in output
-
-
-def test_a_record_is_on_disk_as_soon_as_it_is_made(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path / "new" / "folder")
-    recorder.start("a")
-    recorder.finish({"id": "a", "verdict": "conforms"})
-    assert [line["event"] for line in records(tmp_path / "new" / "folder")] == ["start", "end"]
-    recorder.close()
-
-
-def test_a_parallel_worker_writes_a_shard_of_its_own(tmp_path: Path) -> None:
-    for worker in ("gw0", "gw1"):
-        Recorder(tmp_path, worker).close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["results.gw0.jsonl", "results.gw1.jsonl"]
-
-
-def test_a_recorder_names_what_it_cannot_write(tmp_path: Path) -> None:
-    (tmp_path / "results.jsonl").symlink_to("/dev/full")
-    recorder = Recorder(tmp_path)
-    with pytest.raises(RecorderError, match=r"results\.jsonl: cannot be written \(No space left on device\)"):
-        recorder.start("a")
-    with contextlib.suppress(RecorderError):
-        recorder.close()
-
-
-def test_shards_are_taken_in_by_the_main_recorder(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
-    for worker in ("gw0", "gw1"):
-        shard = Recorder(tmp_path, worker)
-        shard.start(worker)
-        shard.close()
-    recorder.close()
-    assert [line["id"] for line in records(tmp_path)] == ["gw0", "gw1"]
-    assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl"]
-
-
-def test_a_disk_that_fills_while_shards_are_taken_in(tmp_path: Path) -> None:
-    """The error names the file, no half of it is left, and the shards are still there."""
-    recorder, shard = Recorder(tmp_path), Recorder(tmp_path, "gw0")
-    shard.start("a")
-    shard.close()
-    (tmp_path / "results.partial").symlink_to("/dev/full")
-    with pytest.raises(RecorderError, match=r"results\.jsonl: cannot be written \(No space left on device\)"):
-        recorder.close()
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["results.gw0.jsonl", "results.jsonl"]

@@ -477,7 +477,7 @@ def test_a_run_on_a_users_own_table_changes_nothing(folder: Path) -> None:
 
 
 def test_an_infinite_headroom_sets_no_limit(folder: Path) -> None:
-    updated(folder, record(headroom=float("inf")))
+    updated(folder, record(headroom="inf"))
     assert loaded(folder).deviations[0].headroom_at_most is None
 
 

@@ -30,6 +30,8 @@ level = "characterised"
 permitted = ["rows", "raises *"]
 sentence = "A lookup returns rows or raises."
 source = "https://example.org"
+difference = "silent"
+advice = "Check ids first."
 """
 
 
@@ -74,6 +76,15 @@ ERRORS: dict[str, tuple[str | bytes, str]] = {
     "characterised without permitted": (
         REQUIRED.replace('"required"', '"characterised"'),
         "requirement 1 (R-1): `permitted` belongs to",
+    ),
+    "advice on a required one": (REQUIRED + 'advice = "Wait."\n', "requirement 1 (R-1): `advice` belongs to"),
+    "characterised without advice": (
+        CHARACTERISED.replace("advice", "# advice"),
+        "requirement 1 (C-1): `advice` belongs to",
+    ),
+    "unknown difference": (
+        CHARACTERISED.replace('"silent"', '"loud"'),
+        "requirement 1 (C-1): difference must be one of silent, dtype, rounding, convention",
     ),
     "unknown field": (REQUIRED + 'note = "x"\n', "requirement 1 (R-1): unknown field 'note'"),
     "duplicate id": (REQUIRED + CHARACTERISED + REQUIRED, "requirement 3 (R-1): duplicate id"),

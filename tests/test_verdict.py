@@ -70,7 +70,7 @@ REQUIRED_PATHS = {
     "timed out": (HUNG, NONE, False, Verdict.TIMED_OUT, "no deviation is registered", "deviation"),
     "wrong, at bootstrap": (WRONG, NONE, True, Verdict.UNREVIEWED, "no deviation is registered", "deviation"),
     "crashed, at bootstrap": (CRASHED, NONE, True, Verdict.UNREVIEWED, "no deviation is registered", "deviation"),
-    "known": (WRONG, deviation(), False, Verdict.KNOWN, "It rounds down. Round it yourself.", ""),
+    "known": (WRONG, deviation(), False, Verdict.KNOWN, "It rounds down.", ""),
     "known crash": (CRASHED, deviation(), False, Verdict.KNOWN, "It rounds down.", ""),
     "known, at bootstrap": (WRONG, deviation(), True, Verdict.KNOWN, "It rounds down.", ""),
     "known within its headroom": (WRONG, LIMITED, False, Verdict.KNOWN, "It rounds down.", ""),

@@ -1,0 +1,178 @@
+"""Is a folder of records read and checked, and does no run look better than it is?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reports import model
+from reports.reading import ReportError
+from reports.records import Line
+from tests import made
+from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
+
+OTHER_MACHINE = msgspec.structs.replace(MACHINE, id="bbbbbbbbbbbb", chip="Apple M4", os="macOS 26.1")
+STALE = {"sometimes": "mlx.toml: deviation 1 (EMB-1)"}
+
+STATES: dict[str, tuple[list[Line], str]] = {
+    "every case conforms": (whole(), "conforms"),
+    "a known deviation": (whole("run1", end("a", **KNOWN)), "conforms"),
+    "one case deviates": (whole("run1", end("a", **DEVIATES)), "deviates"),
+    "one case crashed": (whole("run1", end("a", verdict="crashed", behaviour="crashed")), "deviates"),
+    "a deviation that nothing shows any more": (
+        [*whole("run1", end("a", **STALE), end("b", **STALE))[:-1], finish(exit_status=1)],
+        "deviates",
+    ),
+    "one case is unreviewed": (whole("run1", end("a", verdict="unreviewed")), "unreviewed"),
+    "a first night without a red case": (
+        whole(targets={"mlx@gpu": target("mlx@gpu", bootstrap=True)}),
+        "unreviewed",
+    ),
+    "no finish line": (whole()[:-1], "incomplete"),
+    "no finish line, and a deviation": (whole("run1", end("a", **DEVIATES))[:-1], "deviates"),
+    "a case in flight": (
+        [run_line(), *(end(n, r) for r in ("EMB-1", "LIN-1") for n in "ab"), start("c")],
+        "incomplete",
+    ),
+    "a record is missing": ([run_line(), end("a"), finish()], "incomplete"),
+    "interrupted": ([*whole()[:-1], finish(exit_status=2)], "incomplete"),
+    "failed without a red verdict": ([*whole()[:-1], finish(exit_status=1)], "incomplete"),
+    "nothing answered": (
+        whole("run1", *(end(n, r, verdict="unsupported") for r in ("EMB-1", "LIN-1") for n in "ab")),
+        "empty",
+    ),
+    "no case at all": ([run_line(planned={}), finish(exit_status=5)], "empty"),
+    "only the reference answered": (whole(targets={"mlx@gpu": target("mlx@gpu", framework=False)}), "empty"),
+}
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_the_state_of_a_run(name: str, tmp_path: Path) -> None:
+    lines, state = STATES[name]
+    report = model.load(folder(tmp_path, lines))
+    assert report.state == state, report.problems
+    assert bool(report.problems) == (state == "incomplete" or "no finish line" in name or "no case" in name)
+
+
+def test_a_target_that_answers_nothing_spoils_the_whole(tmp_path: Path) -> None:
+    """That the others conform must not hide it."""
+    both = {"mlx@gpu": target("mlx@gpu"), "torch@mps": target("torch@mps")}
+    silent = [end(n, target="torch@mps", verdict="unsupported") for n in "ab"]
+    lines = [run_line(targets=both, planned={"mlx@gpu": 1, "torch@mps": 2}), end("a"), *silent, finish()]
+    report = model.load(folder(tmp_path, lines))
+    assert {c.label: c.state for c in report.columns} == {"mlx@gpu": "conforms", "torch@mps": "empty"}
+    assert report.state == "incomplete"
+
+
+def test_a_target_that_is_not_installed_is_named_and_spoils_nothing(tmp_path: Path) -> None:
+    both = {"mlx@gpu": target("mlx@gpu"), "torch@absent": target("torch@absent", unavailable="torch is not installed")}
+    lines = [run_line(targets=both, planned={"mlx@gpu": 1}), end("a"), finish()]
+    report = model.load(folder(tmp_path, lines))
+    assert report.state == "conforms"
+    assert [c.facts.unavailable for c in report.columns] == [None, "torch is not installed"]
+
+
+def test_a_run_that_died_names_the_case_in_flight(tmp_path: Path) -> None:
+    report = model.load(folder(tmp_path, [run_line(), start("a"), end("a"), start("b")]))
+    assert [line.id for line in report.columns[0].in_flight] == [made.case("b")]
+    assert any("killed" in p for p in report.problems)
+    assert any(f"{made.case('b')} began and did not end; rerun it with: pytest" in p for p in report.problems)
+    assert any("2 of 4 cases have no record" in p for p in report.problems)
+
+
+def test_half_a_line_at_the_end_is_what_a_killed_process_leaves(tmp_path: Path) -> None:
+    path = folder(tmp_path, [run_line(), start("a"), end("a")]) / "results.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"event":"end","id":"sui')
+    assert [*model.load(tmp_path).columns[0].cases] == [made.case("a")]
+
+
+def test_parallel_workers_hold_one_plan_between_them(tmp_path: Path) -> None:
+    folder(tmp_path, [run_line(planned={}), finish()])
+    plan = {"mlx@gpu": 2}
+    for worker, name in (("gw0", "a"), ("gw1", "b")):
+        folder(tmp_path, [run_line(process=worker, planned=plan), end(name), finish(process=worker)], worker)
+    report = model.load(tmp_path)
+    assert (report.columns[0].planned, report.state) == (2, "conforms")
+
+
+def test_two_machines_are_two_columns_with_labels_that_tell_them_apart(tmp_path: Path) -> None:
+    one, two = folder(tmp_path / "one", whole("run1")), folder(tmp_path / "two", whole("run2", machine=OTHER_MACHINE))
+    assert [c.label for c in model.load(one).columns] == ["mlx@gpu"]
+    assert [c.label for c in model.load([one, two]).columns] == ["mlx@gpu · macOS 15", "mlx@gpu · macOS 26"]
+
+
+def test_a_minor_update_of_the_system_keeps_the_column(tmp_path: Path) -> None:
+    newer = msgspec.structs.replace(MACHINE, os="macOS 15.8", os_build="24H1")
+    keys = [model.load(folder(tmp_path / m.os_build, whole(machine=m))).columns[0].key for m in (MACHINE, newer)]
+    assert keys[0] == keys[1]
+
+
+REFUSED: dict[str, tuple[list[Line], list[Line], str]] = {
+    "other suites": (whole("run1"), whole("run2", suite_hash="other"), "suite_hash other differs from 5017e0000000"),
+    "other golden data": (whole("run1"), whole("run2", golden_hash="other"), "golden_hash other differs from"),
+    "a case twice": (whole("run1"), whole("run2"), f"{made.case('a')} on mlx@gpu · macOS 15 · Apple M1 has a record"),
+    "other versions": (
+        whole("run1"),
+        whole("run2", targets={"mlx@gpu": target("mlx@gpu", versions={"mlx": "2.0"})}),
+        "mlx@gpu mlx 2.0 here, mlx 1.0 elsewhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_runs_that_cannot_be_shown_as_one(name: str, tmp_path: Path) -> None:
+    first, second, message = REFUSED[name]
+    folders = [folder(tmp_path / "first", first), folder(tmp_path / "second", second)]
+    with pytest.raises(ReportError) as error:
+        model.load(folders)
+    assert str(error.value).startswith(str(tmp_path / "second" / "results.jsonl"))
+    assert message in str(error.value)
+
+
+HEAD = msgspec.json.encode(run_line())
+END = msgspec.json.encode(end("a"))
+MALFORMED = {
+    "not JSON": (HEAD + b"\nnot json\n", ":2: not a record ("),
+    "an older schema": (HEAD.replace(b'"schema":2', b'"schema":1') + b"\n", ":1: a record of schema 1, this version"),
+    "a newer schema": (
+        HEAD + b"\n" + END.replace(b'"schema":2', b'"schema":3') + b"\n",
+        ":2: a record of schema 3, this version",
+    ),
+    "a field of another type": (HEAD + b"\n" + END.replace(b'"duration":0.01', b'"duration":"x"') + b"\n", ":2: not a"),
+    "a missing field": (HEAD + b"\n" + END.replace(b'"verdict":"conforms",', b"") + b"\n", "missing required field"),
+    "an unknown verdict": (HEAD + b"\n" + END.replace(b'"conforms",', b'"fine",', 1) + b"\n", ":2: not a record of"),
+    "no run line": (END + b"\n", "come before its run line, or without one"),
+    "a target its run lacks": (HEAD + b"\n" + END.replace(b"mlx@gpu", b"mlx@cpu") + b"\n", "which is no target of"),
+    "not UTF-8": (HEAD + b'\n{"event":"\xff"}\n', ":2: not a record"),
+    "a list": (b"[]\n", ":1: not a record"),
+    "deeply nested": (b"[" * 100_000 + b"\n", ":1: not a record"),
+    "nothing": (b"", "holds no record: the run ended before its first case"),
+}
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+def test_malformed_records_are_named(name: str, tmp_path: Path) -> None:
+    content, message = MALFORMED[name]
+    (tmp_path / "results.jsonl").write_bytes(content)
+    with pytest.raises(ReportError) as error:
+        model.load(tmp_path)
+    assert str(error.value).startswith(str(tmp_path / "results.jsonl"))
+    assert message in str(error.value)
+
+
+def test_a_folder_that_is_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ReportError, match=r"it holds no results\.jsonl; pytest suites/ --report DIR writes one"):
+        model.load(tmp_path)
+    with pytest.raises(ReportError, match="no such folder"):
+        model.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 0.25, None])
+def test_numbers_that_json_lacks_come_back(value: float | None, tmp_path: Path) -> None:
+    from reports.records import number
+
+    read = model.load(folder(tmp_path, whole("run1", end("a", headroom=number(value))))).columns[0]
+    found = read.cases[made.case("a")].headroom
+    assert repr(None if found is None else float(found)) == repr(value)
