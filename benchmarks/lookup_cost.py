@@ -20,66 +20,20 @@ from typing import Any
 import numpy as np
 
 from adapters import registry
-from adapters.interface import BLOCK_MODES, Adapter, Layer, Packed, Scheme
+from adapters.interface import Adapter
+from benchmarks.calls import jitted, native_call, packed, synchronised
+from benchmarks.workloads import scheme_of
 from suites import probes
 
 ROOT = Path(__file__).parent.parent
 COLUMNS = 384
-TABLE_SIZES = (4_096, 32_000, 256_000)
+TABLE_SIZES = (4_096, 256_000)
 LAYERS = ("embedding", "raw_lookup", "affine4g64", "mxfp4", "mxfp8", "nvfp4")
 FLAX_CAST = "nnx.Embed(dtype=bfloat16, param_dtype=float32)"
 """The one dense layer of the three frameworks that can compute in another dtype than its table's."""
-LAYERS_OF = {"jax": (*LAYERS, FLAX_CAST, f"jit {FLAX_CAST}")}
 PEAK_LIMIT = 4 * 2**20
 """Largest growth of the peak, in bytes. One row is 1.5 kB and an allocator's page is 4; a copy of the smallest table
 measured, 4-bit codes of 256,000 rows, is 49 MB."""
-
-
-def scheme_of(name: str) -> Scheme:
-    """The scheme that a name such as "affine4g64" or "mxfp4" stands for."""
-    if name in BLOCK_MODES:
-        return Scheme(*BLOCK_MODES[name], name)
-    bits, _, group_size = name.removeprefix("affine").partition("g")
-    return Scheme(int(bits), int(group_size))
-
-
-def packed(rows: int, columns: int, scheme: Scheme, dtype: Any = np.float32) -> Packed:
-    """Random codes with scales and biases as of weights around 0; nothing is quantized, which would cost memory."""
-    words = np.random.default_rng(0).integers(0, 2**32, (rows, columns * scheme.bits // 32), dtype=np.uint32)
-    per_group = (rows, columns // scheme.group_size)
-    if scheme.mode != "affine":
-        return Packed(words & np.uint32(0xBFBFBFBF), np.full(per_group, 56, np.uint8), None, scheme)
-    step = 2.0**-4 / 2**scheme.bits
-    scales = np.full(per_group, step, np.float32).astype(dtype)
-    return Packed(words, scales, (scales.astype(np.float32) * -(2.0 ** (scheme.bits - 1))).astype(dtype), scheme)
-
-
-def synchronised(adapter: Adapter, function: Callable[[Any], Any], inputs: Any) -> Callable[[], Any]:
-    """A call of a framework's own function on inputs that are on the device, which returns when the result is there."""
-    placed = adapter.place(inputs)  # type: ignore[attr-defined]
-    if adapter.name == "mlx":
-        import mlx.core as mx
-
-        def run() -> Any:
-            with mx.stream(adapter.native_device):  # type: ignore[attr-defined]
-                out = function(placed)
-                mx.eval(out)
-            return out
-    elif adapter.name == "jax":
-
-        def run() -> Any:
-            return function(placed).block_until_ready()
-    else:
-        import torch
-
-        def run() -> Any:
-            with torch.no_grad():
-                out = function(placed)
-            if adapter.device != "cpu":
-                getattr(torch, adapter.device).synchronize()
-            return out
-
-    return run
 
 
 def lookup(adapter: Adapter, layer: str, rows: int, ids: int) -> Callable[[], Any]:
@@ -96,24 +50,6 @@ def lookup(adapter: Adapter, layer: str, rows: int, ids: int) -> Callable[[], An
     else:
         native = adapter.load_quantized_embedding(packed(rows, COLUMNS, scheme_of(layer)))
     return synchronised(adapter, native_call(native), chosen)
-
-
-def native_call(layer: Layer) -> Callable[[Any], Any]:
-    """The framework's own call of a layer; `raw_lookup` has no module that can be called."""
-    native: Any = layer.native
-    if callable(native) and type(native).__name__ != "Module":
-        return lambda x: native(x)
-    return lambda x: native.weight[x]
-
-
-def jitted(module: Any, method: str = "__call__") -> Callable[[Any], Any]:
-    """A Flax module's method under `jax.jit`, its state an argument."""
-    import jax
-    from flax import nnx
-
-    graph, state = nnx.split(module)
-    function = jax.jit(lambda state, x: getattr(nnx.merge(graph, state), method)(x))
-    return lambda x: function(state, x)
 
 
 def peak_bytes_of_lookup(target: str, layer: str, rows: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import lookup_cost
+from benchmarks import calls, lookup_cost, workloads
 from benchmarks.lookup_cost import FLAX_CAST, PEAK_LIMIT
 
 ROWS = 64_000
@@ -33,8 +33,8 @@ def test_a_product_in_jax_holds_two_tiles_at_most(mode: str, m: int) -> None:
 
     from adapters import jax_product
 
-    scheme, columns = lookup_cost.scheme_of(mode), 1024
-    packed = lookup_cost.packed(10_241, columns, scheme)
+    scheme, columns = workloads.scheme_of(mode), 1024
+    packed = calls.packed(10_241, columns, scheme)
     parts = packed.weight, packed.scales, packed.biases
     made = jax.jit(jax_product.product, static_argnums=2).lower(np.ones((m, columns), np.float32), parts, scheme)
     found = made.compile().memory_analysis().temp_size_in_bytes
