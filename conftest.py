@@ -113,6 +113,10 @@ def pytest_configure(config: pytest.Config) -> None:
     except BAD_INPUT as error:
         raise pytest.UsageError(str(error)) from error
     config.stash[TALLY] = Tally()
+    if getattr(config.option, "maxworkerrestart", "") is None:
+        # A worker that dies ends the run: pytest-xdist 3.8.0 may wait for ever for the one that takes its place
+        # (https://github.com/pytest-dev/pytest-xdist/issues/1323).
+        config.option.maxworkerrestart = "0"
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
