@@ -20,7 +20,9 @@ def packed(rows: int, columns: int, scheme: Scheme, dtype: Any = np.float32) -> 
     words = np.random.default_rng(0).integers(0, 2**32, (rows, columns * scheme.bits // 32), dtype=np.uint32)
     per_group = (rows, columns // scheme.group_size)
     if scheme.mode != "affine":
-        return Packed(words & np.uint32(0xBFBFBFBF), np.full(per_group, 56, np.uint8), None, scheme)
+        # 2**-5 as E4M3 and as E8M0; words without the codes that are NaN in E4M3
+        scale = 16 if scheme.mode == "nvfp4" else 122
+        return Packed(words & np.uint32(0xBFBFBFBF), np.full(per_group, scale, np.uint8), None, scheme)
     step = 2.0**-4 / 2**scheme.bits
     scales = np.full(per_group, step, np.float32).astype(dtype)
     return Packed(words, scales, (scales.astype(np.float32) * -(2.0 ** (scheme.bits - 1))).astype(dtype), scheme)

@@ -1,0 +1,73 @@
+"""``python -m nightly leg | report | keep | first-night``: what a night runs (docs/nightly.md)."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nightly import BROKEN, NightlyError
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m nightly", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+
+    leg = commands.add_parser("leg", help="run a leg: 0 green, 1 red, 2 where a required target answered no case")
+    leg.add_argument("name", metavar="LEG", help="a leg of nightly/legs.toml")
+    leg.add_argument("--output", type=Path, required=True, metavar="DIR", help="records go to DIR/TARGET")
+    leg.add_argument("--minutes", type=float, default=45.0, help="what a single process may take (default: 45)")
+    leg.add_argument("--accept-unreviewed", action="store_true", help="a first night on a device is no failure")
+
+    report = commands.add_parser("report", help="one report of every leg: 1 on a new deviation, 2 where a step failed")
+    report.add_argument("records", type=Path, metavar="RECORDS", help="the folder of RECORDS/LEG/TARGET")
+    report.add_argument("--output", type=Path, required=True, metavar="OUT", help="a folder without records")
+    report.add_argument("--history", type=Path, required=True, metavar="HISTORY", help="the folder of nights")
+    report.add_argument("--site", type=Path, required=True, metavar="SITE", help="what is published")
+    report.add_argument(
+        "--expect", action="append", default=[], metavar="LEG", help="a leg that must have left something; repeatable"
+    )
+
+    keep = commands.add_parser("keep", help="append nights to the data branch, and push it")
+    keep.add_argument("files", type=Path, nargs="+", metavar="FILE")
+    keep.add_argument("--branch", default="nightly-data")
+
+    first = commands.add_parser("first-night", help="which of these targets have no entry in adapters/known yet")
+    first.add_argument("targets", nargs="+", metavar="NAME@DEVICE")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    try:
+        return _run(options)
+    except NightlyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BROKEN
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Each command imports what it needs: `report` runs without a framework, `keep` with Python and git alone."""
+    if options.command == "leg":
+        from nightly import leg
+
+        accept = options.accept_unreviewed
+        return leg.run(options.name, options.output, minutes=options.minutes, accept_unreviewed=accept)
+    if options.command == "report":
+        from nightly import report
+
+        return report.run(options.records, options.output, options.history, options.site, options.expect)
+    if options.command == "keep":
+        from nightly import keep
+
+        print(keep.keep(options.files, options.branch))
+        return 0
+    from nightly import candidates
+
+    print(*(t for t in options.targets if candidates.is_first_night(t)), sep="\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

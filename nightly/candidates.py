@@ -1,0 +1,59 @@
+"""The first night on a device: whether it is one, and the entries of known deviations that it suggests."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+
+from adapters import known, registry
+from nightly import NightlyError
+
+ROOT = Path(__file__).parent.parent
+
+
+def is_first_night(target: str) -> bool:
+    """Whether ``adapters/known/NAME.toml`` has no entry, not even a candidate, for the target ``NAME@DEVICE``.
+
+    Raises NightlyError for a target that no shipped adapter has.
+    """
+    name, at, device = target.partition("@")
+    if name not in registry.SHIPPED or not at or not device:
+        raise NightlyError(f"{target!r} is no target NAME@DEVICE of {', '.join(registry.SHIPPED)}")
+    path = known.FOLDER / f"{name}.toml"
+    if not path.exists():
+        return True
+    content = tomllib.loads(path.read_text())
+    return all(entry["target"] != target for kind in ("deviation", "pin") for entry in content.get(kind, ()))
+
+
+def write(reports: Sequence[Path], output: Path) -> str:
+    """Run ``python -m adapters update`` on each report, on a copy of the adapters, and keep the files that it changes.
+
+    Returns what was printed. The checkout stays as it is: what a device shows is adopted by a person.
+    """
+    lines = []
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        shutil.copytree(ROOT / "adapters", copy / "adapters", ignore=shutil.ignore_patterns("__pycache__"))
+        for report in reports:
+            done = subprocess.run(
+                [sys.executable, "-m", "adapters", "update", str(report.resolve())],
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join((str(copy), str(ROOT)))},
+                capture_output=True,
+                text=True,
+            )
+            lines.append(f"$ python -m adapters update {report}\n{done.stdout}{done.stderr}".rstrip())
+        for path in sorted((copy / "adapters" / "known").glob("*.toml")):
+            own = known.FOLDER / path.name
+            if not own.exists() or own.read_bytes() != path.read_bytes():
+                output.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, output / path.name)
+                lines.append(f"candidates: {output / path.name}")
+    return "\n".join(lines)

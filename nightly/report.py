@@ -1,0 +1,119 @@
+"""``python -m nightly report RECORDS``: one report of every leg, compared with the night before, as a site.
+
+Every step runs, whatever the steps before it said, so that a page says what went wrong.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from nightly import BROKEN, GREEN, RED, outcome
+from reports import history, model, regressions
+from reports.reading import ReportError
+
+PUBLISHED = {"report.html": "index.html", **{n: n for n in ("results.json", "ctrf.json", "junit.xml", "summary.md")}}
+"""Files of a report -> their names on the site."""
+SIGNS = {GREEN: "🟢", RED: "🔴", BROKEN: "⚫"}
+
+
+def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequence[str] = ()) -> int:
+    """Merge ``RECORDS/LEG/TARGET`` into `output`, append the night to the history `nights`, publish into `site`.
+
+    expected: legs that must have left something. Returns 0; 1 where a deviation is new since the night before; 2 where a step failed, of which the others' results
+    stand. Writes ``night.md``, for a job's summary, and the night's file of the history into `output`.
+    """
+    folders, left_out = _folders(records)
+    site.mkdir(parents=True, exist_ok=True)
+    output.mkdir(parents=True, exist_ok=True)
+    gone = [name for name in expected if not (records / name).is_dir()]
+    text = _legs(records, left_out, gone)
+    merged = _reports("merge", *folders, "--output", output, "--allow-truncated")[0] if folders else BROKEN
+    statuses = [merged, *([BROKEN] if gone or left_out else [])]
+    if merged == GREEN:
+        before = _files(nights)
+        if before:
+            statuses.append(_reports("diff", before[-1], output)[0])
+        statuses.append(_reports("trend", nights, "--add", output, "--output", site / "trend.html")[0])
+        known = ("--history", nights) if nights.is_dir() else ()
+        statuses.append(_reports("render", output, *known)[0])
+        status, summary = _reports("summary", output, *known)
+        statuses.append(status)
+        text += summary + _speed(output, nights)
+        for path in _files(nights)[len(before) :]:
+            shutil.copy(path, output / path.name)
+        for name, published in PUBLISHED.items():
+            if (output / name).exists():
+                shutil.copy(output / name, site / published)
+        if not (site / "index.html").exists():
+            print(f"error: {output} holds no report.html")
+            statuses.append(BROKEN)
+    else:
+        text += "**No record could be read.**\n"
+    (output / "night.md").write_text(text)
+    print(f"{output / 'night.md'}: written; {site / 'index.html'}: the page", flush=True)
+    return max(statuses)
+
+
+def _folders(records: Path) -> tuple[list[Path], list[Path]]:
+    """Folders of targets that hold a record, and those that hold none: a process died before its first line."""
+    found: tuple[list[Path], list[Path]] = ([], [])
+    for folder in sorted(p for p in records.glob("*/*") if p.is_dir() and p.name != "candidates"):
+        found[not any(_has_line(path) for path in folder.glob("*.jsonl"))].append(folder)
+    return found
+
+
+def _has_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.readline().endswith(b"\n")
+
+
+def _files(nights: Path) -> list[Path]:
+    """The nights of a history, oldest first; their names begin with the time."""
+    return sorted(nights.glob(history.PATTERN))
+
+
+def _reports(*arguments: str | Path) -> tuple[int, str]:
+    """Run ``python -m reports`` and show it; its exit status and what it printed."""
+    command = ["-m", "reports", *map(str, arguments)]
+    print(f"\n$ python {shlex.join(command)}", flush=True)
+    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True)
+    print(done.stdout, end="", flush=True)
+    return done.returncode, done.stdout
+
+
+def _legs(records: Path, left_out: Iterable[Path], gone: Iterable[str]) -> str:
+    """What became of every leg, as Markdown."""
+    lines = ["| leg | target |", "|---|---|"]
+    for folder in sorted(p for p in records.glob("*") if p.is_dir()):
+        leg = outcome.read(folder)
+        if leg is None:
+            lines.append(f"| {SIGNS[BROKEN]} {folder.name} | died before its first target ended |")
+        ran = leg.ran if leg else ()
+        lines += [f"| {SIGNS[r.status()]} {folder.name} | {_plain(str(r))} |" for r in ran]
+    lines += [f"| {SIGNS[BROKEN]} {p.parent.name} | {p.name}: left no record |" for p in left_out]
+    lines += [f"| {SIGNS[BROKEN]} {name} | left nothing: it did not start, or was lost |" for name in gone]
+    return "\n".join(lines) + "\n\n"
+
+
+def _speed(output: Path, nights: Path) -> str:
+    """Benchmarks that changed beyond noise, as Markdown; nothing of a night without benchmarks or a night before."""
+    try:
+        tonight = history.night_of(model.load(output))
+        found = regressions.between(history.before(history.load(nights), tonight), tonight)
+    except ReportError as error:
+        return f"\nBenchmarks were not compared: {_plain(str(error))}\n"
+    out = ""
+    for kind, title in (("regression", "🔴 Slower than noise explains"), ("improvement", "🟢 Faster")):
+        if lines := [f"- {_plain(str(c))}" for c in found if c.kind == kind]:
+            out += f"\n## {title}\n\n" + "\n".join(lines) + "\n"
+    return out
+
+
+def _plain(text: str) -> str:
+    """Text from outside as part of a Markdown row."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
