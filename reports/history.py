@@ -7,9 +7,11 @@ column are the same, so that a case which is not listed conformed.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import os
 import re
+import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from reports.reading import ReportError
 from reports.records import BenchmarkLine, Machine
 
 SCHEMA = 1
-PATTERN = "*.night.json"
+SUFFIX = ".night.json.gz"
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -138,17 +140,17 @@ def load(folder: Path) -> list[Night]:
     """Every night of a history, oldest first. Raises ReportError; an empty folder is an empty history."""
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such folder; python -m reports trend {folder} --add DIR makes it")
-    return sorted((read(path) for path in folder.glob(PATTERN)), key=lambda n: n.started)
+    return sorted((read(path) for path in folder.glob(f"*{SUFFIX}")), key=lambda n: n.started)
 
 
 def read(path: Path) -> Night:
     """One night's file. Raises ReportError, naming it, where it is malformed or of another schema."""
     try:
-        night = msgspec.json.decode(path.read_bytes(), type=Night)
+        night = msgspec.json.decode(gzip.decompress(path.read_bytes()), type=Night)
+    except (gzip.BadGzipFile, EOFError, zlib.error, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ReportError(f"{path}: not a night of a history ({error})") from error
     except OSError as error:
         raise ReportError(f"{path}: cannot be read ({error.strerror})") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ReportError(f"{path}: not a night of a history ({error})") from error
     if night.schema != SCHEMA:
         raise ReportError(f"{path}: a night of schema {night.schema}, this version of Touchstone reads {SCHEMA}")
     return night
@@ -162,13 +164,13 @@ def append(folder: Path, night: Night) -> Path:
     if night.state == "empty":
         raise ReportError("a run in which no framework answered a case is not added to a history")
     stamp = re.sub(r"[^0-9T]", "", night.started.partition("+")[0])
-    path = folder / f"{stamp}Z-{re.sub('[^0-9A-Za-z]', '', night.run)[:8]}.night.json"
+    path = folder / f"{stamp}Z-{re.sub('[^0-9A-Za-z]', '', night.run)[:8]}{SUFFIX}"
     if any(old.run == night.run for old in (load(folder) if folder.is_dir() else ())):
         raise ReportError(f"{path}: this run is in the history already")
     temporary = path.with_name(f".{path.name}.partial")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(msgspec.json.encode(night))
+        temporary.write_bytes(gzip.compress(msgspec.json.encode(night), mtime=0))
         os.link(temporary, path)  # unlike a rename this fails where the name is taken
     except FileExistsError as error:
         raise ReportError(f"{path}: is there already; a history is only appended to") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import Any
 
@@ -138,7 +139,7 @@ def test_a_history_is_appended_to_and_read_in_order(tmp_path: Path) -> None:
         history.append(tmp_path / "history", one)
     assert history.load(tmp_path / "history") == nights[::-1]
     names = [p.name for p in (tmp_path / "history").iterdir()]
-    assert sorted(names) == ["20261101T030000Z-run1.night.json", "20261102T030000Z-run2.night.json"]
+    assert sorted(names) == ["20261101T030000Z-run1.night.json.gz", "20261102T030000Z-run2.night.json.gz"]
     assert next(iter(nights[0].columns.values())).headroom == {"EMB-1 float32": 0.25, "LIN-1 float32": 0.5}
 
 
@@ -164,15 +165,19 @@ def test_an_empty_run_is_not_added(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{}", "not a night of a history"),
-        ("not JSON", "not a night of a history"),
-        ("newer", "a night of schema 99, this version of Touchstone reads 1"),
+        (b"{}", "not a night of a history (Not a gzipped file"),
+        (gzip.compress(b"{}"), "not a night of a history (Object missing required field"),
+        (gzip.compress(b"not JSON"), "not a night of a history"),
+        (gzip.compress(b"half of it")[:-4], "not a night of a history"),
+        (gzip.compress(b"x" * 99)[:15] + bytes(9), "not a night of a history"),
+        (b"", "not a night of a history"),
+        (None, "a night of schema 99, this version of Touchstone reads 1"),
     ],
 )
-def test_a_damaged_history_is_named(content: str, message: str, tmp_path: Path) -> None:
+def test_a_damaged_history_is_named(content: bytes | None, message: str, tmp_path: Path) -> None:
     path = history.append(tmp_path / "history", night(tmp_path, 1))
-    text = path.read_text().replace('"schema":1,', '"schema":99,', 1) if content == "newer" else content
-    path.write_text(text)
+    newer = gzip.decompress(path.read_bytes()).replace(b'"schema":1,', b'"schema":99,', 1)
+    path.write_bytes(gzip.compress(newer) if content is None else content)
     with pytest.raises(ReportError) as error:
         history.load(tmp_path / "history")
     assert str(error.value).startswith(str(path))
@@ -183,4 +188,4 @@ def test_a_year_of_nights_of_a_real_size_stays_small(tmp_path: Path) -> None:
     """15,000 cases of which 1,600 do not plainly conform, as on four targets."""
     ends = [end(f"case-{i:05}-of-some-length", **(KNOWN if i < 1_600 else {})) for i in range(15_000)]
     path = history.append(tmp_path / "history", night(tmp_path, 1, *ends))
-    assert path.stat().st_size < 300_000
+    assert path.stat().st_size < 50_000

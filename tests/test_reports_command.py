@@ -59,7 +59,7 @@ def test_diff_exits_1_on_a_new_deviation(
     old, new = folder(tmp_path / "old", whole("run1", *before)), folder(tmp_path / "new", whole("run2", *after))
     if kept == "night":
         assert main(["trend", str(tmp_path / "history"), "--add", str(old), "--quiet"]) == 0
-        old = next((tmp_path / "history").glob("*.night.json"))
+        old = next((tmp_path / "history").glob("*.night.json.gz"))
     assert main(["diff", str(old), str(new)]) == status
     out = capsys.readouterr().out
     assert ("New departures" in out or "Departures that changed" in out) == bool(status)
@@ -162,7 +162,7 @@ def test_bad_input_is_one_line(
 def test_trend_adds_a_night_and_makes_the_page(tmp_path: Path) -> None:
     new = folder(tmp_path / "new", whole())
     assert main(["trend", str(tmp_path / "history"), "--add", str(new), "--quiet"]) == 0
-    assert names(tmp_path / "history") == ["20261120T030000Z-run1.night.json", "trend.html"]
+    assert names(tmp_path / "history") == ["20261120T030000Z-run1.night.json.gz", "trend.html"]
     assert main(["trend", str(tmp_path / "history"), "--output", str(tmp_path / "page.html"), "--quiet"]) == 0
     assert (tmp_path / "page.html").stat().st_size > 1_000
 
