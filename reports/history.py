@@ -23,6 +23,7 @@ from reports.records import BenchmarkLine, Machine
 
 SCHEMA = 1
 SUFFIX = ".night.json.gz"
+PATTERN = f"*{SUFFIX}"
 
 
 class Seen(msgspec.Struct, frozen=True, array_like=True):
@@ -140,7 +141,7 @@ def load(folder: Path) -> list[Night]:
     """Every night of a history, oldest first. Raises ReportError; an empty folder is an empty history."""
     if not folder.is_dir():
         raise ReportError(f"{folder}: no such folder; python -m reports trend {folder} --add DIR makes it")
-    return sorted((read(path) for path in folder.glob(f"*{SUFFIX}")), key=lambda n: n.started)
+    return sorted((read(path) for path in folder.glob(PATTERN)), key=lambda n: n.started)
 
 
 def read(path: Path) -> Night:
