@@ -1,0 +1,76 @@
+"""Names that cases of several targets share, and which layer a case is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reports.model import Report
+from reports.records import EndLine, Requirement, Scalar, StartLine
+
+LAYERS = ("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights")
+_MOST_VALUES = 4
+
+
+def case_name(identifier: str, target: str) -> str:
+    """A case's id without its target: the same for every target that was asked."""
+    test, bracket, rest = identifier.partition("[")
+    if not bracket or not rest.startswith(target):
+        return identifier
+    parameters = rest[len(target) :].removesuffix("]").removeprefix("-")
+    return f"{test}[{parameters}]" if parameters else test
+
+
+def layer_of(name: str, requirement: Requirement, params: Mapping[str, Scalar]) -> str:
+    """The layer that a case exercises, one of LAYERS: its own parameter, else what its requirement speaks of.
+
+    A tied head belongs to its embedding; weights that are quantized outside of any layer are one of their own.
+    """
+    about = f"{requirement.group} {requirement.sentence}".lower()
+    quantized = "bits" in params or "scheme" in params or "quantiz" in about
+    own = str(params.get("layer", "")).replace("_", " ")
+    if own in LAYERS:
+        converted = quantized and f"quantized {own}" in LAYERS and "quantiz" in requirement.group.lower()
+        return f"quantized {own}" if converted else own
+    if "LINEAR" in name or name.startswith("LIN-"):
+        return "quantized linear" if quantized else "linear"
+    if not quantized:
+        return "embedding"
+    return "quantized embedding" if "LOOKUP" in name or "tied" in about else "quantized weights"
+
+
+def catalogue(report: Report) -> dict[str, Requirement]:
+    """The report's requirements; one that only a record names is there too, without a sentence."""
+    out = dict(report.requirements)
+    for name in {r.requirement for r in report.records} | {s.requirement for c in report.columns for s in c.in_flight}:
+        if name not in out:
+            out[name] = Requirement(
+                group="Not in the catalogue",
+                level="required",
+                sentence="",
+                source="",
+                difference="",
+                advice="",
+                cases=0,
+            )
+    return out
+
+
+def by_requirement(report: Report) -> dict[str, list[list[EndLine | StartLine]]]:
+    """Every requirement of the catalogue -> for each column its records, and the cases in flight."""
+    out: dict[str, list[list[EndLine | StartLine]]] = {name: [[] for _ in report.columns] for name in catalogue(report)}
+    for number, column in enumerate(report.columns):
+        for record in column.cases.values():
+            out[record.requirement][number].append(record)
+        for begun in column.in_flight:
+            out[begun.requirement][number].append(begun)
+    return out
+
+
+def spelled(where: Mapping[str, Sequence[Scalar]]) -> str:
+    """Parameters and some of their values, as words: "dtype float16, bfloat16; ids V, V+1, -1, 0 and 3 more"."""
+    parts = []
+    for name, values in where.items():
+        shown = ", ".join("none" if v is None else str(v) for v in values[:_MOST_VALUES])
+        rest = len(values) - _MOST_VALUES
+        parts.append(f"{name.replace('_', ' ')} {shown}" + (f" and {rest:,} more" if rest > 0 else ""))
+    return "; ".join(parts)

@@ -1,0 +1,86 @@
+"""Every behaviour that differs between two targets, with what to do: what a move from one to the other meets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from reports.cases import case_name
+from reports.model import Column, Report
+from reports.records import EndLine, Requirement, Scalar
+from reports.severity import ORDER, Severity, advice, between, departs
+
+Case = tuple[EndLine, EndLine]
+"""What the source and the target showed in one case."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Cases of one requirement that differ alike. `before` and `after` are the behaviours of source and target.
+
+    where: parameter -> its values in these cases, for each that tells them from the requirement's other cases.
+    """
+
+    severity: Severity
+    requirement: str
+    before: str
+    after: str
+    advice: str
+    cases: Sequence[Case]
+    where: Mapping[str, Sequence[Scalar]]
+
+    @cached_property
+    def example(self) -> Case:
+        """The case furthest from its bound on the target, else the first."""
+        return max(self.cases, key=lambda pair: float(pair[1].headroom or 0))
+
+
+def by_name(column: Column) -> dict[str, EndLine]:
+    """The column's cases by the name that they share with other targets."""
+    return {case_name(r.id, r.target): r for r in column.cases.values()}
+
+
+def shared(source: Column, target: Column) -> int:
+    """How many cases both were asked."""
+    return len(by_name(source).keys() & by_name(target).keys())
+
+
+def differences(report: Report, source: Column, target: Column) -> list[Difference]:
+    """What differs for who moves from `source` to `target`: worst first, departures before permitted choices, then in
+    the order of the requirements."""
+    return between_cases(report.requirements, by_name(source), by_name(target))
+
+
+def between_cases(
+    requirements: Mapping[str, Requirement], source: Mapping[str, EndLine], target: Mapping[str, EndLine]
+) -> list[Difference]:
+    """`differences`, of cases by name."""
+    groups: dict[tuple[Severity, str, str, str, str], list[Case]] = {}
+    both: dict[str, list[EndLine]] = {}
+    for name, before in source.items():
+        after = target.get(name)
+        if after is None:
+            continue
+        both.setdefault(before.requirement, []).append(before)
+        requirement = requirements[before.requirement]
+        if severity := between(before, after, requirement):
+            what = advice(before, after, requirement, severity)
+            key = (severity, before.requirement, before.behaviour, after.behaviour, what)
+            groups.setdefault(key, []).append((before, after))
+    order = {name: index for index, name in enumerate(requirements)}
+    out = [
+        Difference(*key, cases=cases, where=_where([a.params for a, _ in cases], [r.params for r in both[key[1]]]))
+        for key, cases in groups.items()
+    ]
+    return sorted(
+        out, key=lambda d: (ORDER.index(d.severity), not departs(d.cases[0][1]), order[d.requirement], -len(d.cases))
+    )
+
+
+def _where(some: Sequence[Mapping[str, Scalar]], among: Sequence[Mapping[str, Scalar]]) -> dict[str, Sequence[Scalar]]:
+    """Parameter -> its values in `some`, where those are fewer than in `among`."""
+    names = {name: None for params in some for name in params}
+    values = {n: {repr(p[n]): p[n] for p in some if n in p} for n in names}
+    every = {n: {repr(p[n]) for p in among if n in p} for n in names}
+    return {n: list(values[n].values()) for n in names if len(values[n]) < len(every[n])}

@@ -1,0 +1,112 @@
+"""``report.html``: the whole report as one page that needs nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from reports import headline, matrix, since
+from reports.cases import LAYERS, catalogue
+from reports.changes import Changes, Streak
+from reports.headroom import headroom
+from reports.history import Night
+from reports.looks import LOOKS, STATES
+from reports.model import Column, Report
+from reports.payload import payload, script_safe
+from reports.quantization import legend, quantization
+from reports.records import VERDICTS
+from reports.regressions import Change as SpeedChange
+from reports.severity import MEANINGS, ORDER, TITLES
+from reports.speed_table import benchmarks
+from reports.svg import element, picture
+from reports.templating import asset
+from reports.templating import render as render_template
+
+_BAR_WIDTH, _BAR_HEIGHT = 160, 14
+_SHOWN = {"problems_shown": 20, "attention_shown": 30, "changes_shown": 100}
+"""Rows of the lists that could grow without end."""
+
+
+def render(
+    report: Report,
+    changes: Changes | None = None,
+    streaks: Mapping[tuple[str, str], Streak] | None = None,
+    regressions: Sequence[SpeedChange] = (),
+    previous_nights: Sequence[Night] = (),
+) -> str:
+    """The page. `streaks`: (column key, case id) -> how long it has lasted; `previous_nights`: oldest first."""
+    streaks = streaks or {}
+    names = list(catalogue(report))
+    rows = headline.targets(report, previous_nights)
+    groups = matrix.groups(report)
+    seen = {line.verdict for g in groups for r in g.rows for c in r.cells for line in c.lines}
+    document = payload(report, streaks) | {
+        "looks": LOOKS,
+        "rank": matrix.RANK,
+        "lines": matrix.LINES,
+        "severities": [(s, TITLES[s], MEANINGS[s]) for s in ORDER],
+        "first": _first_pair(report.columns),
+    }
+    return render_template(
+        "report.html",
+        {"theme": asset("theme.js"), "script": asset("page.js")},
+        report=report,
+        headline=headline.headline(report, changes),
+        targets=[{**_fields(row), "denominator": row.denominator, "drawing": _bar(row)} for row in rows],
+        has_nights=bool(previous_nights),
+        attention=headline.attention(report, streaks),
+        stale=[(c.label, origin, count) for c in report.columns for origin, count in c.stale.items()],
+        unanswered=[(c, headline.unanswered(c)) for c in report.columns],
+        not_asked=headline.not_asked(report),
+        cases=sum(len(c.cases) for c in report.columns),
+        deselected=sum(c.deselected for c in report.columns),
+        changes=changes,
+        kinds=since.by_kind(report, changes) if changes else {},
+        kind_titles=since.TITLES,
+        versions=since.moves(changes.versions) if changes else [],
+        packages=since.moves(changes.packages) if changes else [],
+        environment_moves=since.moves(changes.environment) if changes else [],
+        speed=since.speed(regressions),
+        matrix=groups,
+        lines_shown=matrix.LINES,
+        legend=[verdict for verdict in matrix.RANK if verdict in seen],
+        layers=LAYERS,
+        headroom=headroom(report),
+        figures=quantization(report),
+        quantization_legend=legend(report),
+        benchmarks=benchmarks(report),
+        numbers={name: i for i, name in enumerate(names)},
+        verdicts=VERDICTS,
+        STATES=STATES,
+        data=Markup(script_safe(document)),
+        **_SHOWN,
+    )
+
+
+def _fields(row: headline.TargetRow) -> dict[str, Any]:
+    return {f.name: getattr(row, f.name) for f in dataclasses.fields(row)}
+
+
+def _first_pair(columns: Sequence[Column]) -> tuple[int, int]:
+    """Where the view of moves starts: from PyTorch to MLX where both ran, else from the first column to the next."""
+    ran = [i for i, c in enumerate(columns) if c.facts.unavailable is None] or [0]
+    source = next((i for i in ran if columns[i].target.startswith("torch")), ran[0])
+    others = [i for i in ran if i != source] or [source]
+    return source, next((i for i in others if columns[i].target.startswith("mlx")), others[0])
+
+
+def _bar(row: headline.TargetRow) -> Markup:
+    """What was planned, by verdict."""
+    x = 0.0
+    parts = []
+    for verdict, share in row.share:
+        width = share * _BAR_WIDTH
+        title = f"{verdict}: {share:.1%}"
+        look = f"part {LOOKS[verdict][0]}"
+        parts.append(element("rect", x=x, y=0, width=width, height=_BAR_HEIGHT, class_=look, title=title))
+        x += width
+    spoken = ", ".join(f"{verdict} {share:.1%}" for verdict, share in row.share) or "no case"
+    return picture(_BAR_WIDTH, _BAR_HEIGHT, *parts, label=f"{row.column.label}: {spoken}", class_="strip")
