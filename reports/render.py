@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports import changes, ctrf, history, junit, markdown, model, results
+from reports import changes, ctrf, history, junit, markdown, model, page, regressions, results, trend_page
 from reports.changes import Changes, Streak
 from reports.history import Night
 from reports.model import Report
@@ -16,9 +16,10 @@ from reports.reading import Progress, ReportError
 
 @dataclass(frozen=True)
 class Since:
-    """What is known of the time before a run; `changes` is None where nothing is."""
+    """What is known of the time before a run; `changes` is None where nothing is. `nights`: oldest first."""
 
     changes: Changes | None = None
+    speed: Sequence[regressions.Change] = ()
     streaks: Mapping[tuple[str, str], Streak] = field(default_factory=dict)
     nights: Sequence[Night] = ()
 
@@ -38,7 +39,12 @@ def since(report: Report, *, previous: Path | None = None, nights: Path | None =
     if not earlier:
         return Since()
     whole = [n for n in earlier if n.state not in ("incomplete", "empty")]
-    return Since(changes.compare((whole or earlier)[-1], tonight), changes.streaks(earlier, tonight), earlier)
+    return Since(
+        changes=changes.compare((whole or earlier)[-1], tonight),
+        speed=regressions.between(earlier, tonight),
+        streaks=changes.streaks(earlier, tonight),
+        nights=earlier,
+    )
 
 
 def render(
@@ -58,12 +64,17 @@ def render(
     write(folder / "ctrf.json", ctrf.render(report))
     write(folder / "junit.xml", junit.render(report))
     write(folder / "summary.md", markdown.render(report, known.changes))
+    html = page.render(report, known.changes, known.streaks, known.speed, known.nights)
+    write(folder / "report.html", html)
     return report
 
 
 def trend(nights: Path, path: Path) -> None:
-    """Write the page of a history. Raises ReportError."""
-    write(path, "")
+    """Write the page of a history. Raises ReportError where it holds no night."""
+    found = history.load(nights)
+    if not found:
+        raise ReportError(f"{nights}: holds no night; python -m reports trend {nights} --add DIR appends one")
+    write(path, trend_page.render(found))
 
 
 def write(path: Path, content: bytes | str) -> None:

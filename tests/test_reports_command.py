@@ -140,6 +140,7 @@ def test_a_truncated_run_is_merged_on_request_and_stays_visible(tmp_path: Path) 
         (["summary", "{tmp}"], "{tmp}: no report"),
         (["diff", "{tmp}", "{tmp}"], "{tmp}: no report"),
         (["trend", "{tmp}/none"], "{tmp}/none: no such folder"),
+        (["trend", "{tmp}/good"], "{tmp}/good: holds no night"),
         (["trend", "{tmp}/history", "--add", "{tmp}"], "{tmp}: no report"),
         (["merge", "{tmp}/good", "{tmp}/good/.", "--output", "{tmp}/out"], "a folder is given twice"),
         (["merge", "{tmp}/good", "--output", "{tmp}/good"], "{tmp}/good: is there already; merge into a new folder"),
