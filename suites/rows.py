@@ -39,7 +39,7 @@ def classify(
     if not row.any():
         return "zeros"
     if sentinel is not None and (row == sentinel).all():
-        return "row outside the table"
+        return "memory outside the table"
     same = [k for k, candidate in enumerate(table) if candidate.tobytes() == row.tobytes()]
     return f"row {same[0]}" if same else "foreign memory"
 

@@ -417,9 +417,9 @@ def test_undefined_behaviours_are_registered_together(folder: Path) -> None:
 
 def test_a_sentinel_row_is_no_undefined_behaviour(folder: Path) -> None:
     crashed = {"behaviour": "crashed", "verdict": "crashed", "headroom": None}
-    sentinel = {"behaviour": "row outside the table", "headroom": None, "params": {"dtype": "float32", "bias": True}}
+    sentinel = {"behaviour": "memory outside the table", "headroom": None, "params": {"dtype": "float32", "bias": True}}
     updated(folder, record(**crashed), record(**sentinel))
-    assert [d.observed for d in loaded(folder).deviations] == [update.UNDEFINED, {"row outside the table"}]
+    assert [d.observed for d in loaded(folder).deviations] == [update.UNDEFINED, {"memory outside the table"}]
 
 
 def test_a_requirement_that_ran_in_part_changes_nothing(folder: Path) -> None:
