@@ -30,6 +30,9 @@ from reports.stale import stale_deviations
 State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty"]
 """Of a column or a report; only the first is green."""
 
+_EXIT = {2: "was interrupted", 3: "met an internal error", 4: "was started wrongly", 5: "collected no case"}
+"""https://docs.pytest.org/en/stable/reference/exit-codes.html"""
+
 
 @dataclass
 class Column:
@@ -235,7 +238,8 @@ class _Builder:
             if end is None:
                 yield f"{origin}: the run did not come to its end: it was killed, or is still running"
             elif end.exit_status not in (0, 1):
-                yield f"{origin}: the run ended with exit status {end.exit_status}"
+                meaning = _EXIT.get(end.exit_status, "ended")
+                yield f"{origin}: the run {meaning} (exit status {end.exit_status} of pytest)"
             elif end.exit_status == 1 and run.requirements and not self._explains(columns):
                 yield f"{origin}: the run failed for a reason that no verdict shows"
         for column in columns:
