@@ -34,10 +34,15 @@ FEWEST, MOST = 5, 51
 
 
 def plan(call: Callable[[], Any]) -> tuple[int, int]:
-    """(rounds, calls in each), from the time of a call that has been made before."""
-    start = time.perf_counter()
-    call()
-    once = max(time.perf_counter() - start, 1e-9)
+    """(rounds, calls in each), from the fastest of a few calls; `call` has been made before."""
+    once, began = float("inf"), time.perf_counter()
+    for _ in range(FEWEST):
+        start = time.perf_counter()
+        call()
+        end = time.perf_counter()
+        once = min(once, max(end - start, 1e-9))
+        if end - began > TARGET_SECONDS:
+            break
     calls = math.ceil(ROUND_SECONDS / once)
     return min(MOST, max(FEWEST, math.ceil(TARGET_SECONDS / (calls * once)))), calls
 

@@ -16,7 +16,7 @@ from nightly import BROKEN, GREEN, RED, outcome
 from reports import history, model, regressions
 from reports.reading import ReportError
 
-PUBLISHED = {"report.html": "index.html", **{n: n for n in ("results.json", "ctrf.json", "junit.xml", "summary.md")}}
+PUBLISHED = {"report.html": "index.html", "results.json": "results.json", "summary.md": "summary.md"}
 """Files of a report -> their names on the site."""
 SIGNS = {GREEN: "🟢", RED: "🔴", BROKEN: "⚫"}
 
@@ -24,8 +24,9 @@ SIGNS = {GREEN: "🟢", RED: "🔴", BROKEN: "⚫"}
 def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequence[str] = ()) -> int:
     """Merge ``RECORDS/LEG/TARGET`` into `output`, append the night to the history `nights`, publish into `site`.
 
-    expected: legs that must have left something. Returns 0; 1 where a deviation is new since the night before; 2 where a step failed, of which the others' results
-    stand. Writes ``night.md``, for a job's summary, and the night's file of the history into `output`.
+    expected: legs that must have left something. Writes ``night.md``, for a job's summary, and the night's file of the
+    history into `output`. Returns 0; 1 where a deviation is new since the night before; 2 where a step failed, of which
+    the others' results stand.
     """
     folders, left_out = _folders(records)
     site.mkdir(parents=True, exist_ok=True)

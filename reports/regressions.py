@@ -9,14 +9,16 @@ sides of it. The limits themselves, operations "copy" and "matmul", are held aga
 other targets, so that a framework whose product became slower shows; without another target they are not judged.
 
 *The band* is the largest of
-- `FLOOR`, what runs of one hour on one machine differed by (see docs/speed.md), `FIRST` where just one earlier night
-  is known;
+- `FLOOR`, or `FIRST` where just one earlier night is known and nothing of how nights differ;
 - the distance at which the middle halves of the rounds, tonight's and the median of the earlier nights', still touch;
-- `SPREAD` times the spread of the earlier nights: 1.4826 times their median absolute deviation, which estimates a
-  standard deviation and lets one odd night in three pass.
+- `NIGHTLY` times the spread of the earlier nights: 1.4826 times their median absolute deviation, which estimates a
+  standard deviation;
+- `SCATTER` times the spread of the ratios of all benchmarks of that machine, estimated alike: where it was busy with
+  something else, in bursts, they scatter. More than three, because bursts have long tails.
 
-A change counts where the median's ratio to the median of the earlier nights is beyond the band, and the ratio of the
-fastest rounds is beyond the floor: what else a machine does makes rounds slower, and the fastest least.
+A change counts where the median's ratio to the earlier nights and that of the fastest rounds, which what else a machine
+does disturbs least, are both beyond the band, and where no more than one earlier night in three was within the floor of
+tonight. So a change is named until a third of the nights looked at show it.
 """
 
 from __future__ import annotations
@@ -32,9 +34,11 @@ from reports.history import Night
 from reports.records import BenchmarkLine
 
 FLOOR, FIRST = 1.25, 1.5
-SPREAD = 3.0
+NIGHTLY, SCATTER = 3.0, 4.0
+FEWEST = 8
+"""Benchmarks of a machine from which their scatter is estimated."""
 NIGHTS = 10
-"""Most earlier nights that are looked at: a new level becomes the usual one once it fills most of them."""
+"""Most earlier nights that are looked at."""
 LIMITS = ("copy", "matmul")
 
 
@@ -75,16 +79,15 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         what = " ".join(filter(None, (self.operation, self.scheme, self.dtype, self.workload)))
-        how = f"{self.ratio:.2f} times the time" if self.ratio > 1 else f"{1 / self.ratio:.2f} times as fast"
-        nights = f"{self.nights} earlier night{'s' * (self.nights > 1)}"
-        times = f"{1e3 * self.earlier:.3g} to {1e3 * self.median:.3g} ms"
-        moved = [
-            f"{n} {self.earlier_versions.get(n, 'absent')} to {v}"
+        factor, how = (self.ratio, "as long") if self.ratio > 1 else (1 / self.ratio, "as fast")
+        moved = "".join(
+            f"; {n} {self.earlier_versions.get(n, 'absent')} to {v}"
             for n, v in self.versions.items()
             if v != self.earlier_versions.get(n)
-        ]
-        band = f"noise explains {self.band if self.ratio > 1 else 1 / self.band:.2f}"
-        return f"{self.target} {what}: {how} of {nights} ({times}; {band}){'; ' + ', '.join(moved) if moved else ''}"
+        )
+        nights = f"{self.nights} earlier night{'s' * (self.nights > 1)}"
+        times = f"{1e3 * self.earlier:.3g} to {1e3 * self.median:.3g} ms"
+        return f"{self.target} {what}: {factor:.2f} times {how} as in {nights}, {times}; noise: {self.band:.2f}{moved}"
 
 
 def key(line: BenchmarkLine) -> Key:
@@ -116,16 +119,33 @@ def find(earlier: Sequence[Iterable[BenchmarkLine]], tonight: Iterable[Benchmark
     """
     nights = [{key(line): line for line in night} for night in earlier]
     now = {key(line): line for line in tonight}
-    found = []
-    for name, line in now.items():
-        past = [night for night in nights if name in night][-NIGHTS:]
-        if past and (change := _change(line, name, past, now)):
-            found.append(change)
-    return sorted(found, key=lambda c: -c.ratio)
+    like = {name: found[-NIGHTS:] for name in now if (found := [night for night in nights if name in night])}
+    scatter = _scatter(now, like)
+    changes = (_change(now[name], name, past, now, scatter[name.machine]) for name, past in like.items())
+    return sorted(filter(None, changes), key=lambda c: -c.ratio)
+
+
+def _deviation(values: Sequence[float]) -> float:
+    """A standard deviation by the median absolute deviation, which a minority of odd values does not move."""
+    middle = median(values)
+    return 1.4826 * median(abs(v - middle) for v in values)
+
+
+def _scatter(now: dict[Key, BenchmarkLine], like: dict[Key, list[dict[Key, BenchmarkLine]]]) -> dict[str, float]:
+    """Machine -> the spread of its benchmarks' ratios to the median of their earlier nights."""
+    ratios: dict[str, list[float]] = {}
+    for name, past in like.items():
+        usual = median(night[name].median for night in past)
+        ratios.setdefault(name.machine, []).append(log(now[name].median / usual))
+    return {machine: _deviation(found) if len(found) >= FEWEST else 0.0 for machine, found in ratios.items()}
 
 
 def _change(
-    line: BenchmarkLine, name: Key, past: Sequence[dict[Key, BenchmarkLine]], now: dict[Key, BenchmarkLine]
+    line: BenchmarkLine,
+    name: Key,
+    past: Sequence[dict[Key, BenchmarkLine]],
+    now: dict[Key, BenchmarkLine],
+    scatter: float,
 ) -> Change | None:
     before = [night[name] for night in past]
     machine = [_machine(line, night, now) for night in past]
@@ -139,9 +159,9 @@ def _change(
         halves = log(line.median / line.q1) + median(log(b.q3 / b.median) for b in before)
     else:
         halves = log(line.q3 / line.median) + median(log(b.median / b.q1) for b in before)
-    spread = 1.4826 * median(abs(r - ratio) for r in ratios)
-    band = max(floor, halves, SPREAD * spread)
-    if abs(ratio) <= band or abs(fastest) <= floor or ratio * fastest < 0:
+    band = max(floor, halves, NIGHTLY * _deviation(ratios), SCATTER * scatter)
+    alike = sum(r * ratio <= 0 or abs(r) <= floor for r in ratios)
+    if abs(ratio) <= band or abs(fastest) <= band or ratio * fastest < 0 or alike > len(past) // 3:
         return None
     usual = median(b.median for b in before)
     return Change(
