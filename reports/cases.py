@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from reports.model import Report
-from reports.records import EndLine, Requirement, Scalar, StartLine
+from reports.records import EndLine, Number, Requirement, Scalar, StartLine
 
 LAYERS = ("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights")
 _MOST_VALUES = 4
@@ -36,6 +37,12 @@ def layer_of(name: str, requirement: Requirement, params: Mapping[str, Scalar]) 
     if not quantized:
         return "embedding"
     return "quantized embedding" if "LOOKUP" in name or "tied" in about else "quantized weights"
+
+
+def size(value: Number | None) -> float:
+    """A headroom, error or bound to be ranked or drawn: nothing is 0, and what is no number is infinitely large."""
+    number = float(value or 0)
+    return number if number == number else math.inf
 
 
 def catalogue(report: Report) -> dict[str, Requirement]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.cases import case_name
+from reports.cases import case_name, size
 from reports.model import Column, Report
 from reports.records import EndLine, Requirement, Scalar
 from reports.severity import ORDER, Severity, advice, between, departs
@@ -33,7 +33,7 @@ class Difference:
     @cached_property
     def example(self) -> Case:
         """The case furthest from its bound on the target, else the first."""
-        return max(self.cases, key=lambda pair: float(pair[1].headroom or 0))
+        return max(self.cases, key=lambda pair: size(pair[1].headroom))
 
 
 def by_name(column: Column) -> dict[str, EndLine]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from reports.cases import size
 from reports.changes import Changes, Streak
 from reports.history import Night
 from reports.model import Column, Report, State
@@ -13,7 +14,12 @@ from reports.records import RED, UNANSWERED, VERDICTS, EndLine
 
 NIGHTS = 14
 """Nights of the past that a target's row shows."""
-_WORDS = {"deviates": "deviate", "crashed": "crashed", "timed out": "timed out", "unreviewed": "are unreviewed"}
+_WORDS = {
+    "deviates": ("deviates", "deviate"),
+    "crashed": ("crashed", "crashed"),
+    "timed out": ("timed out", "timed out"),
+    "unreviewed": ("is unreviewed", "are unreviewed"),
+}
 
 
 @dataclass(frozen=True)
@@ -86,13 +92,13 @@ def _title(report: Report) -> str:
         departing = f"{known:,} depart as registered, none otherwise" if known else "none departs"
         return f"{counts['conforms']:,} cases conform, {departing}"
     red = RED - {"unreviewed"} if report.state == "deviates" else {"unreviewed"}
-    parts = []
-    for verdict in (v for v in VERDICTS if v in red):
-        bad = [c for c in columns if c.counts[verdict]]
-        if bad:
-            number = sum(c.counts[verdict] for c in bad)
-            words = _WORDS.get(verdict, f"are {verdict}s")
-            parts.append(f"{number:,} {'case' if number == 1 else 'cases'} {_singular(words, number)} on {_named(bad)}")
+    bad = [c for c in columns if any(c.counts[v] for v in red)]
+    counts = sum((c.counts for c in bad), Counter[str]())
+    parts = [_counted(counts[v], v) for v in VERDICTS if v in red and counts[v]]
+    if parts:
+        first, *rest = parts
+        parts = [", ".join((first, *(p.replace(" cases ", " ").replace(" case ", " ") for p in rest)))]
+        parts[0] += f" on {_named(bad)}"
     stale = [c for c in columns if c.stale]
     if stale and report.state == "deviates":
         number = sum(len(c.stale) for c in stale)
@@ -103,11 +109,10 @@ def _title(report: Report) -> str:
     return ", ".join(filter(None, parts)) or f"The run {report.state}"
 
 
-def _singular(words: str, number: int) -> str:
-    if number != 1:
-        return words
-    verb, _, rest = words.partition(" ")
-    return {"deviate": "deviates", "are": f"is {rest}".removesuffix("s")}.get(verb, words)
+def _counted(number: int, verdict: str) -> str:
+    """ "1 case deviates", "7 cases timed out"."""
+    one, many = _WORDS.get(verdict, (f"is a {verdict}", f"are {verdict}s"))
+    return f"1 case {one}" if number == 1 else f"{number:,} cases {many}"
 
 
 def _named(columns: Sequence[Column]) -> str:
@@ -160,7 +165,7 @@ def attention(report: Report, streaks: Mapping[tuple[str, str], Streak]) -> list
         lasting = [s for r in records if (s := streaks.get((column.key, r.id)))]
         is_new = bool(lasting) and all(s.nights == 1 and not s.at_least for s in lasting)
         text = since(lasting)
-        first = max(records, key=lambda r: float(r.headroom or 0))
+        first = max(records, key=lambda r: size(r.headroom))
         out.append(Attention(number, column.label, requirement, verdict, behaviour, len(records), text, is_new, first))
     return sorted(out, key=lambda a: not a.is_new)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.cases import catalogue
+from reports.cases import catalogue, size
 from reports.model import Report
 from reports.records import RED, EndLine
 from reports.svg import Log, decades, element, picture, power
@@ -33,7 +33,7 @@ class Strip:
 
     @property
     def top(self) -> float:
-        return float(self.worst.headroom or 0)
+        return size(self.worst.headroom)
 
     @property
     def tone(self) -> str:
@@ -43,7 +43,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class HeadroomRow:
-    """One suite and dtype; a strip, drawn, per column, None where nothing was measured."""
+    """One suite and dtype; a strip, drawn, per column of the table, None where nothing was measured."""
 
     group: str
     dtype: str
@@ -52,8 +52,9 @@ class HeadroomRow:
 
 @dataclass(frozen=True)
 class Headroom:
-    """The whole table, and the axis that all its strips share."""
+    """The whole table: the columns in which something was measured, and the axis that all strips share."""
 
+    columns: Sequence[str]
     rows: Sequence[HeadroomRow]
     axis: Markup
 
@@ -68,34 +69,31 @@ def headroom(report: Report) -> Headroom | None:
                 key = (requirements[r.requirement].group, str(r.params.get("dtype", r.dtype or "")))
                 found.setdefault(key, [[] for _ in report.columns])[number].append(r)
     order = {name: i for i, name in enumerate(dict.fromkeys(r.group for r in requirements.values()))}
-    measured = {key: columns for key, columns in found.items() if any(_size(r) for c in columns for r in c)}
+    measured = {key: columns for key, columns in found.items() if any(size(r.headroom) for c in columns for r in c)}
     if not measured:
         return None
-    low, high = decades([_size(r) for c in measured.values() for rs in c for r in rs], _LOWEST, _HIGHEST)
+    low, high = decades([size(r.headroom) for c in measured.values() for rs in c for r in rs], _LOWEST, _HIGHEST)
     scale = Log(low, max(high, 10.0), 12, STRIP_WIDTH - 12)
+    measuring = [n for n in range(len(report.columns)) if any(columns[n] for columns in measured.values())]
     rows = []
     for (group, dtype), columns in sorted(measured.items(), key=lambda item: (order[item[0][0]], item[0][1])):
         strips: list[tuple[Strip, Markup] | None] = []
-        for column, records in zip(report.columns, columns, strict=True):
-            strip = _strip(records)
+        for number in measuring:
+            column, strip = report.columns[number], _strip(columns[number])
             label = f"{group}, {dtype}, {column.label}"
             strips.append((strip, draw_strip(strip, scale, label)) if strip else None)
         rows.append(HeadroomRow(group, dtype, strips))
-    return Headroom(rows, _axis(scale))
-
-
-def _size(record: EndLine) -> float:
-    return float(record.headroom or 0)
+    return Headroom([report.columns[n].label for n in measuring], rows, _axis(scale))
 
 
 def _strip(records: Sequence[EndLine]) -> Strip | None:
     if not records:
         return None
-    values = sorted(_size(r) for r in records)
+    values = sorted(size(r.headroom) for r in records)
     low, median, high = (values[round(q * (len(values) - 1))] for q in (0.1, 0.5, 0.9))
     exact = sum(v == 0 for v in values)
     rank = {"conforms": 0, "known deviation": 1}
-    worst = max(records, key=lambda r: (_size(r), rank.get(r.verdict, 2)))
+    worst = max(records, key=lambda r: (size(r.headroom), rank.get(r.verdict, 2)))
     return Strip(len(values), exact, low, median, high, worst)
 
 
@@ -132,6 +130,6 @@ def _axis(scale: Log) -> Markup:
     labels = [
         element("text", power(t), x=scale(t), y=10, text_anchor="middle", class_="tick strong" if t == 1 else "tick")
         for t in scale.ticks
-        if t == 1 or round(math.log10(t)) % 2 == 0
+        if t == 1 or len(scale.ticks) < 5 or round(math.log10(t)) % 2 == 0
     ]
     return picture(STRIP_WIDTH, 12, *labels, label="error as a share of its bound, log scale", class_="strip")

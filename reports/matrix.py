@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from reports.cases import LAYERS, by_requirement, catalogue, layer_of
+from reports.cases import LAYERS, by_requirement, catalogue, layer_of, size
 from reports.differences import between_cases, by_name
 from reports.model import Column, Report
 from reports.payload import IN_FLIGHT
@@ -125,7 +125,7 @@ def _lines(name: str, requirement: Requirement, column: Column, records: Sequenc
         part = lines.setdefault(key, Line(*key)).parts.setdefault(layer, Part())
         part.count += 1
         if ended and ended.headroom is not None:
-            headroom = float(ended.headroom)
+            headroom = size(ended.headroom)
             part.headroom = headroom if part.headroom is None else max(part.headroom, headroom)
     missing = min(column.missing, requirement.cases - len(records)) if column.missing else 0
     if missing > 0:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.cases import catalogue
+from reports.cases import catalogue, size
 from reports.model import Column, Report
 from reports.records import RED, EndLine
 from reports.svg import Log, decades, element, marker, picture, power
@@ -78,7 +78,7 @@ def _panel(points: dict[Scheme, EndLine], columns: dict[int, dict[Scheme, EndLin
     schemes = {s for c in columns.values() for s in c}
     places = sorted({s.place for s in schemes}, key=lambda p: (not p.isdigit(), p.zfill(4)))
     sizes = sorted({s.group_size for s in schemes})
-    low, high = decades([float(v or 0) for r in records for v in (r.error, r.bound)], 1e-9, 1e9)
+    low, high = decades([size(v) for r in records for v in (r.error, r.bound)], 1e-9, 1e9)
     scale = Log(low, high, HEIGHT - BOTTOM, TOP)
     step = (WIDTH - LEFT - RIGHT) / len(places)
     marks = [element("line", x1=LEFT, x2=WIDTH - RIGHT, y1=scale(t), y2=scale(t), class_="grid") for t in scale.ticks]
@@ -98,17 +98,16 @@ def _panel(points: dict[Scheme, EndLine], columns: dict[int, dict[Scheme, EndLin
         offset = (alike.index(scheme.group_size) - (len(alike) - 1) / 2) * min(12.0, step / (len(alike) + 0.5))
         x = LEFT + (places.index(scheme.place) + 0.5) * step + offset
         marks += _point(x, scale, scheme, record, sizes.index(scheme.group_size))
-    worst = max(points.values(), key=_headroom)
-    label = (
-        f"{column.label}: error of each scheme against its bound; nearest to it, {_headroom(worst):.3g} of the bound"
-    )
+    worst = max(points.values(), key=lambda r: size(r.headroom))
+    nearest = f"nearest to it, {size(worst.headroom):.3g} of the bound"
+    label = f"{column.label}: error of each scheme against its bound; {nearest}"
     return picture(WIDTH, HEIGHT, *marks, label=label)
 
 
 def _point(x: float, scale: Log, scheme: Scheme, record: EndLine, shape: int) -> Iterable[Markup]:
-    error, bound = float(record.error or 0), float(record.bound or 0)
+    error, bound = size(record.error), size(record.bound)
     name = f"{scheme.mode} {scheme.bits} bits, group {scheme.group_size}, {record.params.get('dtype', '')}"
-    title = f"{name}: error {error:.3g}, bound {bound:.3g}, error/bound {_headroom(record):.3g} ({record.verdict})"
+    title = f"{name}: error {error:.3g}, bound {bound:.3g}, error/bound {size(record.headroom):.3g} ({record.verdict})"
     tone = "red" if record.verdict in RED else "known" if record.verdict != "conforms" else "ok"
     yield element("line", x1=x, x2=x, y1=scale(error), y2=scale(bound), class_="link")
     yield marker(SHAPES[shape % len(SHAPES)], x, scale(error), f"dot {tone}", title)
@@ -129,8 +128,4 @@ def legend(report: Report) -> list[tuple[int, Markup]]:
 def _weight(record: EndLine) -> tuple[int, float]:
     """Red before known before conforming, then by error."""
     rank = 2 if record.verdict in RED else record.verdict != "conforms"
-    return rank, float(record.error or 0)
-
-
-def _headroom(record: EndLine) -> float:
-    return float(record.headroom or 0)
+    return rank, size(record.error)

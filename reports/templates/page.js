@@ -147,7 +147,7 @@
     if (!parsed.has(line)) {
       parsed.set(line, line.dataset.n.split(" ").map((part) => {
         const [layer, n, headroom] = part.split(":");
-        return { layer: Number(layer), n: Number(n), headroom: headroom === "" ? null : Number(headroom) };
+        return { layer: Number(layer), n: Number(n), headroom: headroom === "" ? null : headroom === "inf" ? Infinity : Number(headroom) };
       }));
     }
     return parsed.get(line);
@@ -194,7 +194,7 @@
           line.querySelector("b").textContent = count(n);
           const worst = Math.max(...parts.map((p) => p.headroom ?? -1));
           const note = line.querySelector("i");
-          if (note) note.textContent = worst > 0 ? `≤ ${Number(worst.toPrecision(3))}` : "";
+          if (note) note.textContent = worst > 0 ? `≤ ${worst === Infinity ? "inf" : Number(worst.toPrecision(3))}` : "";
           if (column) inRow += n;
           if (column && wanted(line)) any = true;
         }
