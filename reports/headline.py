@@ -89,7 +89,7 @@ def _title(report: Report) -> str:
     if report.state == "conforms":
         counts = sum((c.counts for c in columns if c.facts.framework), Counter[str]())
         known = counts["known deviation"]
-        departing = f"{known:,} depart as registered, none otherwise" if known else "none departs"
+        departing = f"{known:,} depart{'s' * (known == 1)} as registered, none otherwise" if known else "none departs"
         return f"{counts['conforms']:,} cases conform, {departing}"
     red = RED - {"unreviewed"} if report.state == "deviates" else {"unreviewed"}
     bad = [c for c in columns if any(c.counts[v] for v in red)]
