@@ -32,32 +32,27 @@ def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequenc
     site.mkdir(parents=True, exist_ok=True)
     output.mkdir(parents=True, exist_ok=True)
     gone = [name for name in expected if not (records / name).is_dir()]
+    steps = _Steps()
     text = _legs(records, left_out, gone)
-    merged = _reports("merge", *folders, "--output", output, "--allow-truncated")[0] if folders else BROKEN
-    statuses = [merged, *([BROKEN] if gone or left_out else [])]
-    if merged == GREEN:
+    if folders and steps.run("merge", *folders, "--output", output, "--allow-truncated"):
         before = _files(nights)
         if before:
-            statuses.append(_reports("diff", before[-1], output)[0])
-        statuses.append(_reports("trend", nights, "--add", output, "--output", site / "trend.html")[0])
+            steps.run("diff", before[-1], output)
+        steps.run("trend", nights, "--add", output, "--output", site / "trend.html")
         known = ("--history", nights) if nights.is_dir() else ()
-        statuses.append(_reports("render", output, *known)[0])
-        status, summary = _reports("summary", output, *known)
-        statuses.append(status)
-        text += summary + _speed(output, nights)
+        steps.run("render", output, *known)
+        steps.run("summary", output, *known)
+        text += steps.printed + _speed(output, nights)
         for path in _files(nights)[len(before) :]:
             shutil.copy(path, output / path.name)
         for name, published in PUBLISHED.items():
             if (output / name).exists():
                 shutil.copy(output / name, site / published)
-        if not (site / "index.html").exists():
-            print(f"error: {output} holds no report.html")
-            statuses.append(BROKEN)
     else:
-        text += "**No record could be read.**\n"
-    (output / "night.md").write_text(text)
+        text += "**There is no report: no record could be taken in.**\n"
+    (output / "night.md").write_text(text + steps.told)
     print(f"{output / 'night.md'}: written; {site / 'index.html'}: the page", flush=True)
-    return max(statuses)
+    return max(steps.status, BROKEN if gone or left_out or not (site / "index.html").exists() else GREEN)
 
 
 def _folders(records: Path) -> tuple[list[Path], list[Path]]:
@@ -78,13 +73,27 @@ def _files(nights: Path) -> list[Path]:
     return sorted(nights.glob(history.PATTERN))
 
 
-def _reports(*arguments: str | Path) -> tuple[int, str]:
-    """Run ``python -m reports`` and show it; its exit status and what it printed."""
-    command = ["-m", "reports", *map(str, arguments)]
-    print(f"\n$ python {shlex.join(command)}", flush=True)
-    done = subprocess.run([sys.executable, *command], stdout=subprocess.PIPE, text=True)
-    print(done.stdout, end="", flush=True)
-    return done.returncode, done.stdout
+class _Steps:
+    """``python -m reports`` several times. status: the worst; printed: by the last; told: errors, as Markdown."""
+
+    def __init__(self) -> None:
+        self.status, self.printed, self.told = GREEN, "", ""
+
+    def run(self, *arguments: str | Path) -> bool:
+        """Run and show one; whether it exited with 0."""
+        command = ["-m", "reports", *map(str, arguments)]
+        print(f"\n$ python {shlex.join(command)}", flush=True)
+        done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+        print(done.stdout, end="", flush=True)
+        print(done.stderr, end="", file=sys.stderr, flush=True)
+        # What Python exits with after an exception, 1, is what `diff` says of a new deviation.
+        crashed = done.returncode < 0 or "Traceback" in done.stderr
+        self.status = max(self.status, BROKEN if crashed else done.returncode)
+        if crashed or done.returncode == BROKEN:
+            last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
+            self.told += f"\n- {SIGNS[BROKEN]} {arguments[0]}: {_plain(last)}\n"
+        self.printed = done.stdout
+        return done.returncode == 0
 
 
 def _legs(records: Path, left_out: Iterable[Path], gone: Iterable[str]) -> str:
