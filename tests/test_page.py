@@ -115,7 +115,7 @@ def test_filters(watched: Watched, rich: Path) -> None:
     assert shown_rows(opened) == ["EMB-1"]
     assert opened.locator(cell(opened, "EMB-1", "mlx@gpu")).inner_text().split("\n") == [
         "known deviation:",
-        "foreign memory × 1",
+        "foreign memory ×\xa01",
     ]
     opened.select_option("#f-layer", "")
     opened.select_option("#f-verdict", "unsupported")
@@ -267,7 +267,7 @@ def test_a_run_that_died_names_the_case_in_flight(watched: Watched, tmp_path: Pa
     lines, _ = STATES["a case in flight"]
     opened = watched.open(written(tmp_path / "page.html", page.render(model.load(made.folder(tmp_path / "r", lines)))))
     expect(opened.locator("#problems")).to_contain_text(made.case("c"))
-    expect(opened.locator(cell(opened, "EMB-1", "mlx@gpu"))).to_contain_text("no answer × 1")
+    expect(opened.locator(cell(opened, "EMB-1", "mlx@gpu"))).to_contain_text("no answer ×\xa01")
     opened.click(cell(opened, "EMB-1", "mlx@gpu"))
     expect(opened.locator("dialog .outcome").first).to_contain_text("in flight")
 
