@@ -132,7 +132,7 @@ def _since(changes: Changes | None) -> str:
         return f"Not compared with {before}: {changes.not_compared['every column']}."
     found = ", ".join(named) if named else "nothing new"
     gaps = len(changes.not_compared)
-    return f"Since {before}: {found}" + (f"; {gaps:,} not compared." if gaps else ".")
+    return f"Since {before}: {found}" + (f"; in {gaps:,} part{'s' * (gaps != 1)} not compared." if gaps else ".")
 
 
 def targets(report: Report, nights: Sequence[Night]) -> list[TargetRow]:

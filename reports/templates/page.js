@@ -433,6 +433,7 @@
       open(req, col, cell);
     }
   }
+  addEventListener("hashchange", () => { if (location.hash.includes("=")) location.reload(); });
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("main details:not([open])")];
