@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from reports.model import Report
 from reports.records import BenchmarkLine
+from reports.regressions import LIMITS
 from reports.svg import Linear, element, picture
 
 WIDTH, HEIGHT, MOST = 130, 12, 8.0
@@ -101,7 +102,10 @@ def benchmarks(report: Report) -> Benchmarks | None:
     return Benchmarks(
         [(c.label, c.machine.id) for c in columns],
         len({c.machine.id for c in columns}),
-        [Operation(name, rows, _middle(rows, [c.label for c in columns])) for name, rows in operations.items()],
+        [
+            Operation(name, rows, _middle(rows, [c.label for c in columns]))
+            for name, rows in sorted(operations.items(), key=lambda item: item[0] in LIMITS)
+        ],
     )
 
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from reports import headline, model, payload, svg, templating
+from reports import headline, model, payload, speed_table, svg, templating
 from reports.changes import Streak
+from reports.records import BenchmarkLine
 from reports.visible import visible, web_address
 from tests import made, made_page
 from tests.made import DEVIATES, KNOWN, end, target, whole
@@ -94,6 +96,27 @@ def test_scales() -> None:
 def test_elements_are_escaped() -> None:
     made_up = svg.element("text", "<b>", title="\"'<", class_='x" onload="y')
     assert made_up == '<text class="x&#34; onload=&#34;y"><title>&#34;&#39;&lt;</title>&lt;b&gt;</text>'
+
+
+def test_times_are_compared_on_one_machine_only() -> None:
+    """Two machines: each has a fastest target of its own; what the device can do at best comes last."""
+    columns = []
+    for machine, name, seconds in (("m1", "mlx@gpu", 2.0), ("m1", "torch@cpu", 1.0), ("m2", "mlx@gpu", 30.0)):
+        lines = [
+            made_page.replace(line, machine=machine, median=seconds, operation=operation)
+            for line in made_page.rich_lines()
+            if isinstance(line, BenchmarkLine) and line.target == name and line.workload == "decode"
+            for operation in ("copy", line.operation)
+        ]
+        column = model.Column(name, made_page.replace(made.MACHINE, id=machine), target(name), f"{name} {machine}")
+        columns.append(replace(column, benchmarks=lines))
+    columns.append(model.Column("jax@cpu", made.MACHINE, target("jax@cpu"), "jax@cpu"))
+    found = speed_table.benchmarks(model.Report(columns, [made.run_line()], made.REQUIREMENTS, []))
+    assert found
+    assert [label for label, _ in found.columns] == ["mlx@gpu m1", "torch@cpu m1", "mlx@gpu m2"]
+    assert found.machines == 2
+    assert [operation.name for operation in found.operations] == ["embedding", "copy"]
+    assert [bar and bar.ratio for bar in found.operations[0].workloads[0].bars] == [2.0, 1.0, 1.0]
 
 
 TITLES = {
