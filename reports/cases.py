@@ -48,8 +48,9 @@ def size(value: Number | None) -> float:
 def catalogue(report: Report) -> dict[str, Requirement]:
     """The report's requirements; one that only a record names is there too, without a sentence."""
     out = dict(report.requirements)
-    begun = (s for c in report.columns for s in c.in_flight)
-    for name in dict.fromkeys(line.requirement for line in (*report.records, *begun)):
+    named = (r.requirement for r in report.records)
+    begun = (line.requirement for column in report.columns for line in column.in_flight)
+    for name in dict.fromkeys((*named, *begun)):
         if name not in out:
             out[name] = Requirement(
                 group="Not in the catalogue",
