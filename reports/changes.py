@@ -13,6 +13,8 @@ from reports.model import Report
 from reports.reading import Progress, ReportError
 from reports.records import RED, UNANSWERED
 
+_NAMED = 3
+"""Most requirements that are named where other cases of them ran."""
 _NOT_THERE = Seen("", "not run", "not in the previous run")
 Kind = Literal["new", "changed", "varies", "fixed", "lost", "gained"]
 """new: conformed and departs now. changed: departs in another way. varies: shows another of the behaviours that are
@@ -196,9 +198,14 @@ def _chain(key: str, earlier: Sequence[Night], night: Night) -> Iterator[tuple[s
 def _changes(label: str, old: NightColumn, new: NightColumn, out: Changes) -> None:
     """Append what changed in the cases of one column; of requirements of which other cases ran only what is red."""
     other = {name for name in {*old.cases, *new.cases} if old.cases.get(name) != new.cases.get(name)}
-    for name in sorted(other):
-        counts = [column.cases[name].count if name in column.cases else 0 for column in (old, new)]
-        out.not_compared[f"{label} {name}"] = f"other cases ran: {counts[0]:,} before, {counts[1]:,} now"
+    if other:
+        counts = [
+            f"{name} ({old.cases[name].count if name in old.cases else 0:,} before,"
+            f" {new.cases[name].count if name in new.cases else 0:,} now)"
+            for name in sorted(other)
+        ]
+        more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
+        out.not_compared.setdefault(label, f"other cases ran of {', '.join(counts[:_NAMED])}{more}")
     for case in {**old.listed, **new.listed}:
         requirement = (new.listed.get(case) or old.listed[case]).requirement
         conforms = Seen(requirement, "conforms", "")

@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports import changes, ctrf, history, junit, markdown, model, page, regressions, results, trend_page
+from reports import changes, ctrf, history, junit, markdown, model, regressions, results
 from reports.changes import Changes, Streak
 from reports.history import Night
 from reports.model import Report
+from reports.page import report as page
+from reports.page import trend as trend_page
 from reports.reading import Progress, ReportError
 
 

@@ -108,7 +108,7 @@ def judge(
     if conforms:
         if deviation and not sometimes:
             return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
-        return Judgement(Verdict.CONFORMS, sometimes=sometimes, entry=pin)
+        return Judgement(Verdict.CONFORMS, pin.note if pin else "", sometimes=sometimes, entry=pin)
     if deviation and deviation.explains(observation.behaviour, observation.headroom):
         if deviation.is_candidate:
             note = f"{deviation.origin} is a candidate: write its cause, reproduction and advice"

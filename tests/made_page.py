@@ -9,10 +9,11 @@ from typing import Any
 
 import msgspec
 
-from reports import history, model, page
+from reports import history, model
 from reports.changes import Change, Changes, Moved, Streak
 from reports.history import Night, Seen
 from reports.model import Column, Report
+from reports.page import report as page
 from reports.records import BenchmarkLine, EndLine, Line, Requirement
 from reports.regressions import Change as SpeedChange
 from tests import made

@@ -90,7 +90,7 @@ def test_a_night_of_other_cases_hides_no_red_one(tmp_path: Path) -> None:
     """Which cases conformed is known only where the same ones ran."""
     found = changes.compare(night(tmp_path, 1), night(tmp_path, 2, end("c"), end("d", **DEVIATES)))
     assert [(c.kind, c.case) for c in found.changes] == [("new", made.case("d"))]
-    assert found.not_compared == {"mlx@gpu EMB-1": "other cases ran: 2 before, 4 now"}
+    assert found.not_compared == {"mlx@gpu": "other cases ran of EMB-1 (2 before, 4 now)"}
 
 
 def test_two_folders_are_compared_by_what_both_hold(tmp_path: Path) -> None:

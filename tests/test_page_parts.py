@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reports import headline, model, payload, speed_table, svg, templating
+from reports import model
 from reports.changes import Streak
+from reports.page import headline, payload, speed_table, svg, templating
+from reports.page.visible import visible, web_address
 from reports.records import BenchmarkLine
-from reports.visible import visible, web_address
 from tests import made, made_page
 from tests.made import DEVIATES, KNOWN, end, target, whole
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect
 
-from reports import trend_page
 from reports.history import Night
-from reports.trend_plots import amounts
+from reports.page import trend as trend_page
+from reports.page.trend_plots import amounts
 from tests import made_page
 from tests.browser import Watched, findings, launched, open_everything
 from tests.made_page import HOSTILE, replace

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from reports.cases import catalogue, size
 from reports.model import Column, Report
+from reports.page.svg import Log, decades, element, marker, picture, power
 from reports.records import RED, EndLine
-from reports.svg import Log, decades, element, marker, picture, power
 
 _LEAST_PLACES = 4
 SHAPES = ("circle", "square", "triangle", "diamond")

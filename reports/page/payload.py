@@ -16,9 +16,9 @@ from reports.cases import LAYERS, by_requirement, case_name, catalogue, layer_of
 from reports.changes import Streak
 from reports.differences import between_cases, by_name
 from reports.model import Column, Report
+from reports.page.visible import visible, web_address
 from reports.records import EndLine, Number, Requirement, StartLine
 from reports.severity import ORDER
-from reports.visible import visible, web_address
 
 IN_FLIGHT = "in flight"
 """Shown as the verdict of a case that began and did not end."""

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports.headline import when
 from reports.history import Night, NightColumn
-from reports.looks import LOOKS, STATES
+from reports.page.headline import when
+from reports.page.looks import LOOKS, STATES
+from reports.page.svg import Linear, Log, element, picture
 from reports.records import RED
-from reports.svg import Linear, Log, element, picture
 
 LEFT, TOP, HEIGHT, BOTTOM = 54, 26, 150, 34
 STACK = ("conforms", "known deviation", "unsupported", "not run", "unreviewed", "no record", "red")

@@ -10,8 +10,8 @@ from markupsafe import Markup
 
 from reports.cases import catalogue, size
 from reports.model import Report
+from reports.page.svg import Log, decades, element, picture, power
 from reports.records import RED, EndLine
-from reports.svg import Log, decades, element, picture, power
 
 STRIP_WIDTH, STRIP_HEIGHT = 170, 28
 _LOWEST, _HIGHEST = 1e-4, 1e2

@@ -8,22 +8,22 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reports import headline, matrix, since
 from reports.cases import LAYERS, catalogue
 from reports.changes import Changes, Streak
-from reports.headroom import headroom
 from reports.history import Night
-from reports.looks import LOOKS, STATES
 from reports.model import Column, Report
-from reports.payload import payload, script_safe
-from reports.quantization import legend, quantization
+from reports.page import headline, matrix, since
+from reports.page.headroom import headroom
+from reports.page.looks import LOOKS, STATES
+from reports.page.payload import payload, script_safe
+from reports.page.quantization import legend, quantization
+from reports.page.speed_table import benchmarks
+from reports.page.svg import element, picture
+from reports.page.templating import asset
+from reports.page.templating import render as render_template
 from reports.records import VERDICTS
 from reports.regressions import Change as SpeedChange
 from reports.severity import MEANINGS, ORDER, TITLES
-from reports.speed_table import benchmarks
-from reports.svg import element, picture
-from reports.templating import asset
-from reports.templating import render as render_template
 
 _BAR_WIDTH, _BAR_HEIGHT = 160, 14
 _SHOWN = {"problems_shown": 20, "attention_shown": 30, "changes_shown": 100}

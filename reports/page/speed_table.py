@@ -9,9 +9,9 @@ from statistics import median
 from markupsafe import Markup
 
 from reports.model import Report
+from reports.page.svg import Linear, element, picture
 from reports.records import BenchmarkLine
 from reports.regressions import LIMITS
-from reports.svg import Linear, element, picture
 
 WIDTH, HEIGHT, MOST = 130, 12, 8.0
 """Of a bar, and the ratio at which it is cut off."""

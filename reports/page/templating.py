@@ -9,10 +9,10 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
-from reports.headline import when
-from reports.looks import LOOKS
-from reports.speed_table import spell_time
-from reports.visible import visible, web_address
+from reports.page.headline import when
+from reports.page.looks import LOOKS
+from reports.page.speed_table import spell_time
+from reports.page.visible import visible, web_address
 
 FOLDER = Path(__file__).with_name("templates")
 

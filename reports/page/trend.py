@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from reports import templating
 from reports.history import Night
-from reports.looks import STATES
+from reports.page import templating
+from reports.page.looks import STATES
+from reports.page.speed_table import spell_time
+from reports.page.trend_plots import InNight, Point, line, verdicts
 from reports.records import VERDICTS, BenchmarkLine
 from reports.regressions import Key, key
-from reports.speed_table import spell_time
-from reports.trend_plots import InNight, Point, line, verdicts
 
 NIGHTS = 120
 """Most nights that are drawn, the latest."""

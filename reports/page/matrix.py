@@ -9,7 +9,7 @@ from itertools import groupby
 from reports.cases import LAYERS, by_requirement, catalogue, layer_of, size
 from reports.differences import between_cases, by_name
 from reports.model import Column, Report
-from reports.payload import IN_FLIGHT
+from reports.page.payload import IN_FLIGHT
 from reports.records import EndLine, Requirement, StartLine
 
 NO_RECORD = "no record"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-from reports.visible import visible
+from reports.page.visible import visible
 
 
 def element(name: str, *children: str, title: str = "", **attributes: object) -> Markup:
