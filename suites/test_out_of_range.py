@@ -50,7 +50,7 @@ def _assay_lookup(assay: Assay, probe: Callable[..., Any], **arguments: Any) -> 
 
     outcome = ask(given)
     behaviour = classify(outcome, rows, ids, bad, given.shape, SENTINEL)
-    message = f"id {ids[bad]} of {len(rows)} rows; {outcome.message}"
+    message = f"id {ids[bad]} of {len(rows)} rows" + (f"; {outcome.message}" if outcome.message else "")
     conclude(assay, behaviour, message, len(rows), lambda: ask(np.ones_like(given)))
 
 
