@@ -12,7 +12,7 @@ import pytest
 from tests.command import ROOT, run
 
 FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"}
-PACKAGES = {"adapters", "conftest", "golden", "migration", "reports", "suites", "tests"}
+PACKAGES = {"adapters", "benchmarks", "conftest", "golden", "migration", "nightly", "reports", "suites", "tests"}
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
     "adapters/jax_modules.py",
@@ -56,7 +56,12 @@ def allowed(path: str) -> set[str]:
     package = path.split("/")[0]
     if package == "adapters":
         return {"adapters", "golden"} if path in COMMANDS else {"adapters"}
-    return {"golden": {"golden"}, "suites": {"adapters", "golden", "suites"}, "reports": {"reports"}}[package]
+    return {
+        "golden": {"golden"},
+        "suites": {"adapters", "golden", "suites"},
+        "reports": {"reports"},
+        "nightly": {"adapters", "nightly", "reports"},
+    }[package]
 
 
 def breaches(path: str, source: str) -> list[str]:
@@ -99,7 +104,7 @@ def asks_who(source: str) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("package", ["adapters", "golden", "reports", "suites"])
+@pytest.mark.parametrize("package", ["adapters", "golden", "nightly", "reports", "suites"])
 def test_the_arrows(package: str) -> None:
     found = modules(package)
     assert found
@@ -120,6 +125,9 @@ PLANTED = [
     ("reports/x.py", "def f():\n    from adapters import registry"),
     ("reports/x.py", "import golden.store"),
     ("reports/x.py", "import mlx.core as mx"),
+    ("reports/page/x.py", "from nightly import leg"),
+    ("nightly/x.py", "from suites import requirements"),
+    ("nightly/x.py", "def f():\n    import mlx.core"),
     ("adapters/torch.py", "from golden.streams import DTYPES"),
     ("adapters/torch.py", "def f():\n    import golden"),
     ("adapters/torch.py", "from suites import rows"),
@@ -142,6 +150,7 @@ ACCEPTED = [
     ("adapters/jax.py", "from adapters.interface import Adapter"),
     ("golden/x.py", "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom golden import oracle"),
     ("reports/x.py", "import json\nfrom reports import recorder"),
+    ("nightly/x.py", "from adapters import registry\nfrom reports import model"),
 ]
 BRANCHES = [
     "if adapter.name == 'mlx': pass",
