@@ -6,23 +6,12 @@ notice raises `SCHEMA`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
 SCHEMA = 2
 
-VERDICTS = (
-    "conforms",
-    "known deviation",
-    "unsupported",
-    "not run",
-    "deviates",
-    "crashed",
-    "timed out",
-    "stale deviation",
-    "unreviewed",
-)
 Verdict = Literal[
     "conforms",
     "known deviation",
@@ -34,6 +23,7 @@ Verdict = Literal[
     "stale deviation",
     "unreviewed",
 ]
+VERDICTS: tuple[str, ...] = get_args(Verdict)
 RED = frozenset({"deviates", "crashed", "timed out", "stale deviation", "unreviewed"})
 UNANSWERED = frozenset({"unsupported", "not run"})
 

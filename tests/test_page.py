@@ -22,22 +22,6 @@ LOADS_WITHIN, FILTERS_WITHIN = 15.0, 2.0
 """Seconds for the page of 100,000 cases; 0.6 and 0.03 were measured on two shared cores."""
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    """Opens pages; no test that uses it passes with an error in the console or a request."""
-    found = Watched(browser)
-    yield found
-    found.close()
-    assert found.log.errors == []
-    assert found.log.requests == []
-
-
 @pytest.fixture
 def unchecked(browser: Browser) -> Iterator[Watched]:
     """Opens pages that are meant to go wrong."""

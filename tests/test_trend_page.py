@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from reports.history import Night
 from reports.page import trend as trend_page
 from reports.page.trend_plots import amounts
 from tests import made_page
-from tests.browser import Watched, findings, launched, open_everything
+from tests.browser import Watched, findings, open_everything
 from tests.made_page import HOSTILE, replace
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with launched() as found:
-        yield found
-
-
-@pytest.fixture
-def watched(browser: Browser) -> Iterator[Watched]:
-    found = Watched(browser)
-    yield found
-    found.close()
-    assert found.log.errors == []
-    assert found.log.requests == []
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,28 @@
+"""A browser for the tests of the pages, one per module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    from tests.browser import launched
+
+    with launched() as found:
+        yield found
+
+
+@pytest.fixture
+def watched(browser: Any) -> Iterator[Any]:
+    """Opens pages; no test that uses it passes with an error in the console or a request."""
+    from tests.browser import Watched
+
+    found = Watched(browser)
+    yield found
+    found.close()
+    assert found.log.errors == []
+    assert found.log.requests == []
