@@ -170,7 +170,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_repository(tmp_path_factory.mktemp("repository"))
     shutil.copytree(ROOT / "nightly", folder / "nightly", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "nightly" / "legs.toml").write_text(BAD_NIGHT)
-    for info in ROOT.glob("*.egg-info"):
+    for info in ROOT.glob("*.egg-info"):  # where nothing is installed: ctrf.json names the project's version
         shutil.copytree(info, folder / info.name)
     return folder
 
@@ -275,6 +275,12 @@ def test_a_night_without_any_record_fails(tmp_path: Path) -> None:
     status = report.run(tmp_path / "records", tmp_path / "out", tmp_path / "history", tmp_path / "site", ["linux"])
     assert status == BROKEN
     assert "died before its first target ended" in (tmp_path / "out" / "night.md").read_text()
+
+
+def test_the_report_needs_no_adapter() -> None:
+    """Its job installs no framework, and of the project only what reports need."""
+    done = run("-c", "import sys; from nightly import report; print({'adapters', 'numpy'} & sys.modules.keys())")
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
