@@ -13,8 +13,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from nightly import BROKEN, GREEN, RED, outcome
-from reports import history, model, regressions
-from reports.reading import ReportError
+from reports import history
 
 PUBLISHED = {"report.html": "index.html", "results.json": "results.json", "summary.md": "summary.md"}
 """Files of a report -> their names on the site."""
@@ -37,12 +36,12 @@ def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequenc
     if folders and steps.run("merge", *folders, "--output", output, "--allow-truncated"):
         before = _files(nights)
         if before:
-            steps.run("diff", before[-1], output)
+            steps.run("diff", nights, output)
         steps.run("trend", nights, "--add", output, "--output", site / "trend.html")
         known = ("--history", nights) if nights.is_dir() else ()
-        steps.run("render", output, *known)
+        steps.run("render", output, "--trend", "trend.html", *known)
         steps.run("summary", output, *known)
-        text += steps.printed + _speed(output, nights)
+        text += steps.printed
         for path in _files(nights)[len(before) :]:
             shutil.copy(path, output / path.name)
         for name, published in PUBLISHED.items():
@@ -108,20 +107,6 @@ def _legs(records: Path, left_out: Iterable[Path], gone: Iterable[str]) -> str:
     lines += [f"| {SIGNS[BROKEN]} {p.parent.name} | {p.name}: left no record |" for p in left_out]
     lines += [f"| {SIGNS[BROKEN]} {name} | left nothing: it did not start, or was lost |" for name in gone]
     return "\n".join(lines) + "\n\n"
-
-
-def _speed(output: Path, nights: Path) -> str:
-    """Benchmarks that changed beyond noise, as Markdown; nothing of a night without benchmarks or a night before."""
-    try:
-        tonight = history.night_of(model.load(output))
-        found = regressions.between(history.before(history.load(nights), tonight), tonight)
-    except ReportError as error:
-        return f"\nBenchmarks were not compared: {_plain(str(error))}\n"
-    out = ""
-    for kind, title in (("regression", "🔴 Slower than noise explains"), ("improvement", "🟢 Faster")):
-        if lines := [f"- {_plain(str(c))}" for c in found if c.kind == kind]:
-            out += f"\n## {title}\n\n" + "\n".join(lines) + "\n"
-    return out
 
 
 def _plain(text: str) -> str:

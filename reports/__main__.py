@@ -31,15 +31,16 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "render", parents=[quiet], help="make results.json, ctrf.json, junit.xml, summary.md and report.html"
     )
     render.add_argument("folder", type=Path, metavar="DIR", help="a folder that a run with --report wrote")
+    render.add_argument("--trend", default="", metavar="HREF", help="link the page to this trend page")
     before = render.add_mutually_exclusive_group()
     before.add_argument("--history", type=Path, metavar="HISTORY", help="compare with the latest night before this run")
-    before.add_argument("--previous", type=Path, metavar="OLD", help="compare with this folder, or night of a history")
+    before.add_argument("--previous", type=Path, metavar="OLD", help="compare with this folder or night")
 
     diff = commands.add_parser(
         "diff", parents=[quiet], help="what changed from one run to another; 1 on a new deviation"
     )
-    diff.add_argument("old", type=Path, metavar="OLD", help="a report folder, or a night of a history")
-    diff.add_argument("new", type=Path, metavar="NEW", help="likewise")
+    diff.add_argument("old", type=Path, metavar="OLD", help="a report folder, a night, or a history")
+    diff.add_argument("new", type=Path, metavar="NEW", help="a report folder, or a night")
 
     merge = commands.add_parser("merge", parents=[quiet], help="several report folders as one")
     merge.add_argument("folders", type=Path, nargs="+", metavar="DIR")
@@ -120,7 +121,8 @@ def _trend(options: argparse.Namespace) -> None:
 def _summary(options: argparse.Namespace) -> None:
     with _progress(options, options.folder) as progress:
         report = model.load(options.folder, progress)
-    print(markdown.render(report, rendering.since(report, nights=options.history).changes), end="")
+    known = rendering.since(report, nights=options.history)
+    print(markdown.render(report, known.changes, known.speed), end="")
 
 
 def _schema(options: argparse.Namespace) -> None:

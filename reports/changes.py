@@ -123,9 +123,9 @@ def compare_reports(old: Report, new: Report) -> Changes:
 
 
 def compare_inputs(old: Path, new: Path, progress: Progress = lambda _: None) -> Changes:
-    """As `compare`, of two report folders or nights of a history.
+    """As `compare`, of two report folders or nights; `old` may be a history, of which the latest whole night counts.
 
-    Raises ReportError for input that is neither, holds no answered case or is truncated.
+    Raises ReportError for input that is none of these, holds no answered case or is truncated.
     """
     if new.is_file():
         after = history.read(new)
@@ -135,9 +135,15 @@ def compare_inputs(old: Path, new: Path, progress: Progress = lambda _: None) ->
 
 
 def compare_previous(old: Path, new: Report, progress: Progress = lambda _: None) -> Changes:
-    """As `compare`, of an earlier folder or night and a report at hand. Raises ReportError as `compare_inputs`."""
+    """As `compare`, of an earlier folder, night or history and a report at hand. Raises ReportError likewise."""
     if old.is_file():
         return compare(history.read(old), night_of(new))
+    if history.is_history(old):
+        tonight = night_of(new)
+        earlier = history.before(history.load(old), tonight)
+        if not earlier:
+            raise ReportError(f"{old}: holds no night before {tonight.started}")
+        return compare(history.latest(earlier), tonight)
     return compare_reports(usable(model.load(old, progress), old), new)
 
 

@@ -137,6 +137,10 @@ def _digest(ids: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(ids)).encode()).hexdigest()[:12]
 
 
+def is_history(folder: Path) -> bool:
+    return next(folder.glob(PATTERN), None) is not None
+
+
 def load(folder: Path) -> list[Night]:
     """Every night of a history, oldest first. Raises ReportError; an empty folder is an empty history."""
     if not folder.is_dir():
@@ -186,3 +190,9 @@ def append(folder: Path, night: Night) -> Path:
 def before(nights: Sequence[Night], night: Night) -> list[Night]:
     """Those that began before `night`, oldest first."""
     return [n for n in nights if n.started < night.started and n.run != night.run]
+
+
+def latest(earlier: Sequence[Night]) -> Night:
+    """The latest of some nights that is whole, else the latest."""
+    whole = [n for n in earlier if n.state not in ("incomplete", "empty")]
+    return (whole or earlier)[-1]

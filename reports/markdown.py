@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reports.changes import Changes, Kind
 from reports.model import Column, Report
 from reports.records import RED, VERDICTS
+from reports.regressions import Change as SpeedChange
 
 ROWS = 50
 """Most rows of a list; a job summary of GitHub Actions may have 1 MiB."""
@@ -32,8 +33,8 @@ KINDS: dict[Kind, str] = {
 _MARKUP = re.compile(r"[&<>\\`*_\[\]|~]")
 
 
-def render(report: Report, since: Changes | None = None) -> str:
-    """The report as Markdown; `since`: what changed since the previous run, where one is known."""
+def render(report: Report, since: Changes | None = None, speed: Sequence[SpeedChange] = ()) -> str:
+    """The report as Markdown; `since`, `speed`: what changed since the previous run, where one is known."""
     asked, all_of_them = len(report.asked), len(report.requirements)
     lines = [
         f"# Touchstone: {STATES[report.state]}\n",
@@ -46,10 +47,18 @@ def render(report: Report, since: Changes | None = None) -> str:
         *map(_row, report.columns),
         "",
         *([changes(since, heading="##")] if since else []),
+        *_speed(speed),
         *_red(report),
         *_known(report.columns),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _speed(found: Sequence[SpeedChange]) -> Iterable[str]:
+    """Benchmarks that changed beyond noise."""
+    for kind, title in (("regression", "🔴 Slower than noise explains"), ("improvement", "🟢 Faster")):
+        if lines := [f"- {_plain(str(c))}" for c in found if c.kind == kind]:
+            yield f"## {title}\n\n" + "\n".join(lines[:ROWS]) + "\n"
 
 
 def changes(found: Changes, heading: str = "#") -> str:

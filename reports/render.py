@@ -12,7 +12,7 @@ from reports.changes import Changes, Streak
 from reports.history import Night
 from reports.model import Report
 from reports.page import report as page
-from reports.page import trend as trend_page
+from reports.page import trend as trends
 from reports.reading import Progress, ReportError
 
 
@@ -40,9 +40,8 @@ def since(report: Report, *, previous: Path | None = None, nights: Path | None =
     earlier = history.before(history.load(nights), tonight)
     if not earlier:
         return Since()
-    whole = [n for n in earlier if n.state not in ("incomplete", "empty")]
     return Since(
-        changes=changes.compare((whole or earlier)[-1], tonight),
+        changes=changes.compare(history.latest(earlier), tonight),
         speed=regressions.between(earlier, tonight),
         streaks=changes.streaks(earlier, tonight),
         nights=earlier,
@@ -54,9 +53,10 @@ def render(
     *,
     previous: Path | None = None,
     nights: Path | None = None,
+    trend_page: str = "",
     progress: Progress = lambda _: None,
 ) -> Report:
-    """Write every rendering of the records in `folder` into it.
+    """Write every rendering of the records in `folder` into it. trend_page: what report.html links to as the trend.
 
     Raises ReportError for a folder that is no report, or where it cannot be written.
     """
@@ -65,8 +65,8 @@ def render(
     write(folder / "results.json", results.render(report))
     write(folder / "ctrf.json", ctrf.render(report))
     write(folder / "junit.xml", junit.render(report))
-    write(folder / "summary.md", markdown.render(report, known.changes))
-    html = page.render(report, known.changes, known.streaks, known.speed, known.nights)
+    write(folder / "summary.md", markdown.render(report, known.changes, known.speed))
+    html = page.render(report, known.changes, known.streaks, known.speed, known.nights, trend_page)
     write(folder / "report.html", html)
     return report
 
@@ -76,7 +76,7 @@ def trend(nights: Path, path: Path) -> None:
     found = history.load(nights)
     if not found:
         raise ReportError(f"{nights}: holds no night; python -m reports trend {nights} --add DIR appends one")
-    write(path, trend_page.render(found))
+    write(path, trends.render(found))
 
 
 def write(path: Path, content: bytes | str) -> None:

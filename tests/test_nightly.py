@@ -170,8 +170,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_repository(tmp_path_factory.mktemp("repository"))
     shutil.copytree(ROOT / "nightly", folder / "nightly", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "nightly" / "legs.toml").write_text(BAD_NIGHT)
-    for info in ROOT.glob("*.egg-info"):  # where nothing is installed: ctrf.json names the project's version
-        shutil.copytree(info, folder / info.name)
     return folder
 
 

@@ -15,7 +15,7 @@ from markdown_it import MarkdownIt
 
 from reports import ctrf, junit, markdown, model, results, schema
 from reports.records import VERDICTS, Line
-from tests import made
+from tests import made, made_page
 from tests.command import ROOT
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, start, target, whole
 
@@ -152,6 +152,13 @@ def test_the_summary_of_many_red_cases_stays_short(tmp_path: Path) -> None:
     text = markdown.render(model.load(folder(tmp_path, whole("run1", *red))))
     assert "… and 4,950 more rows" in text
     assert len(text) < 50_000
+
+
+def test_the_summary_names_what_became_slower(tmp_path: Path) -> None:
+    change = made_page.SLOWER
+    text = read(markdown.render(model.load(folder(tmp_path, whole())), speed=[change]))[1]
+    assert "Slower than noise explains" in text
+    assert str(change) in text
 
 
 def test_a_case_in_flight_is_an_error_everywhere(tmp_path: Path) -> None:

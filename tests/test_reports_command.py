@@ -186,6 +186,31 @@ def test_render_compares_with_the_latest_whole_night_before(tmp_path: Path, caps
     assert "New departures: 1" in (new / "summary.md").read_text()
 
 
+def test_diff_with_a_history_takes_its_latest_whole_night(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A night that died hides no deviation that came after the one before it."""
+    history = str(tmp_path / "history")
+    nights = {
+        "run1": whole("run1", started="2026-11-18T03:00:00+00:00"),
+        "dead": [run_line("dead", started="2026-11-19T03:00:00+00:00"), end("a", run="dead")],
+    }
+    for name, lines in nights.items():
+        assert main(["trend", history, "--add", str(folder(tmp_path / name, lines)), "--quiet"]) == 0
+    new = folder(tmp_path / "new", whole("run2", end("b", run="run2", **DEVIATES)))
+    assert main(["diff", history, str(new)]) == 1
+    assert "Since the run of 2026-11-18T03:00:00+00:00" in capsys.readouterr().out
+    oldest = folder(tmp_path / "oldest", whole("run0", started="2026-11-01T03:00:00+00:00"))
+    assert main(["diff", history, str(oldest)]) == 2
+    assert "holds no night before 2026-11-01" in capsys.readouterr().err
+
+
+def test_the_page_links_to_a_trend_page_on_request(tmp_path: Path) -> None:
+    folder(tmp_path, whole())
+    assert main(["render", str(tmp_path), "--quiet"]) == 0
+    assert "All nights" not in (tmp_path / "report.html").read_text()
+    assert main(["render", str(tmp_path), "--trend", "trend.html", "--quiet"]) == 0
+    assert '<a href="trend.html">All nights</a>' in (tmp_path / "report.html").read_text()
+
+
 def pytest_run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return run(*PYTEST, "-q", *LOOKUP, *map(str, arguments))
 

@@ -36,8 +36,10 @@ def render(
     streaks: Mapping[tuple[str, str], Streak] | None = None,
     regressions: Sequence[SpeedChange] = (),
     previous_nights: Sequence[Night] = (),
+    trend_page: str = "",
 ) -> str:
-    """The page. `streaks`: (column key, case id) -> how long it has lasted; `previous_nights`: oldest first."""
+    """The page. `streaks`: (column key, case id) -> how long it has lasted; `previous_nights`: oldest first;
+    `trend_page`: where the trend page is, relative to this one."""
     streaks = streaks or {}
     names = list(catalogue(report))
     rows = headline.targets(report, previous_nights)
@@ -54,6 +56,7 @@ def render(
         "report.html",
         {"theme": asset("theme.js"), "script": asset("page.js")},
         report=report,
+        trend_page=trend_page,
         headline=headline.headline(report, changes),
         targets=[{**_fields(row), "denominator": row.denominator, "drawing": _bar(row)} for row in rows],
         has_nights=bool(previous_nights),
