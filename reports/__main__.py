@@ -89,7 +89,13 @@ def _say(options: argparse.Namespace, text: str) -> None:
 
 def _render(options: argparse.Namespace) -> None:
     with _progress(options, options.folder) as progress:
-        report = rendering.render(options.folder, previous=options.previous, nights=options.history, progress=progress)
+        report = rendering.render(
+            options.folder,
+            previous=options.previous,
+            nights=options.history,
+            trend_page=options.trend,
+            progress=progress,
+        )
     _say(options, f"{options.folder / 'report.html'}: {markdown.STATES[report.state]}")
 
 
