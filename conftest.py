@@ -402,7 +402,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         frameworks = {t.id for t in run.targets if t.cls.is_framework}
         tally.empty = bool(tally.total) and not tally.answered(frameworks)
         tally.find_stale()
-        if (tally.empty or tally.stale) and exitstatus == pytest.ExitCode.OK:
+        tally.bootstrap = bool(run.bootstrap)
+        if (tally.empty or tally.stale or tally.bootstrap) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if run.recorder:
         line = records.FinishLine(

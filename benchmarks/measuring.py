@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import shlex
 import time
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -31,6 +33,11 @@ ROUND_SECONDS = 1e-3
 TARGET_SECONDS = 0.25
 FEWEST, MOST = 5, 51
 """Rounds: as many as fit into TARGET_SECONDS. Of five, the quartiles are the second and the fourth."""
+
+
+@cache
+def _hash() -> str:
+    return hash_of(HERE.glob("*.py"), HERE)
 
 
 def plan(call: Callable[[], Any]) -> tuple[int, int]:
@@ -77,7 +84,7 @@ class Measuring:
             process="main",
             started=datetime.fromtimestamp(self._started, UTC).isoformat(timespec="seconds"),
             command=["pytest", *command],
-            suite_hash=hash_of(HERE.glob("*.py"), HERE),
+            suite_hash=_hash(),
             golden_hash="",
             machine=msgspec.convert(machine.describe(), records.Machine),
             packages={d.name: d.version for d in metadata.distributions()},
@@ -143,9 +150,17 @@ class Measuring:
         )
 
     def _add(self, target: Target, **fields: Any) -> None:
-        here = machine.describe()["id"]
+        spec = f"{target.spec.partition('@')[0]}@{target.device}"
         line = BenchmarkLine(
-            schema=SCHEMA, run=self._run, target=target.id, versions=target.versions, machine=here, **fields
+            schema=SCHEMA,
+            run=self._run,
+            target=target.id,
+            versions=target.versions,
+            machine=machine.describe()["id"],
+            device=_record_of(target).device,
+            suite_hash=_hash(),
+            rerun=shlex.join(["pytest", fields["id"] if "::" in fields["id"] else "benchmarks/", "--adapter", spec]),
+            **fields,
         )
         self.lines.append(line)
         if self._recorder:

@@ -1,12 +1,14 @@
 """``python -m reports render | diff | merge | trend | summary | schema``: what is made of the records of runs.
 
-Exit status: 0; 1 where `diff` finds a new deviation; 2 for input that cannot be used.
+Exit status: 0; 1 where `diff` finds a new deviation; 2 for input that cannot be used, or compared; 3 for a fault of the
+command itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +20,7 @@ from reports import merge as merging
 from reports import render as rendering
 from reports.reading import Progress, ReportError
 
-NOT_USABLE = 2
+NOT_USABLE, BROKEN = 2, 3
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -48,6 +50,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     merge.add_argument(
         "--allow-truncated", action="store_true", help="take in runs that died; the result says so and is never green"
     )
+    merge.add_argument(
+        "--problem", action="append", default=[], metavar="TEXT", help="say that something is missing; repeatable"
+    )
 
     trend = commands.add_parser("trend", parents=[quiet], help="a page of all nights of a history; adds one to it")
     trend.add_argument("history", type=Path, metavar="HISTORY", help="the folder of nights")
@@ -69,6 +74,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ReportError as error:
         print(f"error: {error}", file=sys.stderr)
         return NOT_USABLE
+    except Exception:
+        traceback.print_exc()
+        return BROKEN
 
 
 @contextmanager
@@ -103,13 +111,19 @@ def _diff(options: argparse.Namespace) -> int:
     with _progress(options, options.old, options.new) as progress:
         found = changes.compare_inputs(options.old, options.new, progress)
     print(markdown.changes(found), end="")
+    if not found.compared:
+        raise ReportError(f"{options.old} and {options.new}: no case could be compared")
     return 1 if found.worse else 0
 
 
 def _merge(options: argparse.Namespace) -> None:
     with _progress(options, *options.folders, *options.folders) as progress:
         report = merging.merge(
-            options.folders, options.output, allow_truncated=options.allow_truncated, progress=progress
+            options.folders,
+            options.output,
+            allow_truncated=options.allow_truncated,
+            problems=options.problem,
+            progress=progress,
         )
     _say(options, f"{options.output}: {len(options.folders)} folders, {markdown.STATES[report.state]}")
 

@@ -9,6 +9,10 @@ from reports.model import Report
 from reports.records import EndLine, Number, Requirement, Scalar, StartLine
 
 LAYERS = ("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights")
+UNKNOWN = Requirement(
+    group="Not in the catalogue", level="required", sentence="", source="", difference="", advice="", cases=0
+)
+"""Stands for a requirement that only a record names."""
 _MOST_VALUES = 4
 
 
@@ -51,16 +55,7 @@ def catalogue(report: Report) -> dict[str, Requirement]:
     named = (r.requirement for r in report.records)
     begun = (line.requirement for column in report.columns for line in column.in_flight)
     for name in dict.fromkeys((*named, *begun)):
-        if name not in out:
-            out[name] = Requirement(
-                group="Not in the catalogue",
-                level="required",
-                sentence="",
-                source="",
-                difference="",
-                advice="",
-                cases=0,
-            )
+        out.setdefault(name, UNKNOWN)
     return out
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from reports import history, model
 from reports.history import Night, NightColumn, Seen, night_of
@@ -15,7 +15,8 @@ from reports.records import RED, UNANSWERED
 
 _NAMED = 3
 """Most requirements that are named where other cases of them ran."""
-_NOT_THERE = Seen("", "not run", "not in the previous run")
+_NOT_THERE = ("not run", "not in the previous run")
+"""Verdict and behaviour of a case of which the earlier run says nothing."""
 Kind = Literal["new", "changed", "varies", "fixed", "lost", "gained"]
 """new: conformed and departs now. changed: departs in another way. varies: shows another of the behaviours that are
 registered for it. fixed: conforms again. lost, gained: the target no longer, or newly, answers the case."""
@@ -48,6 +49,8 @@ class Changes:
     """`not_compared`: column, or "every column", -> why its cases were not compared."""
 
     previous: str
+    compared: int = 0
+    """Columns whose cases were compared."""
     changes: list[Change] = field(default_factory=list)
     versions: list[Moved] = field(default_factory=list)
     packages: list[Moved] = field(default_factory=list)
@@ -91,6 +94,7 @@ def compare(old: Night, new: Night) -> Changes:
         out.packages += _moved(column.label, previous.packages, column.packages, column.versions.keys())
         out.environment += _moved(column.label, _facts(previous), _facts(column))
         if not reason:
+            out.compared += 1
             if incomplete := next((c for c in (previous, column) if c.state in ("incomplete", "empty")), None):
                 which = "previous" if incomplete is previous else "newer"
                 out.not_compared[column.label] = f"the {which} run is {incomplete.state}"
@@ -118,7 +122,8 @@ def compare_reports(old: Report, new: Report) -> Changes:
         for record in rest:
             if record.verdict in RED:
                 seen = Seen(record.requirement, record.verdict, record.behaviour)
-                out.changes.append(Change("new", column.label, record.requirement, record.id, _NOT_THERE, seen))
+                before_it = Seen(record.requirement, *_NOT_THERE)
+                out.changes.append(Change("new", column.label, record.requirement, record.id, before_it, seen))
     return out
 
 
@@ -128,27 +133,40 @@ def compare_inputs(old: Path, new: Path, progress: Progress = lambda _: None) ->
     Raises ReportError for input that is none of these, holds no answered case or is truncated.
     """
     if new.is_file():
-        after = history.read(new)
-        before = history.read(old) if old.is_file() else night_of(usable(model.load(old, progress), old))
-        return compare(before, after)
-    return compare_previous(old, usable(model.load(new, progress), new), progress)
+        after = usable(history.read(new), new)
+        if old.is_file():
+            return compare(usable(history.read(old), old), after)
+        return compare(_before(old, after) if history.is_history(old) else night_of(_loaded(old, progress)), after)
+    return compare_previous(old, _loaded(new, progress), progress)
 
 
 def compare_previous(old: Path, new: Report, progress: Progress = lambda _: None) -> Changes:
     """As `compare`, of an earlier folder, night or history and a report at hand. Raises ReportError likewise."""
     if old.is_file():
-        return compare(history.read(old), night_of(new))
+        return compare(usable(history.read(old), old), night_of(new))
     if history.is_history(old):
-        tonight = night_of(new)
-        earlier = history.before(history.load(old), tonight)
-        if not earlier:
-            raise ReportError(f"{old}: holds no night before {tonight.started}")
-        return compare(history.latest(earlier), tonight)
-    return compare_reports(usable(model.load(old, progress), old), new)
+        return compare(_before(old, night_of(new)), night_of(new))
+    return compare_reports(_loaded(old, progress), new)
 
 
-def usable(report: Report, path: Path) -> Report:
-    """The report, where it can be compared. Raises ReportError, naming `path`, where it is empty or truncated."""
+def _before(nights: Path, night: Night) -> Night:
+    """The night of a history that `night` is compared with."""
+    earlier = history.before(history.load(nights), night)
+    if not earlier:
+        raise ReportError(f"{nights}: holds no night before {night.started}")
+    return history.latest(earlier)
+
+
+def _loaded(folder: Path, progress: Progress) -> Report:
+    return usable(model.load(folder, progress), folder)
+
+
+Whole = TypeVar("Whole", Report, Night)
+
+
+def usable(report: Whole, path: Path) -> Whole:
+    """The report or night, where it can be compared. Raises ReportError, naming `path`, where it is empty or
+    truncated."""
     if report.state == "empty":
         raise ReportError(f"{path}: no framework answered a case, there is nothing to compare")
     if report.problems:
@@ -157,17 +175,15 @@ def usable(report: Report, path: Path) -> Report:
 
 
 def match(old: Night, new: Night) -> dict[str, str]:
-    """Newer column's key -> that of its predecessor: the same key, else the only one of that target and system, else
-    of that target."""
+    """Newer column's key -> that of its predecessor: the same key, else the only one of that target and system."""
     out = {key: key for key in new.columns if key in old.columns}
-    for alike in (lambda c: (c.target, c.system), lambda c: c.target):
-        rest = {key: column for key, column in new.columns.items() if key not in out}
-        free = {key: column for key, column in old.columns.items() if key not in out.values()}
-        for key, column in rest.items():
-            candidates = [k for k, c in free.items() if alike(c) == alike(column)]
-            rivals = [k for k, c in rest.items() if alike(c) == alike(column)]
-            if len(candidates) == len(rivals) == 1:
-                out[key] = candidates[0]
+    rest = {key: column for key, column in new.columns.items() if key not in out}
+    free = {key: column for key, column in old.columns.items() if key not in out}
+    for key, column in rest.items():
+        candidates = [k for k, c in free.items() if (c.target, c.system) == (column.target, column.system)]
+        rivals = [k for k, c in rest.items() if (c.target, c.system) == (column.target, column.system)]
+        if len(candidates) == len(rivals) == 1:
+            out[key] = candidates[0]
     return out
 
 
@@ -181,12 +197,18 @@ def streaks(earlier: Sequence[Night], night: Night) -> dict[tuple[str, str], Str
         chain = list(_chain(key, earlier, night))
         for case, seen in column.listed.items():
             length = 1
-            for _, previous in chain:
-                if case not in previous.listed or _kind(previous.listed[case], seen) not in (None, "varies"):
+            since, broken = night.started, False
+            for started, previous in chain:
+                if case not in previous.listed:
+                    if previous.cases.get(seen.requirement) != column.cases.get(seen.requirement):
+                        continue  # other cases ran: it says nothing of this one
+                    broken = True
+                elif _kind(previous.listed[case], seen) not in (None, "varies"):
+                    broken = True
+                if broken:
                     break
-                length += 1
-            since = chain[length - 2][0] if length > 1 else night.started
-            out[key, case] = Streak(length, since, at_least=length == len(chain) + 1)
+                length, since = length + 1, started
+            out[key, case] = Streak(length, since, at_least=not broken)
     return out
 
 
@@ -213,12 +235,23 @@ def _changes(label: str, old: NightColumn, new: NightColumn, out: Changes) -> No
         more = f" and {len(counts) - _NAMED} more" if len(counts) > _NAMED else ""
         out.not_compared.setdefault(label, f"other cases ran of {', '.join(counts[:_NAMED])}{more}")
     for case in {**old.listed, **new.listed}:
-        requirement = (new.listed.get(case) or old.listed[case]).requirement
+        before, after = old.listed.get(case), new.listed.get(case)
+        requirement = (after or before).requirement  # type: ignore[union-attr]
+        if after is None and requirement in other:
+            continue  # it conforms, or did not run
         conforms = Seen(requirement, "conforms", "")
-        before, after = old.listed.get(case, conforms), new.listed.get(case, conforms)
+        unknown = before is None and requirement in other
+        before = Seen(requirement, *_NOT_THERE) if unknown else before or conforms
+        after = after or conforms
         kind = _kind(before, after)
-        if kind and (requirement not in other or (kind == "new" and after.verdict in RED)):
+        if kind and (not unknown or after.verdict in RED):
             out.changes.append(Change(kind, label, requirement, case, before, after))
+    for origin, requirement in new.stale.items():
+        if origin not in old.stale:
+            stale = Seen(requirement, "stale deviation", "every case conforms")
+            out.changes.append(
+                Change("new", label, requirement, origin, Seen(requirement, "known deviation", ""), stale)
+            )
 
 
 def _kind(before: Seen, after: Seen) -> Kind | None:

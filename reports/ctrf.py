@@ -21,6 +21,7 @@ def document(report: Report) -> dict[str, Any]:
     tests = [
         *(_test(column, record) for column in report.columns for record in column.cases.values()),
         *(_in_flight(column, line) for column in report.columns for line in column.in_flight),
+        *({"name": name, "status": "failed", "duration": 0, "rawStatus": report.state} for name in report.faults),
     ]
     counts = Counter(test["status"] for test in tests)
     started = round(datetime.fromisoformat(report.started).timestamp() * 1000)
@@ -28,7 +29,7 @@ def document(report: Report) -> dict[str, Any]:
     return {
         "reportFormat": "CTRF",
         "specVersion": SPECIFICATION,
-        "runId": report.runs[0].run,
+        "runId": report.id,
         "generatedBy": "touchstone",
         "results": {
             "tool": {"name": "touchstone", "extra": {"suite_hash": report.suite_hash}},

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.cases import case_name, size
+from reports.cases import UNKNOWN, case_name, size
 from reports.model import Column, Report
-from reports.records import EndLine, Requirement, Scalar
+from reports.records import EndLine, Scalar
 from reports.severity import ORDER, Severity, advice, between, departs
 
 Case = tuple[EndLine, EndLine]
@@ -41,41 +42,41 @@ def by_name(column: Column) -> dict[str, EndLine]:
     return {case_name(r.id, r.target): r for r in column.cases.values()}
 
 
-def shared(source: Column, target: Column) -> int:
-    """How many cases both were asked."""
-    return len(by_name(source).keys() & by_name(target).keys())
-
-
 def differences(report: Report, source: Column, target: Column) -> list[Difference]:
     """What differs for who moves from `source` to `target`: worst first, departures before permitted choices, then in
     the order of the requirements."""
-    return between_cases(report.requirements, by_name(source), by_name(target))
-
-
-def between_cases(
-    requirements: Mapping[str, Requirement], source: Mapping[str, EndLine], target: Mapping[str, EndLine]
-) -> list[Difference]:
-    """`differences`, of cases by name."""
     groups: dict[tuple[Severity, str, str, str, str], list[Case]] = {}
     both: dict[str, list[EndLine]] = {}
-    for name, before in source.items():
-        after = target.get(name)
+    others = by_name(target)
+    for name, before in by_name(source).items():
+        after = others.get(name)
         if after is None:
             continue
         both.setdefault(before.requirement, []).append(before)
-        requirement = requirements[before.requirement]
+        requirement = report.requirements.get(before.requirement, UNKNOWN)
         if severity := between(before, after, requirement):
             what = advice(before, after, requirement, severity)
             key = (severity, before.requirement, before.behaviour, after.behaviour, what)
             groups.setdefault(key, []).append((before, after))
-    order = {name: index for index, name in enumerate(requirements)}
+    order = {name: index for index, name in enumerate(report.requirements)}
     out = [
         Difference(*key, cases=cases, where=_where([a.params for a, _ in cases], [r.params for r in both[key[1]]]))
         for key, cases in groups.items()
     ]
-    return sorted(
-        out, key=lambda d: (ORDER.index(d.severity), not departs(d.cases[0][1]), order[d.requirement], -len(d.cases))
-    )
+
+    def rank(d: Difference) -> tuple[int, bool, int, int]:
+        place = order.get(d.requirement, len(order))
+        return ORDER.index(d.severity), not departs(d.cases[0][1]), place, -len(d.cases)
+
+    return sorted(out, key=rank)
+
+
+def pairs(report: Report) -> dict[tuple[int, int], list[Difference]]:
+    """`differences` of every two columns that hold cases of targets that were there, by their places."""
+    ran = [i for i, c in enumerate(report.columns) if c.facts.unavailable is None and c.cases]
+    return {
+        (i, j): differences(report, report.columns[i], report.columns[j]) for i, j in itertools.permutations(ran, 2)
+    }
 
 
 def _where(some: Sequence[Mapping[str, Scalar]], among: Sequence[Mapping[str, Scalar]]) -> dict[str, Sequence[Scalar]]:

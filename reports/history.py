@@ -45,7 +45,8 @@ class NightColumn(msgspec.Struct, frozen=True, kw_only=True):
     """One target on one machine in one night.
 
     listed: case id -> what it showed, of every case whose verdict is not "conforms". headroom: "REQUIREMENT dtype" ->
-    the largest finite one. cases: requirement -> those that ended, conforming ones included.
+    the largest finite one. cases: requirement -> those that ended, conforming ones included. stale: deviation that
+    no case shows any more -> its requirement.
     """
 
     target: str
@@ -57,9 +58,11 @@ class NightColumn(msgspec.Struct, frozen=True, kw_only=True):
     versions: dict[str, str]
     packages: dict[str, str]
     planned: int
+    deselected: int
     counts: dict[str, int]
     cases: dict[str, CaseSet]
     listed: dict[str, Seen]
+    stale: dict[str, str]
     headroom: dict[str, float]
     benchmarks: list[BenchmarkLine]
 
@@ -90,7 +93,7 @@ def night_of(report: Report, only: Mapping[str, Collection[str]] | None = None) 
     return Night(
         schema=SCHEMA,
         started=report.started,
-        run=report.runs[0].run,
+        run=report.id,
         suite_hash=report.suite_hash,
         golden_hash=report.golden_hash,
         benchmark_hash=benchmark_runs[0].suite_hash if benchmark_runs else "",
@@ -125,9 +128,11 @@ def _column(column: Column, packages: dict[str, dict[str, str]], only: Collectio
         versions=column.facts.versions,
         packages=own,
         planned=column.planned,
+        deselected=column.deselected,
         counts=dict(column.counts),
         cases={name: CaseSet(len(ids), _digest(ids)) for name, ids in cases.items()},
         listed={r.id: Seen(r.requirement, r.verdict, r.behaviour) for r in records if r.verdict != "conforms"},
+        stale={r.sometimes: r.requirement for r in records if r.sometimes in column.stale},
         headroom=headroom,
         benchmarks=column.benchmarks,
     )
@@ -193,6 +198,7 @@ def before(nights: Sequence[Night], night: Night) -> list[Night]:
 
 
 def latest(earlier: Sequence[Night]) -> Night:
-    """The latest of some nights that is whole, else the latest."""
+    """The latest night that is whole and deselected nothing, else the latest that is whole, else the latest."""
     whole = [n for n in earlier if n.state not in ("incomplete", "empty")]
-    return (whole or earlier)[-1]
+    full = [n for n in whole if not any(c.deselected for c in n.columns.values())]
+    return (full or whole or earlier)[-1]

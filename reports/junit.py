@@ -18,6 +18,10 @@ def render(report: Report) -> bytes:
     xml = JUnitXml("touchstone")
     for column in report.columns:
         xml.add_testsuite(_suite(report, column))
+    if report.faults:
+        whole = TestSuite("the whole run")
+        whole.add_testcases([_fault(text, report.state) for text in report.faults])
+        xml.add_testsuite(whole)
     out: bytes = xml.tostring()  # type: ignore[no-untyped-call]
     return out
 
@@ -36,6 +40,12 @@ def _suite(report: Report, column: Column) -> TestSuite:
         cases.append(case)
     suite.add_testcases(cases)
     return suite
+
+
+def _fault(text: str, state: str) -> TestCase:
+    case = TestCase(_clean(text), classname="touchstone")
+    case.result = [Error(_clean(text), state)]
+    return case
 
 
 def _case(record: EndLine, sentence: str) -> TestCase:

@@ -40,7 +40,7 @@ def render(report: Report, since: Changes | None = None, speed: Sequence[SpeedCh
         f"# Touchstone: {STATES[report.state]}\n",
         f"Run of {report.started}, suite `{report.suite_hash}`, golden data `{report.golden_hash}`; "
         f"{asked} of {all_of_them} requirements asked.\n",
-        *(f"- ⚠️ {_plain(problem)}" for problem in report.problems[:ROWS]),
+        *(f"- ⚠️ {plain(problem)}" for problem in report.problems[:ROWS]),
         "",
         "| target | state | answered of planned | " + " | ".join(VERDICTS) + " | versions |",
         "|---" * (len(VERDICTS) + 4) + "|",
@@ -57,18 +57,18 @@ def render(report: Report, since: Changes | None = None, speed: Sequence[SpeedCh
 def _speed(found: Sequence[SpeedChange]) -> Iterable[str]:
     """Benchmarks that changed beyond noise."""
     for kind, title in (("regression", "🔴 Slower than noise explains"), ("improvement", "🟢 Faster")):
-        if lines := [f"- {_plain(str(c))}" for c in found if c.kind == kind]:
+        if lines := [f"- {plain(str(c))}" for c in found if c.kind == kind]:
             yield f"## {title}\n\n" + "\n".join(lines[:ROWS]) + "\n"
 
 
 def changes(found: Changes, heading: str = "#") -> str:
     """What changed, as Markdown."""
     lines = [f"{heading} Since the run of {found.previous}\n"]
-    lines += [f"- not compared: {_plain(what)}: {_plain(why)}" for what, why in _first(found.not_compared.items())]
+    lines += [f"- not compared: {plain(what)}: {plain(why)}" for what, why in _first(found.not_compared.items())]
     moved = (("version", found.versions), ("environment", found.environment), ("package", found.packages))
     for kind, moves in moved:
         for m in moves[:ROWS]:
-            column, name, before, after = map(_plain, (m.column, m.name, m.before or "absent", m.after or "absent"))
+            column, name, before, after = map(plain, (m.column, m.name, m.before or "absent", m.after or "absent"))
             lines.append(f"- {kind}: {column}: {name} {before} → {after}")
     lines.append("")
     for kind, title in KINDS.items():
@@ -76,9 +76,9 @@ def changes(found: Changes, heading: str = "#") -> str:
             lines += [f"{heading}# {title}: {len(group):,}\n", "| target | case | before | now |", "|---|---|---|---|"]
             for c in group[:ROWS]:
                 before, after = (
-                    _plain(": ".join(x for x in (s.verdict, s.behaviour) if x)) for s in (c.before, c.after)
+                    plain(": ".join(x for x in (s.verdict, s.behaviour) if x)) for s in (c.before, c.after)
                 )
-                lines.append(f"| {_plain(c.column)} | {_code(c.case)} | {before} | {after} |")
+                lines.append(f"| {plain(c.column)} | {_code(c.case)} | {before} | {after} |")
             if len(group) > ROWS:
                 lines.append(f"\n… and {len(group) - ROWS:,} more")
             lines.append("")
@@ -97,7 +97,7 @@ def _row(column: Column) -> str:
     versions = column.facts.unavailable or ", ".join(f"{n} {v}" for n, v in column.facts.versions.items())
     state = "not run" if column.facts.unavailable else column.state
     cells = [column.label, state, f"{column.answered:,} of {column.planned:,}", *(f"{counts[v]:,}" for v in VERDICTS)]
-    return "| " + " | ".join(_plain(c) for c in (*cells, versions)) + " |"
+    return "| " + " | ".join(plain(c) for c in (*cells, versions)) + " |"
 
 
 def _red(report: Report) -> Iterable[str]:
@@ -107,12 +107,12 @@ def _red(report: Report) -> Iterable[str]:
     yield "## To look at\n"
     for column in report.columns:
         for origin, count in column.stale.items():
-            yield f"- {_plain(column.label)}: all {count} cases of {_plain(origin)} conform: remove it"
+            yield f"- {plain(column.label)}: all {count} cases of {plain(origin)} conform: remove it"
     groups = Counter((c.label, r.requirement, r.verdict, r.behaviour) for c, r in red)
     first = {(c.label, r.requirement, r.verdict, r.behaviour): r for c, r in reversed(red)}
     yield "| target | requirement | verdict | behaviour | cases | rerun one |\n|---|---|---|---|---|---|"
     for key, count in list(groups.items())[:ROWS]:
-        label, requirement, verdict, behaviour = map(_plain, key)
+        label, requirement, verdict, behaviour = map(plain, key)
         yield f"| {label} | {requirement} | {verdict} | {behaviour} | {count:,} | {_code(first[key].rerun)} |"
     if len(groups) > ROWS:
         yield f"\n… and {len(groups) - ROWS:,} more rows"
@@ -130,11 +130,11 @@ def _known(columns: Iterable[Column]) -> Iterable[str]:
         yield f"<details><summary>{groups.total():,} known deviations</summary>\n"
         yield "| requirement | target | behaviour | cases |\n|---|---|---|---|"
         for key, count in sorted(groups.items())[: 4 * ROWS]:
-            yield "| " + " | ".join(map(_plain, key)) + f" | {count:,} |"
+            yield "| " + " | ".join(map(plain, key)) + f" | {count:,} |"
         yield "\n</details>"
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """`text` without anything that Markdown or HTML would read as markup."""
     return " ".join(_MARKUP.sub(lambda m: f"&#{ord(m[0])};", text).split())
 

@@ -7,17 +7,26 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from reports import model, reading
 from reports.reading import Progress, ReportError
 from reports.recorder import RENDERED
+from reports.records import SCHEMA, ProblemLine
 
 
 def merge(
-    folders: Sequence[Path], output: Path, *, allow_truncated: bool = False, progress: Progress = lambda _: None
+    folders: Sequence[Path],
+    output: Path,
+    *,
+    allow_truncated: bool = False,
+    problems: Sequence[str] = (),
+    progress: Progress = lambda _: None,
 ) -> model.Report:
     """Write the records of `folders` to `output`, a folder that must not hold any.
 
-    allow_truncated: take in runs that died; what they lack stays visible, and the whole is not green.
+    allow_truncated: take in runs that died; what they lack stays visible, and the whole is not green. problems: what
+    else is missing from the whole, such as a machine that was lost.
 
     Raises ReportError, naming the folder, for one that is no report, holds no answered case or is truncated, for a case
     that two folders hold, and for runs of other suites, golden data or versions than the rest. Nothing is written then.
@@ -28,7 +37,7 @@ def merge(
         raise ReportError(f"{output}: is there already; merge into a new folder")
     for folder in folders:
         _check(model.load(folder, progress), folder, allow_truncated=allow_truncated)
-    report = model.load(folders, progress)
+    model.load(folders, progress)
     temporary = output.with_name(f".{output.name}.partial")
     try:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -40,6 +49,9 @@ def merge(
                     for part in parts:
                         whole, newline, _ = part.read_bytes().rpartition(b"\n")
                         out.write(whole + newline)
+        with (temporary / "results.jsonl").open("ab") as out:
+            for text in problems:
+                out.write(msgspec.json.encode(ProblemLine(schema=SCHEMA, text=text)) + b"\n")
         output.mkdir(parents=True, exist_ok=True)
         for name in RENDERED:
             (output / name).unlink(missing_ok=True)
@@ -48,7 +60,7 @@ def merge(
         temporary.rmdir()
     except OSError as error:
         raise ReportError(f"{output}: cannot be written ({error.strerror})") from error
-    return report
+    return model.load(output)
 
 
 def _check(report: model.Report, folder: Path, *, allow_truncated: bool) -> None:

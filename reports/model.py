@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -20,6 +21,7 @@ from reports.records import (
     FinishLine,
     Line,
     Machine,
+    ProblemLine,
     Requirement,
     RunLine,
     StartLine,
@@ -27,8 +29,9 @@ from reports.records import (
 )
 from reports.stale import stale_deviations
 
-State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty"]
-"""Of a column or a report; only the first is green."""
+State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty", "unsupported"]
+"""Of a column or a report; only the first is green. unsupported: the target declares that it cannot answer any of the
+cases it was asked, or was asked none; a report is not in this state."""
 
 _EXIT = {2: "was interrupted", 3: "met an internal error", 4: "was started wrongly", 5: "collected no case"}
 """https://docs.pytest.org/en/stable/reference/exit-codes.html"""
@@ -45,7 +48,8 @@ class Column:
     cases: dict[str, EndLine] = field(default_factory=dict)
     in_flight: list[StartLine] = field(default_factory=list)
     planned: int = 0
-    deselected: int = 0
+    collected: int = 0
+    """Cases that one run of the whole selection had, those that it deselected included; shards have the same."""
     benchmarks: list[BenchmarkLine] = field(default_factory=list)
 
     @property
@@ -68,6 +72,10 @@ class Column:
         return stale_deviations(self.cases.values())
 
     @property
+    def deselected(self) -> int:
+        return max(0, self.collected - self.planned)
+
+    @property
     def answered(self) -> int:
         return sum(n for verdict, n in self.counts.items() if verdict not in UNANSWERED)
 
@@ -78,10 +86,10 @@ class Column:
 
     @property
     def state(self) -> State:
-        if self.facts.unavailable is None and not self.answered:
-            return "empty"
         if self.missing or self.in_flight:
-            return "incomplete"
+            return "incomplete" if self.answered else "empty"
+        if not self.answered:
+            return "unsupported"
         if any(self.counts[v] for v in RED - {"unreviewed"}) or self.stale:
             return "deviates"
         return "unreviewed" if self.counts["unreviewed"] or self.facts.bootstrap else "conforms"
@@ -106,17 +114,45 @@ class Report:
 
     @property
     def started(self) -> str:
-        return min(r.started for r in self.runs)
+        """When the first of the runs of suites began, or of any where there is none."""
+        return min(r.started for r in self.suite_runs)
+
+    @property
+    def suite_runs(self) -> list[RunLine]:
+        """The runs that asked cases, or all where they only timed benchmarks."""
+        return [r for r in self.runs if r.requirements] or self.runs
+
+    @property
+    def id(self) -> str:
+        """The run's own, or a hash of several runs' ids."""
+        ids = sorted(r.run for r in self.suite_runs)
+        return ids[0] if len(ids) == 1 else hashlib.sha256(" ".join(ids).encode()).hexdigest()[:32]
 
     @property
     def state(self) -> State:
         """Empty where no framework answered a case; else the worst of its parts."""
         if not any(c.answered for c in self.columns if c.facts.framework):
             return "empty"
-        states: set[State] = {c.state for c in self.columns if c.facts.unavailable is None}
+        states: set[State] = {c.state for c in self.columns}
         if self.problems or "incomplete" in states or "empty" in states:
             return "incomplete" if "deviates" not in states else "deviates"
         return next((s for s in ("deviates", "unreviewed") if s in states), "conforms")
+
+    @property
+    def faults(self) -> list[str]:
+        """Why the report is not green, apart from its cases: for formats that know nothing but cases."""
+        stale = [
+            f"{column.label}: all {count} cases of {origin} conform: remove it"
+            for column in self.columns
+            for origin, count in column.stale.items()
+        ]
+        first = [
+            f"{column.label}: a first run under --bootstrap, which nobody has reviewed"
+            for column in self.columns
+            if column.facts.bootstrap
+        ]
+        empty = ["no framework answered a single case"] if self.state == "empty" else []
+        return [*self.problems, *stale, *first, *empty]
 
     @property
     def asked(self) -> list[str]:
@@ -153,16 +189,19 @@ class _Builder:
         self.begun: dict[tuple[str, str], StartLine] = {}
         self.ended_in: dict[tuple[str, str], Path] = {}
         self.origin: dict[str, Path] = {}
+        self.told: list[str] = []
 
     def add(self, line: Line, path: Path) -> None:
         if isinstance(line, RunLine):
             self._begin(line, path)
+        elif isinstance(line, ProblemLine):
+            self.told.append(line.text)
         elif isinstance(line, FinishLine):
             self.finished[line.run, line.process] = line
         elif isinstance(line, StartLine):
             self.begun[line.run, line.id] = line
         elif isinstance(line, BenchmarkLine):
-            self._column(line.run, line.target, path).benchmarks.append(line)
+            self._once(line, path).benchmarks.append(line)
         else:
             self._end(line, path)
 
@@ -183,8 +222,9 @@ class _Builder:
         for name, facts in line.targets.items():
             column = self._column(line.run, name, path, facts)
             if plans:
-                column.planned += line.planned.get(name, 0)
-                column.deselected += line.deselected.get(name, 0)
+                planned = line.planned.get(name, 0)
+                column.planned += planned
+                column.collected = max(column.collected, planned + line.deselected.get(name, 0))
 
     def _column(self, run: str, target: str, path: Path, facts: Target | None = None) -> Column:
         header = next((r for r in self.runs.values() if r.run == run), None)
@@ -202,13 +242,16 @@ class _Builder:
             )
         return column
 
-    def _end(self, line: EndLine, path: Path) -> None:
+    def _once(self, line: EndLine | BenchmarkLine, path: Path) -> Column:
+        """The line's column, where it is the first of its id there."""
         column = self._column(line.run, line.target, path)
-        if line.id in column.cases:
-            first = self.ended_in[column.key, line.id]
+        if first := self.ended_in.get((column.key, line.id)):
             raise ReportError(f"{path}: {line.id} on {column.key} has a record already, in {first}")
-        column.cases[line.id] = line
         self.ended_in[column.key, line.id] = path
+        return column
+
+    def _end(self, line: EndLine, path: Path) -> None:
+        self._once(line, path).cases[line.id] = line
         self.begun.pop((line.run, line.id), None)
 
     def report(self) -> Report:
@@ -221,7 +264,7 @@ class _Builder:
             for name, requirement in header.requirements.items():
                 if name not in requirements or requirement.cases > requirements[name].cases:
                     requirements[name] = requirement
-        return Report(columns, self._headers(), requirements, list(self._problems(columns)))
+        return Report(columns, self._headers(), requirements, [*self.told, *self._problems(columns)])
 
     def _headers(self) -> list[RunLine]:
         """One line per run: that of a process that planned cases, else any."""
@@ -240,18 +283,31 @@ class _Builder:
             elif end.exit_status not in (0, 1):
                 meaning = _EXIT.get(end.exit_status, "ended")
                 yield f"{origin}: the run {meaning} (exit status {end.exit_status} of pytest)"
-            elif end.exit_status == 1 and run.requirements and not self._explains(columns):
+            elif end.exit_status == 1 and run.requirements and not _explains(run, columns):
                 yield f"{origin}: the run failed for a reason that no verdict shows"
+            if (
+                run.requirements
+                and not run.planned
+                and any(r.run == run.run for c in columns for r in c.cases.values())
+            ):
+                yield f"{origin}: no process of the run says how many cases were planned"
         for column in columns:
             for line in column.in_flight:
                 yield f"{column.label}: {line.id} began and did not end; rerun it with: {line.rerun}"
             if (rest := column.missing - len(column.in_flight)) > 0:
                 yield f"{column.label}: {rest:,} of {column.planned:,} cases have no record"
 
-    @staticmethod
-    def _explains(columns: Sequence[Column]) -> bool:
-        """Whether exit status 1 follows from what is recorded."""
-        return any(c.state != "conforms" for c in columns if c.facts.unavailable is None)
+
+def _explains(run: RunLine, columns: Sequence[Column]) -> bool:
+    """Whether the run's exit status 1 follows from what is recorded of it."""
+    for column in columns:
+        if column.facts.bootstrap and column.target in run.targets:
+            return True
+        own = [r for r in column.cases.values() if r.run == run.run]
+        stale = any(r.sometimes in column.stale for r in own)
+        if stale or any(r.verdict in RED for r in own) or any(line.run == run.run for line in column.in_flight):
+            return True
+    return not any(c.answered for c in columns if c.facts.framework and c.target in run.targets)
 
 
 def _spell(facts: Target) -> str:

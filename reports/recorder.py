@@ -42,7 +42,9 @@ class Recorder:
             folder.mkdir(parents=True, exist_ok=True)
             if self._is_main:
                 self._lock = _locked(folder / ".lock")
-                for old in (*self._shards(), *(folder / name for name in RENDERED)):
+                # Benchmarks go beside the suites' records, and are older than a run of the suites that begins.
+                stale = folder.glob("benchmarks*.jsonl") if stem == "results" else ()
+                for old in (*self._shards(), *stale, *(folder / name for name in RENDERED)):
                     old.unlink(missing_ok=True)
             self._file = self.path.open("wb")
         except OSError as error:

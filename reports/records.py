@@ -6,7 +6,8 @@ notice raises `SCHEMA`.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from datetime import datetime
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 
@@ -30,6 +31,9 @@ UNANSWERED = frozenset({"unsupported", "not run"})
 Number = float | Literal["inf", "-inf", "nan"]
 """A float64; JSON has no infinity and no NaN, so these travel as the strings that `float` reads."""
 Scalar = str | int | float | bool | None
+Count = Annotated[int, msgspec.Meta(ge=0)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+Positive = Annotated[float, msgspec.Meta(gt=0, le=1e300)]
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +90,7 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     source: str
     difference: str
     advice: str
-    cases: int
+    cases: Count
 
 
 class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="run"):
@@ -106,8 +110,12 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     packages: dict[str, str]
     targets: dict[str, Target]
     requirements: dict[str, Requirement] = {}
-    planned: dict[str, int] = {}
-    deselected: dict[str, int] = {}
+    planned: dict[str, Count] = {}
+    deselected: dict[str, Count] = {}
+
+    def __post_init__(self) -> None:
+        if datetime.fromisoformat(self.started).tzinfo is None:
+            raise ValueError(f"started is {self.started!r}, a time without its zone")
 
 
 class StartLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="start"):
@@ -146,8 +154,8 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     behaviour: str
     conforms: bool
     rerun: str
-    duration: float
-    cases: int
+    duration: Seconds
+    cases: Count
     marked: bool
     note: str = ""
     advice: str = ""
@@ -187,15 +195,18 @@ class BenchmarkLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event"
     dtype: str
     workload: str
     sizes: dict[str, int]
-    minimum: float
-    median: float
-    q1: float
-    q3: float
-    rounds: int
-    bytes: int
-    flops: int
-    copy_bandwidth: float
-    matmul_peak: float
+    minimum: Positive
+    median: Positive
+    q1: Positive
+    q3: Positive
+    rounds: Count
+    bytes: Count
+    flops: Count
+    copy_bandwidth: Positive
+    matmul_peak: Positive
+    device: Device | None = None
+    suite_hash: str = ""
+    rerun: str = ""
 
 
 class FinishLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="finish"):
@@ -205,10 +216,17 @@ class FinishLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", t
     run: str
     process: str
     exit_status: int
-    duration: float
+    duration: Seconds
 
 
-Line = RunLine | StartLine | EndLine | BenchmarkLine | FinishLine
+class ProblemLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="problem"):
+    """Why what is merged here is not whole, where no record of a run can say so: a machine that was lost."""
+
+    schema: int
+    text: str
+
+
+Line = RunLine | StartLine | EndLine | BenchmarkLine | FinishLine | ProblemLine
 
 
 def number(value: float | None) -> Number | None:

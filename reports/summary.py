@@ -16,6 +16,7 @@ class Tally:
     def __init__(self) -> None:
         self.by_target: dict[str, list[EndLine]] = {}
         self.empty = False
+        self.bootstrap = False
         self.stale: dict[str, int] = {}
         """Deviations some of whose cases may conform, of which every case does -> how many those are."""
 
@@ -69,6 +70,8 @@ class Tally:
             versions = ", ".join(f"{n} {v}" for n, v in target.versions.items()) or "not installed"
             terminal.write_line(f"{target.id:<16} {_count(counts)}  ({target.unavailable or versions})")
         total = sum((self.counts(t) for t in self.by_target), Counter())
+        if self.bootstrap:
+            terminal.write_line("error: a first run under --bootstrap is never green: review what it saw", red=True)
         if self.empty:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
         terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))

@@ -17,6 +17,7 @@ from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, target, whole
 
 NEWER_SYSTEM = msgspec.structs.replace(MACHINE, os="macOS 26.1", os_build="25B78")
+NEWER_BUILD = msgspec.structs.replace(MACHINE, os="macOS 15.8", os_build="24H1")
 VARIES = KNOWN | {"behaviour": "crashed"}
 UNSUPPORTED: dict[str, Any] = {"verdict": "unsupported", "behaviour": "unsupported"}
 
@@ -68,15 +69,57 @@ def test_other_suites_or_golden_data_are_not_compared(name: str, tmp_path: Path)
 
 def test_packages_and_the_system_that_moved_are_named(tmp_path: Path) -> None:
     found = changes.compare(
-        night(tmp_path, 1), night(tmp_path, 2, packages={"numpy": "2.5.0", "new": "1"}, machine=NEWER_SYSTEM)
+        night(tmp_path, 1), night(tmp_path, 2, packages={"numpy": "2.5.0", "new": "1"}, machine=NEWER_BUILD)
     )
     assert {(m.name, m.before, m.after) for m in found.packages} == {("numpy", "2.4.6", "2.5.0"), ("new", "", "1")}
-    assert {(m.name, m.after) for m in found.environment} == {("system", "macOS 26.1"), ("system build", "25B78")}
+    assert {(m.name, m.after) for m in found.environment} == {("system", "macOS 15.8"), ("system build", "24H1")}
 
 
-def test_columns_are_matched_by_target_where_the_machine_changed(tmp_path: Path) -> None:
-    found = changes.compare(night(tmp_path, 1), night(tmp_path, 2, end("a", **DEVIATES), machine=NEWER_SYSTEM))
+def test_columns_are_matched_by_target_and_system_where_the_chip_changed(tmp_path: Path) -> None:
+    other_chip = msgspec.structs.replace(MACHINE, chip="Apple M2", id="cccccccccccc")
+    found = changes.compare(night(tmp_path, 1), night(tmp_path, 2, end("a", **DEVIATES), machine=other_chip))
     assert [c.kind for c in found.changes] == ["new"]
+
+
+def test_another_system_is_no_predecessor(tmp_path: Path) -> None:
+    """What PyTorch does on a Mac is not new because it did something else on Linux."""
+    found = changes.compare(night(tmp_path, 1), night(tmp_path, 2, end("a", **DEVIATES), machine=NEWER_SYSTEM))
+    assert (found.changes, found.compared) == ([], 0)
+
+
+def test_a_case_that_did_not_run_before_did_not_conform_before(tmp_path: Path) -> None:
+    """Nights 1 and 2 deviate, night 3 left the case out: on night 4 it is no conforming case that broke."""
+    red = end("c", **DEVIATES)
+    nights = [night(tmp_path, 1, red), night(tmp_path, 2, red), night(tmp_path, 3), night(tmp_path, 4, red)]
+    found = changes.compare(nights[2], nights[3])
+    assert [(c.before.verdict, c.before.behaviour) for c in found.changes] == [("not run", "not in the previous run")]
+    assert [s.nights for s in changes.streaks(nights[:3], nights[3]).values()] == [3]
+    assert found.not_compared == {"mlx@gpu": "other cases ran of EMB-1 (2 before, 3 now)"}
+
+
+def test_a_case_that_both_nights_list_is_compared_whatever_else_ran(tmp_path: Path) -> None:
+    """A registered deviation that became a crash shows, although tonight's run died later."""
+    crashed = end("a", run="run2", verdict="crashed", behaviour="crashed", conforms=False)
+    died = [run_line("run2", started="2026-11-02T03:00:00+00:00"), crashed]
+    tonight = history.night_of(model.load(folder(tmp_path / "died", died)))
+    found = changes.compare(night(tmp_path, 1, end("a", **KNOWN)), tonight)
+    assert [(c.kind, c.after.verdict) for c in found.changes] == [("changed", "crashed")]
+
+
+def test_a_deviation_that_became_stale_is_new(tmp_path: Path) -> None:
+    origin = "mlx.toml: deviation 1 (EMB-1)"
+    before = night(tmp_path, 1, end("a", sometimes=origin, **KNOWN), end("b", sometimes=origin))
+    after = night(tmp_path, 2, end("a", sometimes=origin), end("b", sometimes=origin))
+    assert {(c.kind, c.case, c.after.verdict) for c in changes.compare(before, after).changes} == {
+        ("fixed", made.case("a"), "conforms"),
+        ("new", origin, "stale deviation"),
+    }
+
+
+def test_the_night_to_compare_with_deselected_nothing(tmp_path: Path) -> None:
+    nights = [night(tmp_path, 1), night(tmp_path, 2, deselected={"mlx@gpu": 7})]
+    assert history.latest(nights) is nights[0]
+    assert history.latest(nights[1:]) is nights[1]
 
 
 def test_columns_that_only_one_run_has_are_named(tmp_path: Path) -> None:

@@ -208,7 +208,7 @@ def test_nights_of_a_history_are_compared_where_the_benchmarks_are_the_same() ->
     def kept(run: str, lines: list[BenchmarkLine], benchmark_hash: str = "b") -> history.Night:
         column = history.NightColumn(
             target="", label="", system="", framework=True, state="conforms", machine=here, versions={}, packages={},
-            planned=0, counts={}, cases={}, listed={}, headroom={}, benchmarks=lines,
+            planned=0, deselected=0, counts={}, cases={}, listed={}, stale={}, headroom={}, benchmarks=lines,
         )  # fmt: skip
         return history.Night(
             schema=history.SCHEMA, started=run, run=run, suite_hash="", golden_hash="", benchmark_hash=benchmark_hash,

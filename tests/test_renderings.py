@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 
-from reports import ctrf, junit, markdown, model, results, schema
+from reports import ctrf, junit, markdown, model, records, results, schema
 from reports.records import VERDICTS, Line
 from tests import made, made_page
 from tests.command import ROOT
@@ -90,10 +90,31 @@ def test_ctrf_statuses(report: model.Report) -> None:
 def test_junit_can_be_parsed_and_counts(report: model.Report) -> None:
     suites = ElementTree.fromstring(junit.render(report))
     cases = [*suites.iter("testcase")]
-    assert len(cases) == sum(len(c.cases) + len(c.in_flight) for c in report.columns)
+    assert len(cases) == sum(len(c.cases) + len(c.in_flight) for c in report.columns) + len(report.faults)
     red = sum(n for c in report.columns for v, n in c.counts.items() if v in model.RED)
     assert len([*suites.iter("failure")]) == red
-    assert len([*suites.iter("error")]) == sum(len(c.in_flight) for c in report.columns)
+    assert len([*suites.iter("error")]) == sum(len(c.in_flight) for c in report.columns) + len(report.faults)
+
+
+NOT_GREEN: dict[str, list[Line]] = {
+    "killed between two cases": [run_line(), end("a"), end("b")],
+    "a stale deviation": [
+        *whole("run1", *(end(n, sometimes="mlx.toml: deviation 1") for n in "ab"))[:-1],
+        finish(exit_status=1),
+    ],
+    "a first run": whole(targets={"mlx@gpu": target("mlx@gpu", bootstrap=True)}),
+    "nothing answered": whole("run1", *(end(n, r, verdict="unsupported") for r in ("EMB-1", "LIN-1") for n in "ab")),
+    "a machine was lost": [*whole(), records.ProblemLine(schema=records.SCHEMA, text="macos-26 left nothing")],
+}
+
+
+@pytest.mark.parametrize("name", NOT_GREEN)
+def test_what_is_no_case_is_a_failure_too_where_only_cases_are_read(name: str, tmp_path: Path) -> None:
+    report = model.load(folder(tmp_path, NOT_GREEN[name]))
+    assert report.state != "conforms"
+    assert json.loads(ctrf.render(report))["results"]["summary"]["failed"] > 0
+    assert [*ElementTree.fromstring(junit.render(report)).iter("error")]
+    assert "🟢" not in markdown.render(report)
 
 
 @every_run
@@ -123,7 +144,7 @@ def test_every_line_follows_the_documented_schema(tmp_path: Path) -> None:
 def test_the_summary_never_looks_better_than_the_run(report: model.Report) -> None:
     text = markdown.render(report)
     assert ("🟢" in text) == (report.state == "conforms")
-    assert all(markdown._plain(problem) in text for problem in report.problems)
+    assert all(markdown.plain(problem) in text for problem in report.problems)
     assert len(text) < 2**20
 
 

@@ -56,14 +56,61 @@ def test_the_state_of_a_run(name: str, tmp_path: Path) -> None:
     assert bool(report.problems) == (state == "incomplete" or "no finish line" in name or "no case" in name)
 
 
-def test_a_target_that_answers_nothing_spoils_the_whole(tmp_path: Path) -> None:
-    """That the others conform must not hide it."""
-    both = {"mlx@gpu": target("mlx@gpu"), "torch@mps": target("torch@mps")}
+def test_a_target_that_supports_nothing_is_neither_green_nor_a_fault(tmp_path: Path) -> None:
+    """pytest passes such a run, because another framework answered; the page says what it says."""
+    both = {"mlx@gpu": target("mlx@gpu"), "torch@mps": target("torch@mps"), "jax@cpu": target("jax@cpu")}
     silent = [end(n, target="torch@mps", verdict="unsupported") for n in "ab"]
-    lines = [run_line(targets=both, planned={"mlx@gpu": 1, "torch@mps": 2}), end("a"), *silent, finish()]
+    plan = {"mlx@gpu": 1, "torch@mps": 2}
+    report = model.load(folder(tmp_path, [run_line(targets=both, planned=plan), end("a"), *silent, finish()]))
+    states = {"mlx@gpu": "conforms", "torch@mps": "unsupported", "jax@cpu": "unsupported"}
+    assert {c.label: c.state for c in report.columns} == states
+    assert report.state == "conforms"
+
+
+def test_a_target_of_which_no_case_ended_spoils_the_whole(tmp_path: Path) -> None:
+    both = {"mlx@gpu": target("mlx@gpu"), "torch@mps": target("torch@mps")}
+    lines = [run_line(targets=both, planned={"mlx@gpu": 1, "torch@mps": 2}), end("a"), finish()]
     report = model.load(folder(tmp_path, lines))
     assert {c.label: c.state for c in report.columns} == {"mlx@gpu": "conforms", "torch@mps": "empty"}
     assert report.state == "incomplete"
+
+
+def test_a_run_that_failed_for_no_reason_shows_beside_one_that_deviates(tmp_path: Path) -> None:
+    failed = [*whole("run1")[:-1], finish("run1", exit_status=1)]
+    torch = {"torch@mps": target("torch@mps")}
+    red = end("a", target="torch@mps", run="run2", **DEVIATES)
+    other = [run_line("run2", targets=torch, planned={"torch@mps": 1}), red, finish("run2", exit_status=1)]
+    report = model.load([folder(tmp_path / "one", failed), folder(tmp_path / "two", other)])
+    assert [p.partition(": ")[2] for p in report.problems] == ["the run failed for a reason that no verdict shows"]
+
+
+def test_shards_deselect_what_the_other_runs(tmp_path: Path) -> None:
+    shards = [
+        [run_line(r, planned={"mlx@gpu": 1}, deselected={"mlx@gpu": 1}), end(n, run=r), finish(r)]
+        for r, n in (("run1", "a"), ("run2", "b"))
+    ]
+    report = model.load([folder(tmp_path / str(i), lines) for i, lines in enumerate(shards)])
+    assert (report.columns[0].planned, report.columns[0].deselected) == (2, 0)
+
+
+def test_a_run_that_does_not_say_what_it_planned_is_not_whole(tmp_path: Path) -> None:
+    report = model.load(folder(tmp_path, [run_line(planned={}), end("a"), finish()]))
+    assert report.state == "incomplete"
+    assert "how many cases were planned" in report.problems[0]
+
+
+def test_the_suites_say_when_a_run_began_and_not_older_benchmarks(tmp_path: Path) -> None:
+    folder(tmp_path, whole("run1"))
+    header = run_line("old", started="2026-10-01T00:00:00+00:00", requirements={}, planned={})
+    folder(tmp_path, [header, finish("old")], stem="benchmarks")
+    report = model.load(tmp_path)
+    assert (report.started, report.id, report.state) == ("2026-11-20T03:00:00+00:00", "run1", "conforms")
+
+
+def test_a_run_of_the_suites_begins_without_the_benchmarks_of_another(tmp_path: Path) -> None:
+    folder(tmp_path, [run_line("old", requirements={}, planned={}), finish("old")], stem="benchmarks")
+    folder(tmp_path, whole("run1"))
+    assert [p.name for p in tmp_path.iterdir()] == ["results.jsonl"]
 
 
 def test_a_target_that_is_not_installed_is_named_and_spoils_nothing(tmp_path: Path) -> None:
@@ -145,6 +192,13 @@ MALFORMED = {
     "an unknown verdict": (HEAD + b"\n" + END.replace(b'"conforms",', b'"fine",', 1) + b"\n", ":2: not a record of"),
     "no run line": (END + b"\n", "come before its run line, or without one"),
     "a target its run lacks": (HEAD + b"\n" + END.replace(b"mlx@gpu", b"mlx@cpu") + b"\n", "which is no target of"),
+    "a start that is no time": (
+        HEAD.replace(b"2026-11-20T", b"yesterday") + b"\n",
+        ":1: not a record of schema 2 (Invalid isoformat string",
+    ),
+    "a time without its zone": (HEAD.replace(b"+00:00", b"") + b"\n", "a time without its zone"),
+    "a duration below zero": (HEAD + b"\n" + END.replace(b'"duration":0.01', b'"duration":-1') + b"\n", "`float` >= 0"),
+    "a duration beyond reason": (HEAD + b"\n" + END.replace(b'"duration":0.01', b'"duration":1e300') + b"\n", ":2:"),
     "not UTF-8": (HEAD + b'\n{"event":"\xff"}\n', ":2: not a record"),
     "a list": (b"[]\n", ":1: not a record"),
     "deeply nested": (b"[" * 100_000 + b"\n", ":1: not a record"),

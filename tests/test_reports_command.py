@@ -9,11 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reports import records
 from reports.__main__ import main
 from reports.recorder import RENDERED
+from tests import made_page
 from tests.command import PYTEST, ROOT, run
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, target, whole
 
@@ -75,6 +77,54 @@ def test_diff_refuses_runs_that_say_nothing(side: str, tmp_path: Path, capsys: p
         assert f"error: {paths[side]}: {told}" in capsys.readouterr().err
 
 
+def test_diff_of_what_cannot_be_compared_is_no_success(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Other suites, or nights that died: nothing was compared, so nothing can be said to be unchanged."""
+    old = folder(tmp_path / "old", whole("run1", suite_hash="older"))
+    new = folder(tmp_path / "new", whole("run2", end("a", run="run2", **DEVIATES)))
+    assert main(["diff", str(old), str(new)]) == 2
+    assert "no case could be compared" in capsys.readouterr().err
+    died = folder(tmp_path / "died", [run_line("run3"), end("a", run="run3")])
+    assert main(["trend", str(tmp_path / "history"), "--add", str(died), "--quiet"]) == 0
+    night = next((tmp_path / "history").glob("*.night.json.gz"))
+    assert main(["diff", str(night), str(new)]) == 2
+    assert f"error: {night}: truncated: " in capsys.readouterr().err
+
+
+def test_a_fault_of_the_command_is_no_deviation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("reports.changes.compare", lambda *_: 1 / 0)
+    paths = [str(folder(tmp_path / name, whole(name))) for name in ("old", "new")]
+    assert main(["diff", *paths]) == 3
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_a_machine_that_was_lost_is_said_by_the_merge(tmp_path: Path) -> None:
+    one, out = folder(tmp_path / "one", whole()), tmp_path / "out"
+    assert main(["merge", str(one), "-o", str(out), "--problem", "macos-26 left nothing", "--quiet"]) == 0
+    assert main(["render", str(out), "--quiet"]) == 0
+    shown = json.loads((out / "results.json").read_text())
+    assert (shown["state"], shown["problems"]) == ("incomplete", ["macos-26 left nothing"])
+    assert "macos-26 left nothing" in (out / "report.html").read_text()
+
+
+def test_benchmarks_that_two_folders_hold_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    header = run_line("bench", requirements={}, planned={})
+    line = next(r for r in made_page.rich_lines() if isinstance(r, records.BenchmarkLine) and r.target == "mlx@gpu")
+    lines = [header, msgspec.structs.replace(line, run="bench"), finish("bench")]
+    parts = [folder(tmp_path / name, lines, stem="benchmarks") for name in ("one", "two")]
+    assert main(["merge", *map(str, parts), "-o", str(tmp_path / "out")]) == 2
+    assert "has a record already, in " in capsys.readouterr().err
+
+
+def test_a_first_run_under_bootstrap_is_never_green(tmp_path: Path) -> None:
+    minimal = ("--adapter", "tests.hazards:Minimal", "--bootstrap", "minimal@cpu")
+    done = pytest_run(*minimal, "--report", tmp_path)
+    assert done.returncode == 1
+    assert "a first run under --bootstrap is never green" in done.stdout
+    assert json.loads((tmp_path / "results.json").read_text())["state"] == "unreviewed"
+
+
 def test_merge_makes_one_report_of_machines_and_shards(tmp_path: Path) -> None:
     torch = {"torch@mps": target("torch@mps")}
     parts = [
@@ -117,8 +167,6 @@ def test_merge_refuses_and_writes_nothing(name: str, tmp_path: Path, capsys: pyt
 
 
 def _of_run(line: records.Line, run: str) -> records.Line:
-    import msgspec
-
     return msgspec.structs.replace(line, run=run)
 
 
