@@ -72,6 +72,55 @@ def test_a_target_that_skipped_nights(nights: list[Night], watched: Watched, tmp
     assert labels == ["did not run"] * 6 + ["conforms"] * 6
 
 
+def test_a_line_follows_its_target_from_chip_to_chip(nights: list[Night], watched: Watched, tmp_path: Path) -> None:
+    """Hosted runners change it from night to night: one line, which says where."""
+    some = []
+    for place, night in enumerate(nights[:5]):
+        columns = dict(night.columns)
+        key = next(k for k, c in columns.items() if c.target == "mlx@gpu")
+        column = columns.pop(key)
+        chip = "Apple M1" if place in (0, 3) else "Apple M2"
+        columns[f"mlx@gpu · macOS 15 · {chip}"] = replace(column, machine=replace(column.machine, chip=chip))
+        some.append(replace(night, columns=columns))
+    opened = watched.open(written(tmp_path, some))
+    row = opened.locator("#targets tbody tr", has_text="mlx@gpu")
+    labels = row.locator(".night").evaluate_all("all => all.map(n => n.ariaLabel.split(': ')[1])")
+    assert labels == [
+        "unreviewed",
+        "conforms, on Apple M2",
+        "incomplete",
+        "conforms, on Apple M1",
+        "deviates, on Apple M2",
+    ]
+    section = opened.locator("main > section", has=opened.locator("h2", has_text="mlx@gpu"))
+    expect(section.locator("h2")).to_have_text("mlx@gpu mlx@gpu · macOS 15 · Apple M1, Apple M2")
+    section.locator("summary").click()
+    assert section.locator("details tbody tr td:last-child").all_inner_texts() == [
+        f"Apple M{n}" for n in (2, 1, 2, 2, 1)
+    ]
+
+
+def test_two_machines_of_a_kind_stay_two_lines(nights: list[Night]) -> None:
+    """In the nights that have both; a night with a third cannot be said to follow either."""
+    column = next(c for c in nights[0].columns.values() if c.target == "mlx@gpu")
+    rows = (("M1", "M2"), ("M1",), ("M3",), ("M1", "M2"))
+    some = [
+        replace(nights[0], columns={chip: replace(column, machine=replace(column.machine, chip=chip)) for chip in row})
+        for row in rows
+    ]
+    found = {tuple(n.column.machine.chip if n.column else "" for n in t.nights) for t in trend_page.targets(some)}
+    assert found == {("M1", "M1", "", "M1"), ("M2", "", "", "M2"), ("", "", "M3", "")}
+
+
+def test_a_target_that_supports_nothing_is_neither_green_nor_red(
+    nights: list[Night], watched: Watched, tmp_path: Path
+) -> None:
+    key, column = next((k, c) for k, c in nights[0].columns.items() if c.target == "jax@cpu")
+    night = replace(nights[0], columns=nights[0].columns | {key: replace(column, state="unsupported")})
+    opened = watched.open(written(tmp_path, [night]))
+    expect(opened.locator("#targets tr", has_text="jax@cpu").locator(".v.none")).to_have_text("unsupported")
+
+
 @pytest.mark.parametrize("number", [0, 1])
 def test_short_histories(number: int, nights: list[Night], watched: Watched, tmp_path: Path) -> None:
     opened = watched.open(written(tmp_path, nights[:number]))

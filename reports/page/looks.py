@@ -16,7 +16,7 @@ LOOKS: dict[str, tuple[str, str]] = {
     "no record": ("incomplete", "dots"),
     "incomplete": ("incomplete", "dots"),
     "empty": ("incomplete", "ring"),
-    "": ("none", "dash"),
+    "": ("none", "ring"),
 }
 """Verdict, what stands in for one, or state of a run -> (tone, icon)."""
 
@@ -26,6 +26,7 @@ STATES = {
     "unreviewed": "unreviewed",
     "incomplete": "incomplete",
     "empty": "empty",
+    "unsupported": "unsupported",
     "not run": "not run",
     "": "did not run",
 }

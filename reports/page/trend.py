@@ -6,9 +6,11 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
 from markupsafe import Markup
 
-from reports.history import Night
+from reports.changes import match
+from reports.history import Night, NightColumn
 from reports.page import templating
 from reports.page.looks import STATES
 from reports.page.speed_table import spell_time
@@ -38,10 +40,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Target:
-    """A column over the nights. `versions`: (start of the night, what moved)."""
+    """A column over the nights: of one target and system. `versions`: (start of the night, what moved)."""
 
-    key: str
+    name: str
     label: str
+    chips: Sequence[str]
     nights: Sequence[InNight]
     drawing: Markup
     versions: Sequence[tuple[str, str]]
@@ -71,7 +74,7 @@ def render(nights: Sequence[Night]) -> str:
         {"theme": templating.asset("theme.js")},
         nights=shown,
         total=len(nights),
-        targets=_targets(shown),
+        targets=targets(shown),
         breaks=[(n.started, why) for n, why in zip(shown, _breaks(shown), strict=True) if why],
         machines=_machines(shown),
         verdicts=VERDICTS,
@@ -84,34 +87,50 @@ def _breaks(nights: Sequence[Night]) -> list[str]:
     return [""] * bool(nights) + [new.comparable(old) for old, new in itertools.pairwise(nights)]
 
 
-def _targets(nights: Sequence[Night]) -> list[Target]:
+def targets(nights: Sequence[Night]) -> list[Target]:
+    """A line per target and system; per chip too where a night has several of these."""
     breaks = _breaks(nights)
-    latest = {key: column for night in nights for key, column in night.columns.items()}
-    order = {key: i for i, key in enumerate(nights[-1].columns)} if nights else {}
     out = []
-    for name, column in sorted(latest.items(), key=lambda item: order.get(item[0], len(order))):
-        row = list(_over_nights(name, nights, breaks))
+    for columns in _lines(nights):
+        row = list(_over_nights(columns, nights, breaks))
+        latest = next(c for c in reversed(columns) if c)
         versions = [(n.night.started, moved) for n in row for moved in n.moved]
-        out.append(Target(name, column.label, row, verdicts(row, column.label), versions, _headroom(row)))
+        chips = list(dict.fromkeys(c.machine.chip for c in columns if c))
+        name = f"{latest.target} · {latest.system}"
+        out.append(Target(name, latest.label, chips, row, verdicts(row, latest.label), versions, _headroom(row)))
     return out
 
 
-def _over_nights(name: str, nights: Sequence[Night], breaks: Sequence[str]) -> Iterator[InNight]:
-    before: dict[str, str] | None = None
-    for night, why in zip(nights, breaks, strict=True):
-        column = night.columns.get(name)
-        moved = []
-        if column:
-            if before is not None:
-                names = sorted({*before, *column.versions})
-                old, new = before, column.versions
-                moved = [
-                    f"{n} {old.get(n, 'not there')} → {new.get(n, 'not there')}"
-                    for n in names
-                    if old.get(n) != new.get(n)
-                ]
-            before = column.versions
-        yield InNight(night, column, why, moved)
+def _lines(nights: Sequence[Night]) -> list[list[NightColumn | None]]:
+    """The columns that follow one another, a place per night, those of the latest night first."""
+    latest: dict[str, NightColumn] = {}
+    lines: dict[str, list[NightColumn | None]] = {}
+    for place, night in reversed(list(enumerate(nights))):
+        before = {old: new for new, old in match(night, msgspec.structs.replace(night, columns=latest)).items()}
+        for own, column in night.columns.items():
+            name = before.get(own, own)
+            latest.setdefault(name, column)
+            lines.setdefault(name, [None] * len(nights))[place] = column
+    return list(lines.values())
+
+
+def _over_nights(
+    columns: Sequence[NightColumn | None], nights: Sequence[Night], breaks: Sequence[str]
+) -> Iterator[InNight]:
+    before: NightColumn | None = None
+    for night, column, why in zip(nights, columns, breaks, strict=True):
+        if not column or not before:
+            yield InNight(night, column, why, [])
+        else:
+            old, new = before.versions, column.versions
+            moved = [
+                f"{n} {old.get(n, 'not there')} → {new.get(n, 'not there')}"
+                for n in sorted({*old, *new})
+                if old.get(n) != new.get(n)
+            ]
+            chip = column.machine.chip
+            yield InNight(night, column, why, moved, chip if chip != before.machine.chip else "")
+        before = column or before
 
 
 def _headroom(row: Sequence[InNight]) -> list[Line]:

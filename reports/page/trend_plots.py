@@ -26,13 +26,20 @@ LINE_WIDTH, LINE_HEIGHT = 240, 30
 class InNight:
     """One column in one night, None where it did not run. `breaks`: why the night before cannot be compared.
 
-    moved: framework versions that differ from the column's night before.
+    moved: framework versions that differ from those of the column's night before. chip: where it is another than then.
     """
 
     night: Night
     column: NightColumn | None
     breaks: str
     moved: Sequence[str]
+    chip: str = ""
+
+    @property
+    def words(self) -> str:
+        """The state, and the chip where it changed."""
+        state = STATES[self.column.state if self.column else ""]
+        return f"{state}, on {self.chip}" if self.chip else state
 
 
 def amounts(column: NightColumn) -> dict[str, int]:
@@ -86,7 +93,7 @@ def verdicts(nights: Sequence[InNight], label: str) -> Markup:
 
 def _bar(n: InNight, x: float, width: float, base: float, scale: Linear) -> list[Markup]:
     state = n.column.state if n.column else ""
-    title = f"{when(n.night.started)}: {STATES[state]}"
+    title = f"{when(n.night.started)}: {n.words}"
     tone, icon = LOOKS[state]
     size = min(width, 14.0)
     use = element("use", href=f"#i-{icon}", x=x + (width - size) / 2, y=4, width=size, height=size)
