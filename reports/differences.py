@@ -37,6 +37,10 @@ class Difference:
         return max(self.cases, key=lambda pair: size(pair[1].headroom))
 
 
+Pairs = Mapping[tuple[int, int], Sequence[Difference]]
+"""(place of the source among the report's columns, place of the target) -> what differs."""
+
+
 def by_name(column: Column) -> dict[str, EndLine]:
     """The column's cases by the name that they share with other targets."""
     return {case_name(r.id, r.target): r for r in column.cases.values()}
@@ -71,8 +75,8 @@ def differences(report: Report, source: Column, target: Column) -> list[Differen
     return sorted(out, key=rank)
 
 
-def pairs(report: Report) -> dict[tuple[int, int], list[Difference]]:
-    """`differences` of every two columns that hold cases of targets that were there, by their places."""
+def pairs(report: Report) -> Pairs:
+    """`differences` of every two columns that hold cases of targets that were there."""
     ran = [i for i, c in enumerate(report.columns) if c.facts.unavailable is None and c.cases]
     return {
         (i, j): differences(report, report.columns[i], report.columns[j]) for i, j in itertools.permutations(ran, 2)

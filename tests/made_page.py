@@ -132,7 +132,7 @@ def rich(folder: Path) -> Report:
 
 
 def rich_changes(report: Report) -> Changes:
-    """One change of every kind."""
+    """One change of every kind, and two of which the earlier run says nothing."""
     before, after = Seen("EMB-1", "conforms", "exact"), Seen("EMB-1", "deviates", "wrong bits")
     seen = {
         "new": (before, after),
@@ -144,9 +144,12 @@ def rich_changes(report: Report) -> Changes:
     }
     case = made.case("wrong", target="mlx@gpu")
     found = [Change(kind, "mlx@gpu", "EMB-1", case, *pair) for kind, pair in seen.items()]  # type: ignore[arg-type]
+    unknown = Seen("EMB-1", "not run", "not in the previous run")
+    found += [Change("new", "mlx@gpu", "EMB-1", made.case(n, target="mlx@gpu"), unknown, after) for n in ("y", "z")]
     return Changes(
         "2026-11-19T03:00:00+00:00",
-        found,
+        compared=4,
+        changes=found,
         versions=[Moved("mlx@gpu", "mlx", "0.32.3", "0.32.4")],
         packages=[Moved("mlx@gpu", "numpy", "2.4.5", "2.4.6"), Moved("jax@cpu", "numpy", "2.4.5", "2.4.6")],
         environment=[Moved("mlx@gpu", "system build", "24G90", "24G222")],
@@ -233,7 +236,12 @@ def hostile_page(folder: Path) -> str:
     label = report.columns[0].label
     moved = Moved(HOSTILE, HOSTILE, HOSTILE, HOSTILE)
     found = Changes(
-        HOSTILE, [Change("new", label, HOSTILE, HOSTILE, seen, seen)], [moved], [moved], [moved], {HOSTILE: HOSTILE}
+        HOSTILE,
+        changes=[Change("new", label, HOSTILE, HOSTILE, seen, seen)],
+        versions=[moved],
+        packages=[moved],
+        environment=[moved],
+        not_compared={HOSTILE: HOSTILE},
     )
     key = report.columns[0].key
     lasting = {(key, identifier): Streak(3, HOSTILE, at_least=True) for identifier in report.columns[0].cases}

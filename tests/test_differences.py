@@ -117,7 +117,25 @@ def test_cases_are_matched_by_name_and_alike_ones_are_one_difference() -> None:
     )
     assert [a.params["ids"] for a, _ in difference.cases] == ["a1", "a2"]
     assert difference.where == {"layer": ["a"], "ids": ["a1", "a2"]}
-    assert differences.shared(column(SOURCE, before), column(TARGET, after)) == 3
+
+
+def test_a_requirement_that_only_a_record_names_comes_last() -> None:
+    """A record may be of another version than the catalogue; the page must not fail on it."""
+    cases = [("1", "unheard of"), ("2", "EMB-1")]
+    before, after = ([end(n, r, name, **what) for n, r in cases] for name, what in ((SOURCE, EXACT), (TARGET, KNOWN)))
+    assert [d.requirement for d in found(before, after)] == ["EMB-1", "unheard of"]
+
+
+def test_every_two_targets_that_were_there_are_compared() -> None:
+    columns = [column(SOURCE, [end("a", target=SOURCE, **EXACT)]), column(TARGET, [end("a", target=TARGET, **KNOWN)])]
+    absent = column("jax@cpu", [end("a", target="jax@cpu", **NOT_RUN)])
+    absent.facts = target("jax@cpu", unavailable="no JAX here")
+    report = Report([absent, *columns], [made.run_line()], REQUIREMENTS, [])
+    pairs = differences.pairs(report)
+    assert {key: [d.severity for d in found] for key, found in pairs.items()} == {
+        (1, 2): ["silent"],
+        (2, 1): ["better"],
+    }
 
 
 def test_worst_first_then_departures_then_the_order_of_the_requirements() -> None:

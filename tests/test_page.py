@@ -73,7 +73,7 @@ def test_the_first_screen(watched: Watched, rich: Path) -> None:
     opened = watched.open(rich)
     expect(opened.locator("h1")).to_have_text("1 case deviates, 1 crashed on mlx@gpu")
     expect(opened.locator(".headline")).to_contain_text(
-        "1 new, 1 changed, 1 fixed, 1 lost, 1 gained; in 1 part not compared"
+        "3 new (2 not comparable before), 1 changed, 1 fixed, 1 lost, 1 gained; in 1 part not compared"
     )
     expect(opened.locator(".headline")).to_contain_text("3 of 4 requirements asked, 3 cases deselected")
     row = opened.locator(".targets tr", has_text="mlx@gpu")
@@ -84,6 +84,7 @@ def test_the_first_screen(watched: Watched, rich: Path) -> None:
     expect(opened.locator("#attention li").first).to_contain_text("new tonight")
     expect(opened.locator("#changes")).to_contain_text("0.32.4")
     expect(opened.locator("#changes")).to_contain_text("not in the previous run")
+    expect(opened.locator("#changes .kind", has_text="New: 2 cases")).to_contain_text("not comparable before")
     expect(opened.locator("#changes")).to_contain_text("1.7×")
 
 
@@ -107,6 +108,7 @@ def test_filters(watched: Watched, rich: Path) -> None:
     opened.select_option("#f-layer", "")
     opened.select_option("#f-verdict", "unsupported")
     assert shown_rows(opened) == ["LIN-1"]
+    expect(said).to_have_text("1 of 3 requirements, 1 case")
     opened.uncheck("#filters >> text=jax@cpu")
     assert shown_rows(opened) == []
     expect(opened.locator("#matrix th[data-col]", has_text="jax@cpu")).to_be_hidden()
@@ -133,6 +135,52 @@ def test_filters_and_cell_can_be_shared_as_a_link(watched: Watched, rich: Path) 
     assert shown_rows(watched.open(rich, "cell=none~none&verdict=none&layer=none&without=none")) == shown_rows(
         watched.open(rich)
     )
+
+
+def test_labels_with_commas_can_be_shared_too(watched: Watched, tmp_path: Path) -> None:
+    columns = {name: made_page.replace(made.MACHINE, chip=name, id=name) for name in ("a, b", "a", "b")}
+    for name, machine in columns.items():
+        made.folder(tmp_path / name, made.whole(name, machine=machine))
+    path = written(tmp_path / "page.html", page.render(model.load([tmp_path / name for name in columns])))
+    first = watched.open(path)
+    for name in ("a, b", "b"):
+        first.get_by_label(f"mlx@gpu · macOS 15 · {name}", exact=True).uncheck()
+    second = watched.open(path, first.url.partition("#")[2])
+    checked = second.locator("#filters [name=target]").evaluate_all("all => all.map(b => b.checked)")
+    labels = second.locator("#filters fieldset label").all_inner_texts()
+    assert [t.strip() for t, c in zip(labels, checked, strict=True) if c] == ["mlx@gpu · macOS 15 · a"]
+
+
+def top_of(opened: Page, section: str) -> float:
+    """Where the section begins, in pixels below the top of the window."""
+    return float(opened.locator(f"#{section}").evaluate("s => s.getBoundingClientRect().top"))
+
+
+def test_a_link_to_a_section_opens_it(watched: Watched, rich: Path) -> None:
+    opened = watched.open(rich, "moving")
+    assert opened.url.endswith("#moving")
+    assert 0 <= top_of(opened, "moving") < 100
+    opened.click("nav >> text=Matrix")
+    assert opened.url.endswith("#matrix")
+    opened.go_back()
+    expect(opened).to_have_url(re.compile("#moving$"))
+
+
+def test_a_link_to_a_section_keeps_the_filters(watched: Watched, rich: Path) -> None:
+    opened = watched.open(rich)
+    opened.fill("#f-text", "emb")
+    opened.click("nav >> text=Moving")
+    expect(opened).to_have_url(re.compile(r"#(?=.*section=moving)(?=.*q=emb)"))
+    assert 0 <= top_of(opened, "moving") < 100
+    opened.reload()
+    assert opened.input_value("#f-text") == "emb"
+    shared = watched.open(rich, opened.url.partition("#")[2])
+    assert shown_rows(shared) == ["EMB-1"]
+    assert 0 <= top_of(shared, "moving") < 100
+    shared.evaluate("location.hash = 'section=matrix&q=lin'")  # another view, as pasted into the address
+    expect(shared.locator("#f-text")).to_have_value("lin")
+    shared.fill("#f-text", "")
+    expect(shared).to_have_url(re.compile("#matrix$"))
 
 
 @pytest.mark.parametrize("key", ["Enter", "Space", None])
@@ -191,6 +239,40 @@ def test_the_cases_of_a_cell(watched: Watched, rich: Path) -> None:
     opened.keyboard.press("Escape")
     opened.click(cell(opened, "LIN-1", "jax@cpu"))
     expect(dialog).to_contain_text("no float16")
+
+
+def test_a_cell_shows_the_cases_that_the_filter_leaves(watched: Watched, rich: Path) -> None:
+    opened = watched.open(rich)
+    button = cell(opened, "EMB-1", "mlx@gpu")
+    dialog = opened.locator("dialog")
+    for text, shown in {"raw": 1, "EMB-1 rows": 4, "checks BOUNDS": 1, "wrong": 1, "embedding crashed": 1}.items():
+        opened.fill("#f-text", text)
+        opened.click(button)
+        assert dialog.locator(".case").count() == shown, text
+        said = dialog.locator(".sub")
+        if shown < 4:
+            expect(said).to_have_text(f"{shown} of 4 cases shown by the filter “{text}”.")
+        else:
+            assert said.count() == 0
+        opened.keyboard.press("Escape")
+    opened.fill("#f-text", "NaN row")  # of jax@cpu alone
+    opened.click(button)
+    expect(dialog.locator(".sub")).to_have_text("0 of 4 cases shown by the filter “NaN row”: here are all.")
+    assert dialog.locator(".case").count() == 4
+    opened.keyboard.press("Escape")
+    opened.fill("#f-text", "bits")
+    opened.select_option("#f-layer", "embedding")
+    opened.click(button)
+    expect(dialog.locator(".sub")).to_have_text("1 of 4 cases shown by the filter “embedding” and “bits”.")
+
+
+def test_a_command_is_shown_as_it_is(watched: Watched, tmp_path: Path) -> None:
+    """Whatever its id holds, such as what JavaScript's `replace` would read as a pattern."""
+    case = made.end("$&-$$-$`", **made.DEVIATES)
+    lines = made.whole("run1", case)
+    opened = watched.open(written(tmp_path / "page.html", page.render(model.load(made.folder(tmp_path / "r", lines)))))
+    opened.click(cell(opened, "EMB-1", "mlx@gpu"))
+    expect(opened.locator("dialog .command code").first).to_have_text(case.rerun)
 
 
 def test_moving_from_one_target_to_another(watched: Watched, rich: Path) -> None:
@@ -283,6 +365,32 @@ def test_one_target_on_two_machines(watched: Watched, tmp_path: Path) -> None:
     expect(opened.locator("#pair-said")).to_have_text("4 cases compared: 1 difference in 1 case")
     opened.click(cell(opened, "EMB-1", "mlx@gpu · macOS 26"))
     expect(opened.locator("dialog")).to_contain_text("wrong bits")
+
+
+def test_one_target_alone_moves_nowhere(watched: Watched, tmp_path: Path) -> None:
+    """Nor does one beside a target that was not there."""
+    targets = {"mlx@gpu": made.target("mlx@gpu"), "torch@cpu": made.target("torch@cpu", unavailable="no PyTorch here")}
+    lines = made.whole(targets=targets)
+    opened = watched.open(written(tmp_path / "page.html", page.render(model.load(made.folder(tmp_path / "r", lines)))))
+    assert opened.locator("#moving, a[href='#moving']").count() == 0
+    opened.fill("#f-text", "lin")
+    assert shown_rows(opened) == ["LIN-1"]
+
+
+def test_a_target_that_supports_nothing_is_named(watched: Watched, tmp_path: Path) -> None:
+    """One that was asked nothing as well; neither is green or a fault."""
+    names = ("mlx@gpu", "torch@cpu", "jax@cpu")
+    refused = made.end("a", target="torch@cpu", verdict="unsupported", behaviour="unsupported", note="no float16")
+    lines = made.whole(
+        "run1", refused, targets={n: made.target(n) for n in names}, planned={"mlx@gpu": 4, "torch@cpu": 1}
+    )
+    opened = watched.open(written(tmp_path / "page.html", page.render(model.load(made.folder(tmp_path / "r", lines)))))
+    for name in names[1:]:
+        expect(opened.locator(".targets tr", has_text=name).locator(".v.none")).to_have_text("unsupported")
+    said = opened.locator("details.box", has_text="what this page says nothing about")
+    said.locator("summary").click()
+    expect(said).to_contain_text("1 cases: no float16")
+    expect(said).to_contain_text("no case is planned for it")
 
 
 def use_everything(opened: Page) -> None:

@@ -6,13 +6,15 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
 
 from reports import model
-from reports.changes import Streak
-from reports.page import headline, payload, speed_table, svg, templating
+from reports.changes import Change, Changes, Streak, compare
+from reports.history import Seen, night_of
+from reports.page import headline, looks, payload, since, speed_table, svg, templating
 from reports.page.visible import visible, web_address
 from reports.records import BenchmarkLine
 from tests import made, made_page
@@ -68,7 +70,7 @@ def test_what_cases_share_is_written_once(tmp_path: Path) -> None:
         for n, x in (("a", 1.5), ("b", -17.25))
     ]
     report = model.load(made.folder(tmp_path, whole("run1", *records)))
-    document = payload.payload(report, {})
+    document = payload.payload(report, {}, {})
     assert decoded(document["messages"]) == ["worst element at (\x1f,): got \x1f, want \x1f"]
     rows = document["blocks"][0]["rows"][0]
     assert [row[4] for row in rows] == ["1 1.5 -2e-05", "1 -17.25 -2e-05"]
@@ -150,6 +152,50 @@ TITLES = {
 def test_the_headline(name: str, tmp_path: Path) -> None:
     lines, expected = TITLES[name]
     assert headline.headline(model.load(made.folder(tmp_path, lines)), None).title == expected
+
+
+@pytest.mark.parametrize("state", get_args(model.State))
+def test_every_state_has_a_word_and_a_look(state: str) -> None:
+    assert looks.STATES[state] == state
+    assert looks.LOOKS[state][0] == {"unsupported": "none", "conforms": "ok"}.get(state, looks.LOOKS[state][0])
+
+
+def on(chip: str, system: str = "macOS 15.7") -> model.Report:
+    """A report of one case on mlx@gpu."""
+    machine = made_page.replace(made.MACHINE, id=chip, chip=chip, os=system)
+    case = made.end("a", machine=chip)
+    column = model.Column("mlx@gpu", machine, target("mlx@gpu"), "mlx@gpu", {case.id: case}, planned=1)
+    return model.Report([column], [made.run_line()], made.REQUIREMENTS, [])
+
+
+def test_a_target_keeps_its_nights_on_another_chip() -> None:
+    """Hosted runners change it from night to night; another system is another column."""
+    nights = [night_of(on("Apple M1")), night_of(on("Apple M2")), night_of(on("Apple M2", "macOS 26.0"))]
+    (row,) = headline.targets(on("Apple M2"), nights)
+    assert [(state, chip) for _, state, chip in row.nights] == [("conforms", "Apple M1"), ("conforms", ""), ("", "")]
+
+
+def test_a_comparison_of_nothing_does_not_say_nothing_new() -> None:
+    before, now = on("Apple M1", "macOS 26.0"), on("Apple M1")
+    said = headline.headline(now, compare(night_of(before), night_of(now))).since
+    assert said == "Not compared with the run of 2026-11-20 03:00 UTC: no target ran in both."
+
+
+def test_what_the_earlier_run_says_nothing_of_is_told_apart() -> None:
+    """Other cases of the requirement ran before, so that "conformed before" would be made up."""
+    before, now = on("Apple M1"), on("Apple M1")
+    new = end("b", **DEVIATES)
+    now.columns[0].cases[new.id] = new
+    changes = compare(night_of(before), night_of(now))
+    (change,) = changes.changes
+    assert since.is_unknown(change)
+    assert list(since.by_kind(now, changes)) == [since.UNKNOWN]
+    assert headline.headline(now, changes).since.startswith(
+        "Since the run of 2026-11-20 03:00 UTC: 1 new (1 not comparable before)"
+    )
+    known = Change("new", "mlx@gpu", "EMB-1", "x", Seen("EMB-1", "conforms", "exact"), change.after)
+    both = Changes("", changes=[known, change])
+    assert {kind: found[0].count for kind, found in since.by_kind(now, both).items()} == {"new": 1, since.UNKNOWN: 1}
 
 
 def test_streaks_in_words() -> None:

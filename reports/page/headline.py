@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reports.cases import size
-from reports.changes import Changes, Streak
-from reports.history import Night
+from reports.changes import Changes, Streak, match
+from reports.history import Night, night_of
 from reports.model import Column, Report, State
+from reports.page.since import NOT_COMPARABLE, is_unknown
 from reports.records import RED, UNANSWERED, VERDICTS, EndLine
 
 NIGHTS = 14
@@ -35,15 +36,15 @@ class Headline:
 class TargetRow:
     """One target's verdicts. `counts`: of every verdict, in the order of VERDICTS.
 
-    share: (verdict or "no record", part of what was planned). nights: (start, state) of earlier nights, oldest first;
-    state is "" where the target did not run.
+    share: (verdict or "no record", part of what was planned). nights: (start, state, chip) of earlier nights, oldest
+    first; state is "" where the target did not run, chip where it was today's.
     """
 
     column: Column
     state: str
     counts: Sequence[tuple[str, int]]
     share: Sequence[tuple[str, float]]
-    nights: Sequence[tuple[str, str]]
+    nights: Sequence[tuple[str, str, str]]
 
     @property
     def denominator(self) -> int:
@@ -127,19 +128,37 @@ def _since(changes: Changes | None) -> str:
         return "No earlier run to compare with."
     counts = Counter(c.kind for c in changes.changes)
     named = [f"{counts[kind]:,} {kind}" for kind in ("new", "changed", "fixed", "lost", "gained") if counts[kind]]
+    if unknown := sum(c.kind == "new" and is_unknown(c) for c in changes.changes):
+        named[0] += f" ({unknown:,} {NOT_COMPARABLE})"
     before = f"the run of {when(changes.previous)}"
     if "every column" in changes.not_compared:
         return f"Not compared with {before}: {changes.not_compared['every column']}."
+    if not changes.compared:
+        return f"Not compared with {before}: no target ran in both."
     found = ", ".join(named) if named else "nothing new"
     gaps = len(changes.not_compared)
     return f"Since {before}: {found}" + (f"; in {gaps:,} part{'s' * (gaps != 1)} not compared." if gaps else ".")
 
 
 def targets(report: Report, nights: Sequence[Night]) -> list[TargetRow]:
-    return [_target(column, nights[-NIGHTS:]) for column in report.columns]
+    """A row per column. `nights`: oldest first."""
+    earlier = nights[-NIGHTS:]
+    tonight = night_of(report, {}) if earlier else None
+    pairs = [match(night, tonight) for night in earlier] if tonight else []
+    return [_target(column, _nights(column, earlier, pairs)) for column in report.columns]
 
 
-def _target(column: Column, nights: Sequence[Night]) -> TargetRow:
+def _nights(
+    column: Column, nights: Sequence[Night], pairs: Sequence[Mapping[str, str]]
+) -> Iterator[tuple[str, str, str]]:
+    """The column's (start, state, chip) in each night; `pairs`: its key -> that of its predecessor, night by night."""
+    for night, pair in zip(nights, pairs, strict=True):
+        found = night.columns.get(pair.get(column.key, column.key))
+        chip = found.machine.chip if found else ""
+        yield night.started, found.state if found else "", chip if chip != column.machine.chip else ""
+
+
+def _target(column: Column, nights: Iterable[tuple[str, str, str]]) -> TargetRow:
     counts = column.counts.copy()
     counts["stale deviation"] += len(column.stale)
     whole = max(column.planned, len(column.cases), 1)
@@ -147,9 +166,8 @@ def _target(column: Column, nights: Sequence[Night]) -> TargetRow:
     share = [(v, column.counts[v] / whole) for v in dict.fromkeys(order) if column.counts[v]]
     if column.missing:
         share.append(("no record", column.missing / whole))
-    before = [(n.started, n.columns[column.key].state if column.key in n.columns else "") for n in nights]
     state = "not run" if column.facts.unavailable is not None else column.state
-    return TargetRow(column, state, [(v, counts[v]) for v in VERDICTS], share, before)
+    return TargetRow(column, state, [(v, counts[v]) for v in VERDICTS], share, list(nights))
 
 
 def attention(report: Report, streaks: Mapping[tuple[str, str], Streak]) -> list[Attention]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from reports.cases import LAYERS, by_requirement, catalogue, layer_of, size
-from reports.differences import between_cases, by_name
 from reports.model import Column, Report
 from reports.page.payload import IN_FLIGHT
 from reports.records import EndLine, Requirement, StartLine
@@ -94,11 +93,11 @@ class Group:
     rows: list[Row]
 
 
-def groups(report: Report) -> list[Group]:
-    """The requirements that were asked, with a cell per column of the report."""
+def groups(report: Report, differing: Collection[str]) -> list[Group]:
+    """The requirements that were asked, with a cell per column of the report. `differing`: those in which a move
+    between two targets shows a difference."""
     requirements = catalogue(report)
     found = {name: records for name, records in by_requirement(report).items() if any(records)}
-    differing = _differing(report, requirements)
     rows = [
         Row(
             number,
@@ -147,14 +146,3 @@ def _rest(lines: Sequence[Line]) -> Iterator[Line]:
                 values = [v for v in (into.headroom, part.headroom) if v is not None]
                 into.headroom = max(values, default=None)
         yield rest
-
-
-def _differing(report: Report, requirements: Mapping[str, Requirement]) -> set[str]:
-    """Requirements in which a move between two frameworks shows a difference."""
-    columns = [by_name(c) for c in report.columns if c.facts.framework and c.facts.unavailable is None]
-    return {
-        d.requirement
-        for i, a in enumerate(columns)
-        for b in columns[i + 1 :]
-        for d in between_cases(requirements, a, b)
-    }

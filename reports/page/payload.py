@@ -14,7 +14,7 @@ import msgspec
 
 from reports.cases import LAYERS, by_requirement, case_name, catalogue, layer_of, spelled
 from reports.changes import Streak
-from reports.differences import between_cases, by_name
+from reports.differences import Difference, Pairs, by_name
 from reports.model import Column, Report
 from reports.page.visible import visible, web_address
 from reports.records import EndLine, Number, Requirement, StartLine
@@ -154,12 +154,12 @@ class _Cases:
         rerun = line.rerun.replace(line.id, "{id}") if usual and "{id}" not in line.rerun else line.rerun
         return self.outcomes.add(tuple(map(self.texts.add, (*texts, *[""] * (7 - len(texts)), rerun))))
 
-    def pair(self, source: Mapping[str, EndLine], target: Mapping[str, EndLine]) -> list[Any]:
-        """Number of cases compared, then a row per difference: severity, requirement, number of cases, before, after,
-        advice, where, example."""
+    def pair(self, compared: int, differences: Sequence[Difference]) -> list[Any]:
+        """Number of cases compared, then a row per difference: severity, requirement, number of cases, verdicts and
+        behaviours of both, advice, where, example."""
         order = {name: index for index, name in enumerate(self.requirements)}
-        out: list[Any] = [len(source.keys() & target.keys())]
-        for d in between_cases(self.requirements, source, target):
+        out: list[Any] = [compared]
+        for d in differences:
             before, after = d.example
             example = self.places[d.requirement][case_name(before.id, before.target)]
             verdicts = (self.texts.add(before.verdict), self.texts.add(after.verdict))
@@ -169,23 +169,17 @@ class _Cases:
         return out
 
 
-def payload(report: Report, streaks: Mapping[tuple[str, str], Streak]) -> dict[str, Any]:
+def payload(report: Report, streaks: Mapping[tuple[str, str], Streak], pairs: Pairs) -> dict[str, Any]:
     """Everything that the page shows only when asked to, as JSON's own types."""
     cases = _Cases(report, streaks)
     blocks = cases.blocks()
-    named = [by_name(c) if c.facts.unavailable is None else {} for c in report.columns]
-    pairs = {
-        f"{i}>{j}": cases.pair(source, target)
-        for i, source in enumerate(named)
-        for j, target in enumerate(named)
-        if i != j and source and target
-    }
+    names = [by_name(c).keys() for c in report.columns]
     return {
         "layers": LAYERS,
         "columns": [[visible(c.label), visible(c.target)] for c in report.columns],
         "requirements": [_requirement(name, r) for name, r in cases.requirements.items()],
         "blocks": blocks,
-        "pairs": pairs,
+        "pairs": {f"{i}>{j}": cases.pair(len(names[i] & names[j]), found) for (i, j), found in pairs.items()},
         "outcomes": cases.outcomes.values,
         "tests": cases.tests.values,
         "values": cases.values.values,

@@ -8,8 +8,10 @@ from typing import Any
 
 from markupsafe import Markup
 
+from reports import differences
 from reports.cases import LAYERS, catalogue
 from reports.changes import Changes, Streak
+from reports.differences import Pairs
 from reports.history import Night
 from reports.model import Column, Report
 from reports.page import headline, matrix, since
@@ -41,52 +43,90 @@ def render(
     """The page. `streaks`: (column key, case id) -> how long it has lasted; `previous_nights`: oldest first;
     `trend_page`: where the trend page is, relative to this one."""
     streaks = streaks or {}
-    names = list(catalogue(report))
-    rows = headline.targets(report, previous_nights)
-    groups = matrix.groups(report)
+    pairs = differences.pairs(report)
+    groups = matrix.groups(report, _differing(report.columns, pairs))
+    return render_template(
+        "report.html",
+        {"theme": asset("theme.js"), "script": asset("page.js")},
+        report=report,
+        trend_page=trend_page,
+        STATES=STATES,
+        numbers={name: i for i, name in enumerate(catalogue(report))},
+        moves=bool(pairs),
+        data=Markup(script_safe(_document(report, streaks, pairs))),
+        **_first_screen(report, changes, streaks, previous_nights),
+        **_since(report, changes, regressions),
+        **_matrix(groups),
+        **_plots(report),
+        **_SHOWN,
+    )
+
+
+def _first_screen(
+    report: Report, changes: Changes | None, streaks: Mapping[tuple[str, str], Streak], nights: Sequence[Night]
+) -> dict[str, Any]:
+    rows = headline.targets(report, nights)
+    return {
+        "headline": headline.headline(report, changes),
+        "targets": [{**_fields(row), "denominator": row.denominator, "drawing": _bar(row)} for row in rows],
+        "has_nights": bool(nights),
+        "verdicts": VERDICTS,
+        "attention": headline.attention(report, streaks),
+        "stale": [(c.label, origin, count) for c in report.columns for origin, count in c.stale.items()],
+        "unanswered": [(c, headline.unanswered(c)) for c in report.columns],
+        "not_asked": headline.not_asked(report),
+        "cases": sum(len(c.cases) for c in report.columns),
+        "deselected": sum(c.deselected for c in report.columns),
+    }
+
+
+def _since(report: Report, changes: Changes | None, regressions: Sequence[SpeedChange]) -> dict[str, Any]:
+    return {
+        "changes": changes,
+        "kinds": since.by_kind(report, changes) if changes else {},
+        "kind_titles": since.TITLES,
+        "not_comparable": since.NOT_COMPARABLE,
+        "versions": since.moves(changes.versions) if changes else [],
+        "packages": since.moves(changes.packages) if changes else [],
+        "environment_moves": since.moves(changes.environment) if changes else [],
+        "speed": since.speed(regressions),
+    }
+
+
+def _matrix(groups: Sequence[matrix.Group]) -> dict[str, Any]:
     seen = {line.verdict for g in groups for r in g.rows for c in r.cells for line in c.lines}
-    document = payload(report, streaks) | {
+    return {
+        "matrix": groups,
+        "lines_shown": matrix.LINES,
+        "legend": [verdict for verdict in matrix.RANK if verdict in seen],
+        "layers": LAYERS,
+    }
+
+
+def _plots(report: Report) -> dict[str, Any]:
+    return {
+        "headroom": headroom(report),
+        "figures": quantization(report),
+        "quantization_legend": legend(report),
+        "benchmarks": benchmarks(report),
+    }
+
+
+def _document(report: Report, streaks: Mapping[tuple[str, str], Streak], pairs: Pairs) -> dict[str, Any]:
+    """What the page's script reads."""
+    return payload(report, streaks, pairs) | {
         "looks": LOOKS,
         "rank": matrix.RANK,
         "lines": matrix.LINES,
         "severities": [(s, TITLES[s], MEANINGS[s]) for s in ORDER],
         "first": _first_pair(report.columns),
     }
-    return render_template(
-        "report.html",
-        {"theme": asset("theme.js"), "script": asset("page.js")},
-        report=report,
-        trend_page=trend_page,
-        headline=headline.headline(report, changes),
-        targets=[{**_fields(row), "denominator": row.denominator, "drawing": _bar(row)} for row in rows],
-        has_nights=bool(previous_nights),
-        attention=headline.attention(report, streaks),
-        stale=[(c.label, origin, count) for c in report.columns for origin, count in c.stale.items()],
-        unanswered=[(c, headline.unanswered(c)) for c in report.columns],
-        not_asked=headline.not_asked(report),
-        cases=sum(len(c.cases) for c in report.columns),
-        deselected=sum(c.deselected for c in report.columns),
-        changes=changes,
-        kinds=since.by_kind(report, changes) if changes else {},
-        kind_titles=since.TITLES,
-        versions=since.moves(changes.versions) if changes else [],
-        packages=since.moves(changes.packages) if changes else [],
-        environment_moves=since.moves(changes.environment) if changes else [],
-        speed=since.speed(regressions),
-        matrix=groups,
-        lines_shown=matrix.LINES,
-        legend=[verdict for verdict in matrix.RANK if verdict in seen],
-        layers=LAYERS,
-        headroom=headroom(report),
-        figures=quantization(report),
-        quantization_legend=legend(report),
-        benchmarks=benchmarks(report),
-        numbers={name: i for i, name in enumerate(names)},
-        verdicts=VERDICTS,
-        STATES=STATES,
-        data=Markup(script_safe(document)),
-        **_SHOWN,
-    )
+
+
+def _differing(columns: Sequence[Column], pairs: Pairs) -> set[str]:
+    """Requirements in which a move between two frameworks shows a difference."""
+    both = (found for (i, j), found in pairs.items() if columns[i].facts.framework and columns[j].facts.framework)
+    return {d.requirement for found in both for d in found}
 
 
 def _fields(row: headline.TargetRow) -> dict[str, Any]:

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.changes import Change, Changes, Kind, Moved
+from reports.changes import Change, Changes, Moved
 from reports.model import Report
 from reports.regressions import Change as SpeedChange
 
-TITLES: dict[Kind, tuple[str, str]] = {
-    "new": ("New", "conformed before and departs now"),
+UNKNOWN = "unknown"
+"""The group of new ones of which the earlier run says nothing."""
+NOT_COMPARABLE = "not comparable before"
+_NOTHING_SAID = ("not run", "not in the previous run")
+TITLES: dict[str, tuple[str, str]] = {
+    "new": ("New", "not so before"),
+    UNKNOWN: ("New", NOT_COMPARABLE),
     "changed": ("Changed", "departs in another way"),
     "lost": ("Lost", "no longer answered"),
     "fixed": ("Fixed", "conforms again"),
@@ -39,18 +44,24 @@ class Move:
     columns: Sequence[str]
 
 
-def by_kind(report: Report, changes: Changes) -> dict[Kind, list[Alike]]:
-    """Every kind that occurs, with its changes."""
+def is_unknown(change: Change) -> bool:
+    """Whether the earlier run says nothing of the case."""
+    return (change.before.verdict, change.before.behaviour) == _NOTHING_SAID
+
+
+def by_kind(report: Report, changes: Changes) -> dict[str, list[Alike]]:
+    """Every kind of TITLES that occurs, with its changes."""
     places = {c.label: i for i, c in enumerate(report.columns)}
-    out: dict[Kind, list[Alike]] = {}
-    for kind in TITLES:
-        groups: dict[tuple[str, ...], list[Change]] = {}
-        for c in changes.of(kind):
-            seen = (c.before.verdict, c.before.behaviour, c.after.verdict, c.after.behaviour)
-            groups.setdefault((c.column, c.requirement, *seen), []).append(c)
-        if groups:
-            out[kind] = [Alike(g[0], places.get(g[0].column, -1), len(g)) for g in groups.values()]
-    return out
+    found: dict[str, dict[tuple[str, ...], list[Change]]] = {kind: {} for kind in TITLES}
+    for c in changes.changes:
+        seen = (c.before.verdict, c.before.behaviour, c.after.verdict, c.after.behaviour)
+        groups = found[UNKNOWN if c.kind == "new" and is_unknown(c) else c.kind]
+        groups.setdefault((c.column, c.requirement, *seen), []).append(c)
+    return {
+        kind: [Alike(g[0], places.get(g[0].column, -1), len(g)) for g in groups.values()]
+        for kind, groups in found.items()
+        if groups
+    }
 
 
 def moves(moved: Sequence[Moved]) -> list[Move]:

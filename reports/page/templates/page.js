@@ -61,7 +61,7 @@
       message: message == null ? "" : numbered(messages()[message], numbers),
       golden: goldens()[golden],
       streak: streak == null ? "" : lasting(data.streaks[streak]),
-      rerun: outcomeOf(outcome).rerun.replaceAll("{id}", id),
+      rerun: outcomeOf(outcome).rerun.replaceAll("{id}", () => id), // a text would have its $& and $$ replaced
     };
   };
   const lasting = ([nights, since, atLeast]) => {
@@ -123,16 +123,40 @@
   };
 
   // --- what the address holds ---------------------------------------------------------------------------------------
-  const address = new URLSearchParams(location.hash.includes("=") ? location.hash.slice(1) : "");
+  // "#moving" names a section, as any link does; with filters it becomes "#section=moving&q=…".
+  const stateOf = (hash) => {
+    if (hash.includes("=")) return new URLSearchParams(hash.slice(1));
+    return new URLSearchParams(hash.length > 1 ? { section: hash.slice(1) } : {});
+  };
+  const hashOf = (state) => {
+    const section = state.get("section") ?? "";
+    const plain = state.size === (section ? 1 : 0) && !section.includes("=");
+    const text = plain ? section : state.toString();
+    return text ? `#${text}` : "";
+  };
+  const address = stateOf(location.hash);
   const remember = (changes) => {
     for (const [key, value] of Object.entries(changes)) {
-      if (value) address.set(key, value);
-      else address.delete(key);
+      address.delete(key);
+      for (const one of [value].flat()) if (one) address.append(key, one);
     }
-    const text = address.toString();
     try {
-      history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+      history.replaceState(null, "", location.pathname + location.search + hashOf(address));
     } catch { /* some browsers forbid it for files: links cannot be shared then */ }
+  };
+  const toSection = () => byId(address.get("section"))?.scrollIntoView();
+  // A link to a section keeps the filters; an address with other filters is another view.
+  const onHash = () => {
+    const next = stateOf(location.hash);
+    const section = next.get("section") ?? "";
+    const isPlain = !location.hash.includes("=");
+    next.delete("section");
+    const now = new URLSearchParams(address);
+    now.delete("section");
+    for (const state of [next, now]) state.sort();
+    if (!isPlain && next.toString() !== now.toString()) location.reload();
+    else remember({ section });
+    if (!isPlain) toSection();
   };
 
   // --- filters of the matrix ----------------------------------------------------------------------------------------
@@ -152,22 +176,25 @@
     }
     return parsed.get(line);
   };
+  const groupNames = new Map(rows.map(({ row, req }) => [req, row.closest("tbody").querySelector(".group").textContent]));
+  const wordsOfOutcome = (outcome) => data.outcomes[outcome].slice(0, 7).map((t) => texts[t]);
   const searchable = lazily(() => rows.map(({ row, req }) => {
     const block = data.blocks[req];
     const outcomes = new Set(block.rows.flatMap((column) => column.map((r) => r[1])));
     const tests = new Set(block.cases.map((c) => c[0]));
     const words = [
       row.textContent,
-      row.closest("tbody").querySelector(".group").textContent,
-      ...[...outcomes].flatMap((o) => data.outcomes[o].slice(0, 7).map((t) => texts[t])),
+      groupNames.get(req),
+      ...[...outcomes].flatMap(wordsOfOutcome),
       ...[...tests].map((t) => texts[data.tests[t][0]]),
       ...names[req](),
     ];
     return words.join("\n").toLowerCase();
   }));
 
+  const wordsOf = () => field.text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
   const filter = () => {
-    const words = field.text.value.trim().toLowerCase().split(/\s+/).filter(Boolean);
+    const words = wordsOf();
     const layer = data.layers.indexOf(field.layer.value);
     const verdict = field.verdict.value;
     const shownColumns = new Set(boxes.filter((b) => b.checked).map((b) => Number(b.value)));
@@ -195,8 +222,10 @@
           const worst = Math.max(...parts.map((p) => p.headroom ?? -1));
           const note = line.querySelector("i");
           if (note) note.textContent = worst > 0 ? `≤ ${worst === Infinity ? "inf" : Number(worst.toPrecision(3))}` : "";
-          if (column) inRow += n;
-          if (column && wanted(line)) any = true;
+          if (column && wanted(line)) {
+            inRow += n;
+            any = true;
+          }
         }
         const more = cell.querySelector(".more");
         if (more) more.textContent = lines > LINES ? `and ${lines - LINES} more` : "";
@@ -216,7 +245,7 @@
       layer: field.layer.value,
       verdict,
       differs: field.differs.checked ? "1" : "",
-      without: boxes.filter((b) => !b.checked).map((b) => data.columns[b.value][0]).join(","),
+      without: boxes.filter((b) => !b.checked).map((b) => data.columns[b.value][0]),
     });
   };
   const startFilters = () => {
@@ -227,7 +256,7 @@
       field[name].value = [...field[name].options].some((o) => o.value === value) ? value : "";
     }
     field.differs.checked = address.has("differs");
-    const without = (address.get("without") ?? "").split(",");
+    const without = address.getAll("without");
     for (const box of boxes) box.checked = !without.includes(data.columns[box.value][0]);
     form.addEventListener("input", filter);
     form.addEventListener("submit", (event) => event.preventDefault());
@@ -239,12 +268,26 @@
   const dialog = byId("cell");
   let opener = null;
   const size = (x) => (x == null ? -1 : x === "inf" || x === "nan" ? Infinity : Number(x));
-  const groupsOf = (req, col) => {
+  // The cases of a cell that the filters of layer and text leave; a word of the requirement's own is in all of them.
+  const filtered = (req, col) => {
     const layer = data.layers.indexOf(field.layer.value);
     const block = data.blocks[req];
+    const own = [...data.requirements[req].slice(ID, SOURCE), groupNames.get(req)].join("\n").toLowerCase();
+    const words = wordsOf().filter((word) => !own.includes(word));
+    const outcomes = new Map();
+    const told = (outcome) => {
+      if (!outcomes.has(outcome)) outcomes.set(outcome, wordsOfOutcome(outcome).join("\n").toLowerCase());
+      return outcomes.get(outcome);
+    };
+    const has = ([place, outcome], word) => told(outcome).includes(word)
+      || names[req]()[place].toLowerCase().includes(word)
+      || texts[data.tests[block.cases[place][0]][0]].toLowerCase().includes(word);
+    return block.rows[col].filter((row) =>
+      (layer < 0 || block.cases[row[0]][1] === layer) && words.every((word) => has(row, word)));
+  };
+  const groupsOf = (found) => {
     const groups = new Map();
-    for (const row of block.rows[col]) {
-      if (layer >= 0 && block.cases[row[0]][1] !== layer) continue;
+    for (const row of found) {
       if (!groups.has(row[1])) groups.set(row[1], []);
       groups.get(row[1]).push(row);
     }
@@ -298,8 +341,10 @@
   const fill = (req, col) => {
     const requirement = data.requirements[req];
     const block = data.blocks[req];
-    const groups = groupsOf(req, col);
-    const layer = field.layer.value;
+    const all = block.rows[col];
+    const left = filtered(req, col);
+    const groups = groupsOf(left.length ? left : all);
+    const filters = [field.layer.value, field.text.value.trim()].filter(Boolean).map((f) => `“${f}”`).join(" and ");
     const others = data.columns.map(([label], other) => block.rows[other].length === 0 ? "" : el("button", {
       type: "button",
       "aria-current": other === col ? "true" : null,
@@ -312,7 +357,8 @@
         el("p", {}, requirement[SENTENCE], " ", el("small", {}, `${requirement[LEVEL]}; source: `, link(requirement[ADDRESS], requirement[SOURCE]))),
         el("div", { class: "others", role: "group", "aria-label": "The same requirement on" }, ...others)),
       el("div", { class: "panel-body" },
-        layer ? el("p", { class: "sub" }, `Only cases of the layer “${layer}”, as filtered.`) : "",
+        left.length === all.length ? "" : el("p", { class: "sub" },
+          `${count(left.length)} of ${cases(all.length)} shown by the filter ${filters}${left.length ? "" : ": here are all"}.`),
         groups.length ? "" : el("p", {}, "No case has a record here."),
         ...groups.map(([outcome, found], i) => oneOutcome(req, col, outcome, found, i === 0))));
     dialog.scrollTop = 0;
@@ -402,7 +448,7 @@
     if (!found.length) place.append(el("p", {}, "No behaviour differs."));
   };
   const startMoves = () => {
-    if (data.columns.length < 2) return;
+    if (!from) return;
     byId("pair").hidden = false;
     from.value = COLUMN.get(address.get("from")) ?? data.first[0];
     to.value = COLUMN.get(address.get("to")) ?? data.first[1];
@@ -432,8 +478,8 @@
       cell.scrollIntoView({ block: "center" });
       open(req, col, cell);
     }
-  }
-  addEventListener("hashchange", () => { if (location.hash.includes("=")) location.reload(); });
+  } else toSection();
+  addEventListener("hashchange", onHash);
   let closed = [];
   addEventListener("beforeprint", () => {
     closed = [...document.querySelectorAll("main details:not([open])")];
