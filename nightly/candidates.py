@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -15,12 +16,19 @@ from adapters import known, registry
 from nightly import NightlyError
 
 ROOT = Path(__file__).parent.parent
+REVIEWED = Path(__file__).parent / "reviewed.toml"
 
 
-def is_first_night(target: str) -> bool:
-    """Whether ``adapters/known/NAME.toml`` has no entry, not even a candidate, for the target ``NAME@DEVICE``.
+def here() -> str:
+    """This system, as reviewed.toml names it: "Linux x86_64", "Darwin arm64"."""
+    return f"{platform.system()} {platform.machine()}"
 
-    Raises NightlyError for a target that no shipped adapter has.
+
+def is_first_night(target: str, system: str = "") -> bool:
+    """Whether nobody has reviewed yet what the target ``NAME@DEVICE`` shows on a system, by default this one.
+
+    So where ``adapters/known/NAME.toml`` has no entry for it, not even a candidate, and where reviewed.toml does not
+    list the system. Raises NightlyError for a target that no shipped adapter has.
     """
     name, at, device = target.partition("@")
     if name not in registry.SHIPPED or not at or not device:
@@ -29,7 +37,13 @@ def is_first_night(target: str) -> bool:
     if not path.exists():
         return True
     content = tomllib.loads(path.read_text())
-    return all(entry["target"] != target for kind in ("deviation", "pin") for entry in content.get(kind, ()))
+    named = any(entry["target"] == target for kind in ("deviation", "pin") for entry in content.get(kind, ()))
+    return not named or (system or here()) not in reviewed().get(target, ())
+
+
+def reviewed() -> dict[str, list[str]]:
+    """Target -> the systems on which a person has reviewed it."""
+    return tomllib.loads(REVIEWED.read_text())
 
 
 def write(reports: Sequence[Path], output: Path) -> str:
