@@ -7,6 +7,7 @@ shown to fail on a planted defect.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -39,7 +40,7 @@ WRITES = {
     ("nightly.yml", "pages", "id-token"),
 }
 """The only rights to write: (file, job, what)."""
-PLAIN = {"if", "then", "fi", "cat", "echo", "ls", "[", "true", "||"}
+PLAIN = {"if", "then", "fi", "cat", "echo", "ls", "[", "true", "||", "git"}
 """Shell words that begin a command and need no further check."""
 
 pytestmark = pytest.mark.skipif(not FILES, reason="an installed package carries no workflows")
@@ -116,6 +117,22 @@ def unbounded(path: Path) -> list[str]:
     return out + ([] if called or "concurrency" in content else ["no concurrency group"])
 
 
+def published_from_anywhere(path: Path) -> list[str]:
+    """Jobs that write for any branch, not for the default one alone. A schedule runs for no other, and is not told which
+    one it is (https://github.com/docker/metadata-action/issues/184)."""
+    rule = re.compile(
+        r"&& \(github\.event_name == 'schedule' "
+        r"\|\| github\.ref == format\('refs/heads/\{0\}', github\.event\.repository\.default_branch\)\) \}\}$"
+    )
+    writing = {job for file, job, _ in WRITES if file == path.name}
+    return [name for name in writing if not rule.search(jobs(path)[name].get("if", ""))]
+
+
+def failures_passed_over(path: Path) -> list[str]:
+    """Steps that may fail unseen: what they fetch would seem not to be there."""
+    return [name for name, step in steps(path) if step.get("continue-on-error")]
+
+
 def commands(path: Path) -> list[list[str]]:
     """Every simple command of the run steps, as words; output redirections are left out."""
     out = []
@@ -167,7 +184,7 @@ def faults_of_leg(words: list[str]) -> list[str]:
 def faults(words: list[str]) -> list[str]:
     """What is wrong with one command of a run step."""
     program, rest = Path(words[0]).name, words[1:]
-    if words[0] in PLAIN:
+    if words[0] in PLAIN or re.fullmatch(r"[a-z]+=\w*", words[0]):
         return []
     if program in ("python", "python3") and rest[:1] == ["-m"]:
         leg = faults_of_leg(rest[3:]) if rest[1:3] == ["nightly", "leg"] else []
@@ -205,6 +222,12 @@ class TestWorkflow:
 
     def test_time_and_runs_are_bounded(self, path: Path) -> None:
         assert unbounded(path) == []
+
+    def test_only_the_default_branch_publishes(self, path: Path) -> None:
+        assert published_from_anywhere(path) == []
+
+    def test_no_step_fails_unseen(self, path: Path) -> None:
+        assert failures_passed_over(path) == []
 
     def test_commands_exist(self, path: Path) -> None:
         assert [fault for words in commands(path) for fault in faults(words)] == []
@@ -245,6 +268,53 @@ def test_the_prerelease_blocks_nothing() -> None:
     assert all(job["continue-on-error"] is True for job in jobs(FOLDER / "prerelease.yml").values())
     triggers = load(FOLDER / "prerelease.yml")
     assert set(triggers.get("on") or triggers[True]) == {"schedule", "workflow_dispatch"}
+
+
+class TestTheNightsBefore:
+    """No such branch is the first night; a remote that does not answer is a failure."""
+
+    @pytest.fixture
+    def clone(self, tmp_path: Path) -> Path:
+        for words in (["init", "--quiet", "--bare", "origin"], ["clone", "--quiet", "origin", "clone"]):
+            subprocess.run(["git", *words], cwd=tmp_path, check=True, capture_output=True)
+        commit = ["-c", "user.name=x", "-c", "user.email=x@x", "commit", "--quiet", "--allow-empty", "-m", "x"]
+        for words in (commit, ["push", "--quiet", "origin", "HEAD:old/nightly-data"]):
+            subprocess.run(["git", *words], cwd=tmp_path / "clone", check=True, capture_output=True)
+        return tmp_path / "clone"
+
+    def asked(self, clone: Path) -> tuple[int, str]:
+        """Exit status and outputs of the step, by the shell of a runner."""
+        (step,) = (s for _, s in steps(FOLDER / "nightly.yml") if s.get("id") == "before")
+        output = clone / "output"
+        output.write_text("")
+        environment = {**os.environ, "GITHUB_OUTPUT": str(output)}
+        shell = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c", step["run"]]
+        done = subprocess.run(shell, cwd=clone, env=environment, capture_output=True, text=True)
+        return done.returncode, output.read_text()
+
+    def test_there_are_none(self, clone: Path) -> None:
+        assert self.asked(clone) == (0, "")
+
+    def test_there_are_some(self, clone: Path) -> None:
+        subprocess.run(["git", "push", "--quiet", "origin", "HEAD:nightly-data"], cwd=clone, check=True)
+        assert self.asked(clone) == (0, "there=true\n")
+
+    def test_nobody_answers(self, clone: Path) -> None:
+        shutil.rmtree(clone.parent / "origin")
+        assert self.asked(clone)[0] != 0
+
+    def test_they_are_fetched_where_there_are_some(self) -> None:
+        (fetched,) = (s for _, s in steps(FOLDER / "nightly.yml") if s.get("with", {}).get("ref") == "nightly-data")
+        assert fetched["if"] == "steps.before.outputs.there == 'true'"
+
+    def test_the_page_is_there_before_anything_can_fail(self) -> None:
+        """So that the night before is never shown as tonight."""
+        ran = [step for name, step in steps(FOLDER / "nightly.yml") if name == "report"]
+        assert "/checkout@" in ran[0]["uses"]
+        assert ran[1]["run"] == "python3 -m nightly no-report --site site"
+        assert {s["if"].partition(" ")[0] for s in ran if "pages" in s.get("uses", "") or s.get("id") == "made"} == {
+            "always()"
+        }
 
 
 def test_nights_are_named_as_a_history_names_them() -> None:
@@ -316,6 +386,15 @@ MOVING = ("runs-on: ubuntu-24.04", "runs-on: ubuntu-latest")
         (rights, "leg.yml", "    permissions:\n      contents: read\n", ""),
         (keeps_credentials, "leg.yml", "persist-credentials: false", "persist-credentials: true"),
         (keeps_credentials, "ci.yml", "        with:\n          persist-credentials: false\n", ""),
+        (published_from_anywhere, "nightly.yml", "github.event.repository.default_branch", "github.ref_name"),
+        (published_from_anywhere, "nightly.yml", "(github.event_name == 'schedule'", "(true"),
+        (published_from_anywhere, "nightly.yml", "{0}', github.event.repository.default_branch))", "{0}', 'main'))"),
+        (
+            failures_passed_over,
+            "nightly.yml",
+            "        id: before\n",
+            "        id: before\n        continue-on-error: true\n",
+        ),
         (unbounded, "leg.yml", "    timeout-minutes: 180\n", ""),
         (unbounded, "nightly.yml", "concurrency:\n  group: nightly\n  cancel-in-progress: false\n", ""),
     ],
