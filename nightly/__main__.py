@@ -1,9 +1,10 @@
-"""``python -m nightly leg | report | keep | first-night``: what a night runs (docs/nightly.md)."""
+"""``python -m nightly leg | report | no-report | keep | first-night``: what a night runs (docs/nightly.md)."""
 
 from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,12 +30,17 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--expect", action="append", default=[], metavar="LEG", help="a leg that must have left something; repeatable"
     )
 
+    none = commands.add_parser("no-report", help="a page that says there is no report, until there is one")
+    none.add_argument("--site", type=Path, required=True, metavar="SITE", help="what is published")
+    none.add_argument("--reason", default="The job that makes the report did not come to its end.", metavar="TEXT")
+
     keep = commands.add_parser("keep", help="append nights to the data branch, and push it")
     keep.add_argument("files", type=Path, nargs="+", metavar="FILE")
     keep.add_argument("--branch", default="nightly-data")
 
-    first = commands.add_parser("first-night", help="which of these targets have no entry in adapters/known yet")
+    first = commands.add_parser("first-night", help="which of these targets nobody has reviewed on a system yet")
     first.add_argument("targets", nargs="+", metavar="NAME@DEVICE")
+    first.add_argument("--system", default="", help='as in nightly/reviewed.toml, "Darwin arm64" (default: this one)')
     return parser.parse_args(arguments)
 
 
@@ -45,10 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NightlyError as error:
         print(f"error: {error}", file=sys.stderr)
         return BROKEN
+    except Exception:
+        traceback.print_exc()  # Python's own exit status of an exception, 1, is RED here
+        return BROKEN
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Each command imports what it needs: `report` runs without a framework, `keep` with Python and git alone."""
+    """Each command imports what it needs: `report` needs no framework, `keep` and `no-report` nothing but Python."""
     if options.command == "leg":
         from nightly import leg
 
@@ -58,6 +67,11 @@ def _run(options: argparse.Namespace) -> int:
         from nightly import report
 
         return report.run(options.records, options.output, options.history, options.site, options.expect)
+    if options.command == "no-report":
+        from nightly import placeholder
+
+        placeholder.write(options.site, [options.reason])
+        return 0
     if options.command == "keep":
         from nightly import keep
 
@@ -65,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
         return 0
     from nightly import candidates
 
-    print(*(t for t in options.targets if candidates.is_first_night(t)), sep="\n")
+    print(*(t for t in options.targets if candidates.is_first_night(t, options.system)), sep="\n")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,10 +86,16 @@ def worst(ran: Sequence[Ran], *, accept_unreviewed: bool = False) -> int:
 
 
 def write(leg: Leg, folder: Path) -> None:
-    (folder / FILE).write_bytes(msgspec.json.format(msgspec.json.encode(leg), indent=1) + b"\n")
+    """Whole or not at all: a leg may be killed at any moment."""
+    temporary = folder / f".{FILE}.partial"
+    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(leg), indent=1) + b"\n")
+    os.replace(temporary, folder / FILE)
 
 
 def read(folder: Path) -> Leg | None:
-    """None where the leg died before it could write anything."""
-    path = folder / FILE
-    return msgspec.json.decode(path.read_bytes(), type=Leg) if path.exists() else None
+    """None where there is none that can be read, or it names no target: the leg died."""
+    try:
+        leg = msgspec.json.decode((folder / FILE).read_bytes(), type=Leg)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return leg if leg.ran else None

@@ -1,6 +1,7 @@
 """``python -m nightly report RECORDS``: one report of every leg, compared with the night before, as a site.
 
-Every step runs, whatever the steps before it said, so that a page says what went wrong.
+What cannot be used is left out and named, in the report itself, so that the page of such a night is never green. Where
+no report can be made the page says that, and why.
 """
 
 from __future__ import annotations
@@ -12,71 +13,131 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nightly import BROKEN, GREEN, RED, outcome
-from reports import history
+from nightly import BROKEN, GREEN, RED, intake, placeholder
+from nightly.intake import Row
+from reports import changes, history, model
+from reports.history import Night
+from reports.markdown import plain
+from reports.reading import ReportError
 
 PUBLISHED = {"report.html": "index.html", "results.json": "results.json", "summary.md": "summary.md"}
 """Files of a report -> their names on the site."""
+TREND = "trend.html"
 SIGNS = {GREEN: "🟢", RED: "🔴", BROKEN: "⚫"}
 
 
 def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequence[str] = ()) -> int:
     """Merge ``RECORDS/LEG/TARGET`` into `output`, append the night to the history `nights`, publish into `site`.
 
-    expected: legs that must have left something. Writes ``night.md``, for a job's summary, and the night's file of the
-    history into `output`. Returns 0; 1 where a deviation is new since the night before; 2 where a step failed, of which
-    the others' results stand.
+    expected: legs that must have left something; the first is the yardstick of which suites the night ran. Writes
+    ``night.md``, for a job's summary, and the night's file of the history into `output`. Returns 0; 1 where a deviation
+    is new since the night before; 2 where something is missing or a step failed, of which the others' results stand.
     """
-    folders, left_out = _folders(records)
-    site.mkdir(parents=True, exist_ok=True)
+    for name in (*PUBLISHED.values(), TREND):
+        (site / name).unlink(missing_ok=True)
+    placeholder.write(site, ["The report did not come to its end."])
     output.mkdir(parents=True, exist_ok=True)
-    gone = [name for name in expected if not (records / name).is_dir()]
+    taken = intake.take(records, expected)
     steps = _Steps()
-    text = _legs(records, left_out, gone)
-    if folders and steps.run("merge", *folders, "--output", output, "--allow-truncated"):
-        before = _files(nights)
-        if before:
-            steps.run("diff", nights, output)
-        steps.run("trend", nights, "--add", output, "--output", site / "trend.html")
-        known = ("--history", nights) if nights.is_dir() else ()
-        steps.run("render", output, "--trend", "trend.html", *known)
-        steps.run("summary", output, *known)
-        text += steps.printed
-        for path in _files(nights)[len(before) :]:
-            shutil.copy(path, output / path.name)
-        for name, published in PUBLISHED.items():
-            if (output / name).exists():
-                shutil.copy(output / name, site / published)
+    problems = [f"--problem={problem}" for problem in taken.problems]
+    merged = bool(taken.folders) and steps.run(
+        "merge", *taken.folders, "--output", output, "--allow-truncated", *problems
+    )
+    whole = made = False
+    if merged:
+        night = history.night_of(model.load(output))
+        whole = not night.problems and night.state not in ("incomplete", "empty")
+        past = _readable(nights, output, steps)
+        kept = history.load(past) if past.is_dir() else []
+        _compare(kept, night, steps)
+        _add(kept, night, past, nights, output, site / TREND, steps)
+        made = _render(output, past, site, steps)
     else:
-        text += "**There is no report: no record could be taken in.**\n"
-    (output / "night.md").write_text(text + steps.told)
-    print(f"{output / 'night.md'}: written; {site / 'index.html'}: the page", flush=True)
-    return max(steps.status, BROKEN if gone or left_out or not (site / "index.html").exists() else GREEN)
+        _trend(nights, site / TREND, steps)
+    if not made:
+        reasons = [*taken.problems, *steps.told] or [f"{records}: no leg left anything"]
+        placeholder.write(site, reasons, TREND if (site / TREND).exists() else "")
+    (output / "night.md").write_text(_night(taken.rows, steps.told, (output / "summary.md") if made else None))
+    print(f"{output / 'night.md'}: written; {site / 'index.html'}: {'the page' if made else placeholder.TITLE}")
+    return max(steps.status, GREEN if made and whole and not taken.problems else BROKEN)
 
 
-def _folders(records: Path) -> tuple[list[Path], list[Path]]:
-    """Folders of targets that hold a record, and those that hold none: a process died before its first line."""
-    found: tuple[list[Path], list[Path]] = ([], [])
-    for folder in sorted(p for p in records.glob("*/*") if p.is_dir() and p.name != "candidates"):
-        found[not any(_has_line(path) for path in folder.glob("*.jsonl"))].append(folder)
-    return found
+def _readable(nights: Path, output: Path, steps: _Steps) -> Path:
+    """The folder of the nights before; where one of its files cannot be read, a copy of the others."""
+    faults = {}
+    for path in sorted(nights.glob(history.PATTERN)):
+        try:
+            history.read(path)
+        except ReportError as error:
+            faults[path] = str(error)
+    if not faults:
+        return nights
+    for why in faults.values():
+        steps.tell(f"left out of the history: {why}", BROKEN)
+    copy = output / "history"
+    shutil.rmtree(copy, ignore_errors=True)
+    copy.mkdir()
+    for path in set(nights.glob(history.PATTERN)) - set(faults):
+        shutil.copy(path, copy / path.name)
+    return copy
 
 
-def _has_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.readline().endswith(b"\n")
+def _compare(kept: Sequence[Night], night: Night, steps: _Steps) -> None:
+    """What is new since the night before is red. That nothing could be compared is said, and no failure."""
+    if not (earlier := history.before(kept, night)):
+        return
+    found = changes.compare(history.latest(earlier), night)
+    if not found.compared:
+        reasons = "; ".join(f"{what}: {why}" for what, why in found.not_compared.items())
+        steps.tell(f"not compared with the night of {found.previous}: {reasons}", GREEN)
+    if found.worse:
+        count = len(found.worse)
+        steps.tell(f"{count:,} deviation{'s are' if count > 1 else ' is'} new since {found.previous}", RED)
 
 
-def _files(nights: Path) -> list[Path]:
-    """The nights of a history, oldest first; their names begin with the time."""
-    return sorted(nights.glob(history.PATTERN))
+def _add(
+    kept: Sequence[Night], night: Night, past: Path, nights: Path, output: Path, page: Path, steps: _Steps
+) -> None:
+    """Append the night to the history, once, and make the page of the history."""
+    before = set(past.glob(history.PATTERN))
+    if any(old.run == night.run for old in kept):
+        steps.tell("this night is in the history already, and is not added twice", GREEN)
+    else:
+        steps.run("trend", past, "--add", output, "--output", page)
+    for path in set(past.glob(history.PATTERN)) - before:
+        shutil.copy(path, output / path.name)
+        if past != nights:
+            shutil.copy(path, nights / path.name)
+    _trend(past, page, steps)
+
+
+def _trend(past: Path, page: Path, steps: _Steps) -> None:
+    """The page of the history, where there is none yet."""
+    if not page.exists() and history.is_history(past):
+        steps.run("trend", past, "--output", page)
+
+
+def _render(output: Path, past: Path, site: Path, steps: _Steps) -> bool:
+    """Render and publish; whether there is a page. A history that cannot be shown does not cost it."""
+    trend = ("--trend", TREND) if (site / TREND).exists() else ()
+    known = ("--history", past) if past.is_dir() else ()
+    made = steps.run("render", output, *trend, *known) or (bool(known) and steps.run("render", output, *trend))
+    for name, published in PUBLISHED.items() if made else ():
+        shutil.copy(output / name, site / published)
+    return made
 
 
 class _Steps:
-    """``python -m reports`` several times. status: the worst; printed: by the last; told: errors, as Markdown."""
+    """``python -m reports`` several times. status: the worst; told: what went otherwise than on most nights."""
 
     def __init__(self) -> None:
-        self.status, self.printed, self.told = GREEN, "", ""
+        self.status = GREEN
+        self.told: list[str] = []
+
+    def tell(self, text: str, status: int) -> None:
+        self.told.append(text)
+        self.status = max(self.status, status)
+        print(text, flush=True)
 
     def run(self, *arguments: str | Path) -> bool:
         """Run and show one; whether it exited with 0."""
@@ -85,30 +146,15 @@ class _Steps:
         done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
         print(done.stdout, end="", flush=True)
         print(done.stderr, end="", file=sys.stderr, flush=True)
-        # What Python exits with after an exception, 1, is what `diff` says of a new deviation.
-        crashed = done.returncode < 0 or "Traceback" in done.stderr
-        self.status = max(self.status, BROKEN if crashed else done.returncode)
-        if crashed or done.returncode == BROKEN:
-            last = (done.stderr.strip().splitlines() or ["no word why"])[-1]
-            self.told += f"\n- {SIGNS[BROKEN]} {arguments[0]}: {_plain(last)}\n"
-        self.printed = done.stdout
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
+            self.tell(f"{arguments[0]}: {last}", BROKEN)
         return done.returncode == 0
 
 
-def _legs(records: Path, left_out: Iterable[Path], gone: Iterable[str]) -> str:
-    """What became of every leg, as Markdown."""
+def _night(rows: Iterable[Row], told: Iterable[str], summary: Path | None) -> str:
+    """``night.md``: what became of every leg, what went wrong, and the report's summary."""
     lines = ["| leg | target |", "|---|---|"]
-    for folder in sorted(p for p in records.glob("*") if p.is_dir()):
-        leg = outcome.read(folder)
-        if leg is None:
-            lines.append(f"| {SIGNS[BROKEN]} {folder.name} | died before its first target ended |")
-        ran = leg.ran if leg else ()
-        lines += [f"| {SIGNS[r.status()]} {folder.name} | {_plain(str(r))} |" for r in ran]
-    lines += [f"| {SIGNS[BROKEN]} {p.parent.name} | {p.name}: left no record |" for p in left_out]
-    lines += [f"| {SIGNS[BROKEN]} {name} | left nothing: it did not start, or was lost |" for name in gone]
-    return "\n".join(lines) + "\n\n"
-
-
-def _plain(text: str) -> str:
-    """Text from outside as part of a Markdown row."""
-    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;").replace("`", "'")
+    lines += [f"| {SIGNS[row.status]} {plain(row.leg)} | {plain(row.text)} |" for row in rows]
+    lines += ["", *(f"- {plain(text)}" for text in told), ""]
+    return "\n".join(lines) + "\n" + (summary.read_text() if summary else f"**{placeholder.TITLE}.**\n")
