@@ -118,8 +118,8 @@ def unbounded(path: Path) -> list[str]:
 
 
 def published_from_anywhere(path: Path) -> list[str]:
-    """Jobs that write for any branch, not for the default one alone. A schedule runs for no other, and is not told which
-    one it is (https://github.com/docker/metadata-action/issues/184)."""
+    """Jobs that write for any branch, not for the default one alone. A schedule runs for no other, and is told none
+    (https://github.com/docker/metadata-action/issues/184)."""
     rule = re.compile(
         r"&& \(github\.event_name == 'schedule' "
         r"\|\| github\.ref == format\('refs/heads/\{0\}', github\.event\.repository\.default_branch\)\) \}\}$"
