@@ -389,7 +389,7 @@ def test_a_target_that_supports_nothing_is_named(watched: Watched, tmp_path: Pat
         expect(opened.locator(".targets tr", has_text=name).locator(".v.none")).to_have_text("unsupported")
     said = opened.locator("details.box", has_text="what this page says nothing about")
     said.locator("summary").click()
-    expect(said).to_contain_text("1 cases: no float16")
+    expect(said).to_contain_text("1 case: no float16")
     expect(said).to_contain_text("no case is planned for it")
 
 
