@@ -203,6 +203,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = copy_repository(tmp_path_factory.mktemp("repository"))
     shutil.copytree(ROOT / "nightly", folder / "nightly", ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "nightly" / "legs.toml").write_text(BAD_NIGHT)
+    reviewed = (f'"{target}" = ["{candidates.here()}"]' for target in ("torch@cpu", "mlx@cpu"))
+    (folder / "nightly" / "reviewed.toml").write_text("\n".join(reviewed))
     return folder
 
 
