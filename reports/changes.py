@@ -15,7 +15,7 @@ from reports.records import RED, UNANSWERED
 
 _NAMED = 3
 """Most requirements that are named where other cases of them ran."""
-_NOT_THERE = ("not run", "not in the previous run")
+NOT_THERE = ("not run", "not in the previous run")
 """Verdict and behaviour of a case of which the earlier run says nothing."""
 Kind = Literal["new", "changed", "varies", "fixed", "lost", "gained"]
 """new: conformed and departs now. changed: departs in another way. varies: shows another of the behaviours that are
@@ -122,7 +122,7 @@ def compare_reports(old: Report, new: Report) -> Changes:
         for record in rest:
             if record.verdict in RED:
                 seen = Seen(record.requirement, record.verdict, record.behaviour)
-                before_it = Seen(record.requirement, *_NOT_THERE)
+                before_it = Seen(record.requirement, *NOT_THERE)
                 out.changes.append(Change("new", column.label, record.requirement, record.id, before_it, seen))
     return out
 
@@ -241,7 +241,7 @@ def _changes(label: str, old: NightColumn, new: NightColumn, out: Changes) -> No
             continue  # it conforms, or did not run
         conforms = Seen(requirement, "conforms", "")
         unknown = before is None and requirement in other
-        before = Seen(requirement, *_NOT_THERE) if unknown else before or conforms
+        before = Seen(requirement, *NOT_THERE) if unknown else before or conforms
         after = after or conforms
         kind = _kind(before, after)
         if kind and (not unknown or after.verdict in RED):

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.changes import Change, Changes, Moved
+from reports.changes import NOT_THERE, Change, Changes, Moved
 from reports.model import Report
 from reports.regressions import Change as SpeedChange
 
 UNKNOWN = "unknown"
 """The group of new ones of which the earlier run says nothing."""
 NOT_COMPARABLE = "not comparable before"
-_NOTHING_SAID = ("not run", "not in the previous run")
 TITLES: dict[str, tuple[str, str]] = {
     "new": ("New", "not so before"),
     UNKNOWN: ("New", NOT_COMPARABLE),
@@ -46,7 +45,7 @@ class Move:
 
 def is_unknown(change: Change) -> bool:
     """Whether the earlier run says nothing of the case."""
-    return (change.before.verdict, change.before.behaviour) == _NOTHING_SAID
+    return (change.before.verdict, change.before.behaviour) == NOT_THERE
 
 
 def by_kind(report: Report, changes: Changes) -> dict[str, list[Alike]]:
