@@ -83,6 +83,10 @@ class Run:
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         process = os.environ.get("PYTEST_XDIST_WORKER", "main")
+        self.recorded = {
+            t.id: msgspec.convert({**t.describe(), "bootstrap": t.id in self.bootstrap}, records.Target)
+            for t in self.targets
+        }
         self.recorder = Recorder(Path(directory), process) if directory and not config.option.collectonly else None
         self.ended = False
 
@@ -214,7 +218,7 @@ def _run_line(run: Run) -> records.RunLine:
         golden_hash=identity.golden_hash(),
         machine=msgspec.convert(machine.describe(), records.Machine),
         packages={d.name: d.version for d in metadata.distributions()},
-        targets={t.id: _target(t, bootstrap=t.id in run.bootstrap) for t in run.targets},
+        targets=run.recorded,
         requirements={
             r.id: records.Requirement(
                 group=r.group,
@@ -230,22 +234,6 @@ def _run_line(run: Run) -> records.RunLine:
         planned=dict(run.planned),
         deselected=dict(run.deselected),
     )
-
-
-def _target(target: Target, *, bootstrap: bool) -> records.Target:
-    return records.Target(
-        spec=target.spec.partition("@")[0],
-        framework=target.cls.is_framework,
-        versions=target.versions,
-        device=_device(target),
-        unavailable=target.unavailable,
-        bootstrap=bootstrap,
-    )
-
-
-def _device(target: Target) -> records.Device:
-    name, precision = target.facts.get("name", target.device), target.facts.get("precision", {})
-    return msgspec.convert(machine.device(name, precision), records.Device)
 
 
 def _parameters(item: pytest.Item) -> Any:
@@ -331,15 +319,14 @@ def _rerun(run: Run, identifier: str, target: Target, case: Case) -> str:
     """The command that runs this case alone."""
     real = run.real.options.get(case.arrays.get("weight", ""), ())
     marks = ("-m", " or ".join(case.marks)) if case.marks else ()
-    return shlex.join(
-        ["pytest", identifier, "--adapter", f"{target.spec.partition('@')[0]}@{target.device}", *real, *marks]
-    )
+    return shlex.join(["pytest", identifier, "--adapter", target.selector, *real, *marks])
 
 
 def _record(
     run: Run, identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
 ) -> records.EndLine:
     target, requirement, entry = made.target, made.requirement, judgement.entry
+    recorded = run.recorded[target.id]
     facts = asdict(seen)
     for name in ("headroom", "error", "bound"):
         facts[name] = records.number(facts[name])
@@ -348,9 +335,9 @@ def _record(
         run=run.id,
         id=identifier,
         target=target.id,
-        spec=target.spec.partition("@")[0],
-        versions=target.versions,
-        device=_device(target),
+        spec=recorded.spec,
+        versions=recorded.versions,
+        device=recorded.device,
         machine=machine.describe()["id"],
         suite_hash=identity.suite_hash(),
         golden_hash=identity.golden_hash(),

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any
 
-from adapters import devices
+from adapters import devices, machine
 from adapters.interface import Adapter
 
 BUILT_IN = {
@@ -103,6 +103,26 @@ class Target:
     @property
     def id(self) -> str:
         return f"{self.cls.name}@{self.device}"
+
+    @property
+    def adapter_spec(self) -> str:
+        """`spec` without a device: a shipped adapter's name, or ``package.module:Class``."""
+        return self.spec.partition("@")[0]
+
+    @property
+    def selector(self) -> str:
+        """What ``--adapter`` selects exactly this target by."""
+        return f"{self.adapter_spec}@{self.device}"
+
+    def describe(self) -> dict[str, Any]:
+        """Fields: spec, framework, versions, device (`adapters.machine.device`), unavailable."""
+        return {
+            "spec": self.adapter_spec,
+            "framework": self.cls.is_framework,
+            "versions": self.versions,
+            "device": machine.device(self.facts.get("name", self.device), self.facts.get("precision", {})),
+            "unavailable": self.unavailable,
+        }
 
     @property
     def version(self) -> str:

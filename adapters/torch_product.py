@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 
 from adapters import torch_int4
 from adapters.interface import Scheme
@@ -55,7 +55,7 @@ def _computed_in(dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if dtype == torch.float16 else dtype
 
 
-@torch.library.custom_op("packed_weights::product", mutates_args=())
+@library.custom_op("packed_weights::product", mutates_args=())
 def _product(
     x: Tensor, words: Tensor, scales: Tensor, biases: Tensor | None, bits: int, group_size: int, mode: str
 ) -> Tensor:
@@ -74,7 +74,7 @@ def _(x: Tensor, words: Tensor, *rest: Any) -> Tensor:
     return x.new_empty(x.shape[0], words.shape[0])
 
 
-@torch.library.custom_op("packed_weights::product_backward", mutates_args=())
+@library.custom_op("packed_weights::product_backward", mutates_args=())
 def _backward(
     cotangent: Tensor, words: Tensor, scales: Tensor, biases: Tensor | None, bits: int, group_size: int, mode: str
 ) -> Tensor:

@@ -69,6 +69,7 @@ class Measuring:
 
     def __init__(self, specs: Sequence[str], report: str | None, command: Sequence[str]) -> None:
         self.targets = resolve(specs)
+        self._recorded = {t.id: msgspec.convert(t.describe(), records.Target) for t in self.targets}
         self.lines: list[BenchmarkLine] = []
         self._run, self._started = uuid.uuid4().hex, time.time()
         self._limits: dict[tuple[str, str], Limit] = {}
@@ -88,7 +89,7 @@ class Measuring:
             golden_hash="",
             machine=msgspec.convert(machine.describe(), records.Machine),
             packages={d.name: d.version for d in metadata.distributions()},
-            targets={t.id: _record_of(t) for t in self.targets},
+            targets=self._recorded,
         )
 
     def placed(self, target: Target, workload: Workload) -> Placed:
@@ -150,16 +151,16 @@ class Measuring:
         )
 
     def _add(self, target: Target, **fields: Any) -> None:
-        spec = f"{target.spec.partition('@')[0]}@{target.device}"
+        what = fields["id"] if "::" in fields["id"] else "benchmarks/"
         line = BenchmarkLine(
             schema=SCHEMA,
             run=self._run,
             target=target.id,
             versions=target.versions,
             machine=machine.describe()["id"],
-            device=_record_of(target).device,
+            device=self._recorded[target.id].device,
             suite_hash=_hash(),
-            rerun=shlex.join(["pytest", fields["id"] if "::" in fields["id"] else "benchmarks/", "--adapter", spec]),
+            rerun=shlex.join(["pytest", what, "--adapter", target.selector]),
             **fields,
         )
         self.lines.append(line)
@@ -187,17 +188,6 @@ class Measuring:
             names = ("target", "operation", "scheme", "dtype", "workload", "median", "GB/s", "of copy", "of peak")
             out.append(_row(*names, rounds="rounds"))
         return out + [_line(line) for line in self.lines]
-
-
-def _record_of(target: Target) -> records.Target:
-    name, precision = target.facts.get("name", target.device), target.facts.get("precision", {})
-    return records.Target(
-        spec=target.spec.partition("@")[0],
-        framework=target.cls.is_framework,
-        versions=target.versions,
-        device=msgspec.convert(machine.device(name, precision), records.Device),
-        unavailable=target.unavailable,
-    )
 
 
 def _line(line: BenchmarkLine) -> str:

@@ -134,26 +134,27 @@ def compare_inputs(old: Path, new: Path, progress: Progress = lambda _: None) ->
     """
     if new.is_file():
         after = usable(history.read(new), new)
-        if old.is_file():
-            return compare(usable(history.read(old), old), after)
-        return compare(_before(old, after) if history.is_history(old) else night_of(_loaded(old, progress)), after)
+        return compare(_before(old, after, progress), after)
     return compare_previous(old, _loaded(new, progress), progress)
 
 
 def compare_previous(old: Path, new: Report, progress: Progress = lambda _: None) -> Changes:
     """As `compare`, of an earlier folder, night or history and a report at hand. Raises ReportError likewise."""
-    if old.is_file():
-        return compare(usable(history.read(old), old), night_of(new))
-    if history.is_history(old):
-        return compare(_before(old, night_of(new)), night_of(new))
+    if old.is_file() or history.is_history(old):
+        tonight = night_of(new)
+        return compare(_before(old, tonight, progress), tonight)
     return compare_reports(_loaded(old, progress), new)
 
 
-def _before(nights: Path, night: Night) -> Night:
-    """The night of a history that `night` is compared with."""
-    earlier = history.before(history.load(nights), night)
+def _before(old: Path, night: Night, progress: Progress) -> Night:
+    """What `night` is compared with: a night's file, the latest of a history, or a folder's report."""
+    if old.is_file():
+        return usable(history.read(old), old)
+    if not history.is_history(old):
+        return night_of(_loaded(old, progress))
+    earlier = history.before(history.load(old), night)
     if not earlier:
-        raise ReportError(f"{nights}: holds no night before {night.started}")
+        raise ReportError(f"{old}: holds no night before {night.started}")
     return history.latest(earlier)
 
 
@@ -196,19 +197,15 @@ def streaks(earlier: Sequence[Night], night: Night) -> dict[tuple[str, str], Str
     for key, column in night.columns.items():
         chain = list(_chain(key, earlier, night))
         for case, seen in column.listed.items():
-            length = 1
-            since, broken = night.started, False
+            length, since, at_least = 1, night.started, True
             for started, previous in chain:
-                if case not in previous.listed:
-                    if previous.cases.get(seen.requirement) != column.cases.get(seen.requirement):
-                        continue  # other cases ran: it says nothing of this one
-                    broken = True
-                elif _kind(previous.listed[case], seen) not in (None, "varies"):
-                    broken = True
-                if broken:
+                if case not in previous.listed and _cases_differ(previous, column, seen.requirement):
+                    continue  # it says nothing of this case
+                if case not in previous.listed or _kind(previous.listed[case], seen) not in (None, "varies"):
+                    at_least = False
                     break
                 length, since = length + 1, started
-            out[key, case] = Streak(length, since, at_least=not broken)
+            out[key, case] = Streak(length, since, at_least)
     return out
 
 
@@ -223,9 +220,13 @@ def _chain(key: str, earlier: Sequence[Night], night: Night) -> Iterator[tuple[s
         yield old.started, column
 
 
+def _cases_differ(old: NightColumn, new: NightColumn, requirement: str) -> bool:
+    return old.cases.get(requirement) != new.cases.get(requirement)
+
+
 def _changes(label: str, old: NightColumn, new: NightColumn, out: Changes) -> None:
     """Append what changed in the cases of one column; of requirements of which other cases ran only what is red."""
-    other = {name for name in {*old.cases, *new.cases} if old.cases.get(name) != new.cases.get(name)}
+    other = {name for name in {*old.cases, *new.cases} if _cases_differ(old, new, name)}
     if other:
         counts = [
             f"{name} ({old.cases[name].count if name in old.cases else 0:,} before,"

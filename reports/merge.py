@@ -11,7 +11,7 @@ import msgspec
 
 from reports import model, reading
 from reports.reading import Progress, ReportError
-from reports.recorder import RENDERED
+from reports.recorder import RENDERED, concatenate
 from reports.records import SCHEMA, ProblemLine
 
 
@@ -45,10 +45,7 @@ def merge(
         for stem in ("results", "benchmarks"):
             parts = [p for folder in folders for p in reading.files(folder) if p.name.startswith(stem)]
             if parts:
-                with (temporary / f"{stem}.jsonl").open("wb") as out:
-                    for part in parts:
-                        whole, newline, _ = part.read_bytes().rpartition(b"\n")
-                        out.write(whole + newline)
+                concatenate(parts, temporary / f"{stem}.jsonl")
         with (temporary / "results.jsonl").open("ab") as out:
             for text in problems:
                 out.write(msgspec.json.encode(ProblemLine(schema=SCHEMA, text=text)) + b"\n")

@@ -81,10 +81,7 @@ class Recorder:
         """Replace the file by itself and the shards, which stay where that fails."""
         merged = self.path.with_suffix(".partial")
         try:
-            with merged.open("wb") as out:
-                for part in (self.path, *shards):
-                    whole, newline, _ = part.read_bytes().rpartition(b"\n")  # a killed worker may leave half a line
-                    out.write(whole + newline)
+            concatenate((self.path, *shards), merged)
             os.replace(merged, self.path)
             for shard in shards:
                 shard.unlink()
@@ -92,6 +89,14 @@ class Recorder:
             with contextlib.suppress(OSError):
                 merged.unlink()
             raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error
+
+
+def concatenate(parts: Sequence[Path], path: Path) -> None:
+    """Write the whole lines of `parts` to `path`; half a line at an end is what a killed process leaves."""
+    with path.open("wb") as out:
+        for part in parts:
+            whole, newline, _ = part.read_bytes().rpartition(b"\n")
+            out.write(whole + newline)
 
 
 def _locked(path: Path) -> BinaryIO:

@@ -33,7 +33,7 @@ class Bench:
         are lookups, which precision does not touch, and what those defaults are."""
         if target.id not in self.workers:
             defaults = dict.fromkeys(target.cls.environment)
-            self.workers[target.id] = Isolation(target.spec.partition("@")[0], target.device, defaults)
+            self.workers[target.id] = Isolation(target.adapter_spec, target.device, defaults)
         return self.workers[target.id]
 
     def close(self) -> None:
