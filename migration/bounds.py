@@ -1,0 +1,103 @@
+"""How far a converted weight may be from its source, per element, from what the target itself stores.
+
+Notation: u is the unit roundoff 2**-p of a dtype of p significand bits.
+
+Narrower dtype. Rounding to nearest moves a number by half the distance between its neighbours in that dtype.
+
+Affine codes (scale s, offset e, n the largest code; docs/packed-format.md). A quantizer that rounds to the nearest
+code is off by |s| / 2 wherever the weight lies between the ends of its group's lattice, e and e + n s. MLX refits the
+step so that zero is a code, which may leave the far end up to one step outside (`golden.quantized_bounds`): such a
+weight is clipped. s and e were rounded to their dtype after the codes were chosen: u (|w - e| + |s| / 2), u |e|, and
+half a smallest subnormal for e and each of up to n steps. The quantizer works in float32: 3 * 2**-24 |w - e|.
+
+Block modes (scale S). The element nearest to w / S is half a gap of the elements away. Beyond the largest element M the
+weight saturates: an E8M0 scale of floor(log2(largest)) - emax (OCP Microscaling Formats v1.0, section 6.3) reaches it
+up to a third of M S too early, an E4M3 scale by 2**-4 of it. A scale of zero loses weights below the smallest scale.
+
+GGUF's blocks (llama.cpp, ggml-common.h): half a step, where Q4_0 and Q5_0 may clip the positive end by one step; the
+float16 scale and minimum add 2**-11 of what they scale, twice.
+
+Codes written as numbers. Product, sum and result are rounded once each; the product is at most |v| + |e|, and e is a
+weight of its group. GGUF's products are exact in float32, so that only the sum and the result are rounded.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from golden.packing import values_of
+from migration.parameters import Dequantized
+
+SIGNIFICAND = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "float8_e4m3fn": 4, "float8_e5m2": 3}
+"""Significand bits p, the implicit one included."""
+SMALLEST = {
+    "float64": 2.0**-1074,
+    "float32": 2.0**-149,
+    "float16": 2.0**-24,
+    "bfloat16": 2.0**-133,
+    "float8_e4m3fn": 2.0**-9,
+    "float8_e5m2": 2.0**-16,
+}
+"""The smallest subnormal."""
+FLOAT32 = 2.0**-24
+CLIPPED = {"Q4_0": 7, "Q5_0": 15}
+"""GGUF's symmetric types -> steps from zero to the end that may be clipped."""
+
+
+def narrowing(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Half the distance between the neighbours of float64 `values` in `dtype`."""
+    _, exponent = np.frexp(values)
+    with np.errstate(over="ignore"):
+        return np.maximum(np.ldexp(1.0, exponent - SIGNIFICAND[dtype]), SMALLEST[dtype]) / 2
+
+
+def dequantized(values: np.ndarray, codes: str, dtype: str) -> np.ndarray:
+    """A source's float64 `values` of codes, computed in the dtype `codes`, written in `dtype`."""
+    u, size = 2.0 ** -SIGNIFICAND[codes], np.abs(values)
+    return u * (2 * size + size.max(initial=0.0)) + SMALLEST[codes] + narrowing(values, dtype)
+
+
+def quantized(source: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
+    """Bound on |found - source| for MLX's packed forms. source: float64 ``[rows, columns]``; dtype: of the scales."""
+    grouped = source.reshape(*found.scale.shape, found.form.group_size)
+    make = _affine if found.offset is not None else _block
+    return make(grouped, found, dtype).reshape(source.shape)
+
+
+def _affine(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
+    assert found.offset is not None
+    n, u, tiny = 2**found.form.bits - 1, 2.0 ** -SIGNIFICAND[dtype], SMALLEST[dtype] / 2
+    step, offset = found.scale[..., None], found.offset[..., None]
+    size = np.abs(step)
+    away = np.abs(w - offset)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place = np.where(step == 0, 0.0, (w - offset) / step)
+    outside = np.clip(np.maximum(place - n, -place), 0.0, 1 + n * 2 * (u + FLOAT32))
+    rounding = u * (away + size / 2) + u * np.abs(offset) + (n + 1) * tiny + 3 * FLOAT32 * away
+    return np.maximum(size / 2, outside * size) + rounding
+
+
+def _block(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
+    elements = values_of(found.form.element)
+    elements = elements[: len(elements) // 2]
+    elements = elements[~np.isnan(elements)]
+    scale = found.scale[..., None]
+    sizes = np.abs(w)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        quotient = np.where(scale == 0, 0.0, sizes / scale)
+    upper = np.searchsorted(elements, quotient).clip(1, len(elements) - 1)
+    half = (elements[upper] - elements[upper - 1]) / 2
+    beyond = np.minimum(quotient - elements[-1], elements[-1] / 3)
+    off = np.where(quotient > elements[-1], np.maximum(beyond, half), half) + FLOAT32 * quotient
+    lost = np.minimum(sizes, elements[-1] * 2.0**-10)
+    return np.where(scale == 0, lost, off * scale)
+
+
+def blocks(source: np.ndarray, step: np.ndarray, encoding: str) -> np.ndarray:
+    """Bound for GGUF's types. source: float64 ``[rows, columns]``; step: ``[rows, columns / 32]``."""
+    w = source.reshape(*step.shape, -1)
+    size = np.abs(step.astype(np.float64))[..., None]
+    sizes = np.abs(w)
+    over = np.clip(sizes - CLIPPED[encoding] * size, 0.0, size) if encoding in CLIPPED else np.zeros_like(w)
+    stored = 2.0**-11 * (3 * sizes + 64 * size) + 2.0**-24
+    return (np.maximum(size / 2, over) + stored).reshape(source.shape)

@@ -1,0 +1,251 @@
+"""One check of a target checkpoint against its source: what is to be asked, and the threads that find the answers."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+from migration import findings
+from migration.checkpoint import Checkpoint, CheckpointError
+from migration.comparing import UNASKED, Compared, common_rows, compare, how
+from migration.findings import Finding
+from migration.keymap import KeyMap
+from migration.ledger import Ledger, fingerprint
+from migration.opening import open_checkpoint
+from migration.pairing import Alone, Pair, Pairing, pair
+from migration.shards import Shard
+
+WORK_BYTES = 1 << 26
+"""Bytes of both sides that one piece of work reads."""
+MOST_THREADS = 8
+"""Threads hold about 40 MB each."""
+
+progress: list[Callable[[int], object]] = []
+"""Called with the number of bytes of every piece of work that is done; `python -m migration check` shows them."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One case of a check. name: the tensor; subject: what is asked about, None where the answer is known."""
+
+    requirement: str
+    name: str
+    params: dict[str, Any]
+    size: int
+    subject: Pair | None = None
+    answer: Finding | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.requirement} {self.name}"
+
+
+@dataclass
+class _Open:
+    """A pair whose rows are being compared."""
+
+    question: Question
+    pair: Pair
+    rows: int
+    left: int
+    compared: Compared
+
+
+class Check:
+    """What two checkpoints are asked. Attributes: source, target, pairing, questions (of this shard)."""
+
+    def __init__(
+        self,
+        source: Path,
+        target: Path,
+        keymap: Path | None = None,
+        shard: Shard | None = None,
+    ) -> None:
+        """Read headers, pair tensors, deal out the shard's questions; no tensor's data is read.
+
+        Raises CheckpointError for a checkpoint, map or shard that cannot be used.
+        """
+        self.source, self.target = open_checkpoint(source), open_checkpoint(target)
+        names = KeyMap.read(keymap) if keymap else KeyMap()
+        self.pairing: Pairing = pair(self.source, self.target, names)
+        self.shard = shard or Shard()
+        self.vocabulary = findings.vocabulary_of(self.target.config)
+        every = self._questions()
+        own = self.shard.own([q.size for q in every])
+        self.questions = [q for i, q in enumerate(every) if i in own]
+        self._answers: dict[str, Future[Finding]] = {q.key: Future() for q in self.questions}
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._stop = threading.Event()
+        self._ledger: Ledger | None = None
+        self.resumed = 0
+        self.key = fingerprint(
+            [*self.source.files, *self.target.files, *([keymap] if keymap else [])],
+            [str(source), str(target), str(self.shard)],
+        )
+
+    def _questions(self) -> list[Question]:
+        pairing, out = self.pairing, []
+        for p in pairing.pairs:
+            params = {"tensor": p.name, "source": p.source.name, "pairing": p.how, **_form(p.source, p.target)}
+            out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
+        out += [_unpaired(alone, pairing) for alone in pairing.alone]
+        for name, found in findings.configured(pairing):
+            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, answer=found))
+        return out
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that the questions of this shard are about."""
+        return sum(q.size for q in self.questions)
+
+    def start(self, threads: int, folder: Path | None = None, process: str = "main") -> None:
+        """Begin to look for answers, in the background with `threads`, or when asked for with none.
+
+        folder: where verdicts are kept so that an interrupted check can go on. Raises CheckpointError.
+        """
+        if folder:
+            self._ledger = Ledger(folder, process, self.key)
+            self._ledger.open()
+            self._recall(self._ledger)
+        if not threads:
+            return
+        work: SimpleQueue[tuple[_Open, int, int] | None] = SimpleQueue()
+        count = min(threads, MOST_THREADS)
+        for question in self.questions:
+            if not self._answers[question.key].done():
+                self._begin(question, lambda item: work.put(item))
+        for _ in range(count):
+            work.put(None)
+            self._threads.append(threading.Thread(target=self._drain, args=(work,), daemon=True))
+        for thread in self._threads:
+            thread.start()
+
+    def _recall(self, ledger: Ledger) -> None:
+        for question in self.questions:
+            if known := ledger.found.get(question.key):
+                self._answers[question.key].set_result(known)
+                self.resumed += 1
+                _tell(question.size)
+
+    def _drain(self, work: SimpleQueue[tuple[_Open, int, int] | None]) -> None:
+        while (item := work.get()) is not None and not self._stop.is_set():
+            self._do(*item)
+
+    def finding(self, requirement: str, name: str) -> Finding:
+        """The answer to one question; waits for it."""
+        key = f"{requirement} {name}"
+        answer = self._answers[key]
+        if not answer.done() and not self._threads:
+            question = next(q for q in self.questions if q.key == key)
+            items: list[tuple[_Open, int, int]] = []
+            self._begin(question, items.append)
+            for item in items:
+                self._do(*item)
+        return answer.result()
+
+    def _begin(self, question: Question, put: Callable[[tuple[_Open, int, int]], object]) -> None:
+        """Split a question into pieces of work, or answer it where nothing is to be read."""
+        if question.answer or question.subject is None:
+            assert question.answer
+            self._answer(question, question.answer)
+            return
+        p = question.subject
+        rows = common_rows(p) if how(p.source, p.target) not in UNASKED else 0
+        step = max(1, rows * WORK_BYTES // max(1, p.nbytes))
+        if p.transposed:  # every piece reads the whole source
+            step = max(1, rows)
+        ranges = [(a, min(rows, a + step)) for a in range(0, rows, step)] or [(0, 0)]
+        state = _Open(question, p, rows, len(ranges), Compared())
+        for a, b in ranges:
+            put((state, a, b))
+
+    def _do(self, state: _Open, start: int, stop: int) -> None:
+        """Compare some rows; whoever does the last ones gives the verdict."""
+        try:
+            compared = compare(state.pair, start, stop)
+            with self._lock:
+                state.compared.add(compared)
+                state.left -= 1
+                last = not state.left
+            if state.rows:
+                _tell(state.question.size * (stop - start) // state.rows)
+            if not last or self._answers[state.question.key].done():
+                return
+            found = findings.of_pair(state.pair, state.compared, self.pairing, state.rows, self.vocabulary)
+        except CheckpointError as error:
+            found = Finding("cannot be read", False, str(error))
+        except BaseException as error:  # a fault of ours: whoever waits for the answer must learn of it
+            self._fail(state.question, error)
+            return
+        self._answer(state.question, found)
+
+    def _answer(self, question: Question, found: Finding) -> None:
+        with self._lock:
+            if self._answers[question.key].done():
+                return
+            if self._ledger:
+                try:
+                    self._ledger.add(question.key, found)
+                except CheckpointError as error:
+                    self._answers[question.key].set_exception(error)
+                    return
+            self._answers[question.key].set_result(found)
+
+    def _fail(self, question: Question, error: BaseException) -> None:
+        with self._lock:
+            if not self._answers[question.key].done():
+                self._answers[question.key].set_exception(error)
+
+    def close(self, *, finished: bool) -> None:
+        """Stop the threads. finished: the check came to its end, so that nothing is left to resume."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+        if self._ledger:
+            self._ledger.close(finished=finished)
+
+
+def _tell(done: int) -> None:
+    for listener in progress:
+        listener(done)
+
+
+def _form(source: Any, target: Any) -> dict[str, str]:
+    """Parameters that say how both sides store a tensor."""
+    before, after = (p.encoding or p.dtype for p in (source, target))
+    return {"dtype": before if before == after else f"{before} to {after}"}
+
+
+def _unpaired(alone: Alone, pairing: Pairing) -> Question:
+    name = f"{alone.parameter.name} of the {alone.side}"
+    return Question(findings.PAIRED, name, {"tensor": name}, 0, answer=findings.of_alone(alone, pairing))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def headline(check: Check) -> Sequence[str]:
+    """What both checkpoints are, and how they were paired, a line each."""
+
+    def said(side: Checkpoint, count: int) -> str:
+        return f"{side.path}: {side.format}, {count:,} parameters"
+
+    pairing = check.pairing
+    ways: dict[str, int] = {}
+    for p in pairing.pairs:
+        ways[p.how] = ways.get(p.how, 0) + 1
+    return [
+        said(check.source, len(pairing.source)),
+        said(check.target, len(pairing.target)),
+        *pairing.notes,
+        *(f"{count:,} paired by {way}" for way, count in ways.items()),
+    ]

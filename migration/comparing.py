@@ -1,0 +1,287 @@
+"""Rows of a pair held against each other: how many differ, by how much, and where most. Nothing is named here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from migration import bounds
+from migration.checkpoint import Rows
+from migration.pairing import Pair, rope_order
+from migration.parameters import Dequantized, Parameter, itemsize, named
+
+How = Literal["bits", "rounded", "widened", "quantized", "dequantized", "values", "no bound", "kinds differ"]
+"""What the target must show: its source's bits; its values rounded to a narrower dtype, or kept in a wider one; codes
+within bound of them; values of the source's codes; equal integers. Nothing can be asked of an encoding for which no
+bound is derived, nor of numbers of different kinds."""
+UNASKED: tuple[How, ...] = ("no bound", "kinds differ")
+
+ROWS_BYTES = 1 << 23
+"""Bytes of one side that a comparison of bits holds at once."""
+ELEMENTS = 1 << 18
+"""Elements that a comparison of values holds at once: a dozen float64 arrays of them."""
+TRANSPOSED_ELEMENTS = 1 << 22
+"""Elements of a transposed target that are gathered from the whole source in one pass over it."""
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The element furthest beyond its bound, or nearest to it."""
+
+    ratio: float
+    index: tuple[int, ...]
+    got: float
+    want: float
+    error: float
+    bound: float
+
+
+@dataclass
+class Compared:
+    """What is known of some rows; of several parts of one pair the sum.
+
+    differing: elements whose bits, or values, are not the source's. beyond: those beyond their bound. infinite, nan:
+    those of them that the target made infinite or NaN. nan_source, zeros: NaN in the source, zeros in the target.
+    """
+
+    elements: int = 0
+    differing: int = 0
+    beyond: int = 0
+    infinite: int = 0
+    nan: int = 0
+    nan_source: int = 0
+    nan_target: int = 0
+    zeros: int = 0
+    worst: Worst | None = None
+    bad_rows: list[int] = field(default_factory=list)
+    """Rows with an element beyond its bound; the first `MOST_ROWS` of each part."""
+
+    def add(self, other: Compared) -> None:
+        for name in ("elements", "differing", "beyond", "infinite", "nan", "nan_source", "nan_target", "zeros"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        if other.worst and (self.worst is None or other.worst.ratio > self.worst.ratio):
+            self.worst = other.worst
+        self.bad_rows = sorted([*self.bad_rows, *other.bad_rows])[:MOST_ROWS]
+
+    @property
+    def conforms(self) -> bool:
+        return not self.beyond
+
+
+MOST_ROWS = 4096
+
+
+def how(source: Parameter, target: Parameter) -> How:
+    """What the target must show, by how both sides store their values."""
+    if target.encoding:
+        same = target.is_packed and source.is_packed and target.form == source.form
+        same_parts = same and [p.dtype for p in source.parts] == [p.dtype for p in target.parts]
+        blocks = not target.is_packed and target.encoding == source.encoding
+        if same_parts or blocks:
+            return "bits"
+        return "quantized" if target.is_packed or target.parts[0].step else "no bound"
+    if source.encoding:
+        return "dequantized" if target.dtype in bounds.SIGNIFICAND else "kinds differ"
+    if source.dtype == target.dtype:
+        return "bits"
+    floats = [d in bounds.SIGNIFICAND for d in (source.dtype, target.dtype)]
+    if all(floats):
+        return "widened" if _holds(target.dtype, source.dtype) else "rounded"
+    kinds = {np.dtype(named(d)).kind for d in (source.dtype, target.dtype)}
+    return "values" if kinds <= {"i", "u"} else "kinds differ"
+
+
+def _holds(wide: str, narrow: str) -> bool:
+    """Whether every number of `narrow` is one of `wide`."""
+    largest = {"float8_e4m3fn": 9, "float16": 16, "float8_e5m2": 16, "bfloat16": 128, "float32": 128, "float64": 1024}
+    return (
+        bounds.SIGNIFICAND[wide] >= bounds.SIGNIFICAND[narrow]
+        and bounds.SMALLEST[wide] <= bounds.SMALLEST[narrow]
+        and largest[wide] >= largest[narrow]
+    )
+
+
+def comparable(pair: Pair) -> bool:
+    """Whether every element of one side has one of the other."""
+    return pair.wanted_shape == pair.target.shape
+
+
+def common_rows(pair: Pair) -> int:
+    """Rows of the target that the source has too; all where shapes agree, none where rows have other lengths."""
+    wanted, have = pair.wanted_shape, pair.target.shape
+    if wanted[1:] != have[1:] or not have:
+        return pair.target.length if wanted == have else 0
+    return min(wanted[0], have[0])
+
+
+def compare(pair: Pair, start: int, stop: int) -> Compared:
+    """Hold rows [start, stop) of the target against the source's. Raises CheckpointError where they cannot be read."""
+    out, kind = Compared(), how(pair.source, pair.target)
+    if kind in UNASKED:
+        return Compared(elements=(stop - start) * _width(pair.target), beyond=1, differing=1)
+    for a, b in _blocks(pair, start, stop, kind == "bits"):
+        out.add(_bits(pair, a, b) if kind == "bits" else _values(pair, a, b, kind))
+    return out
+
+
+def _width(parameter: Parameter) -> int:
+    return max(1, int(np.prod(parameter.shape[1:], dtype=np.int64)))
+
+
+def _blocks(pair: Pair, start: int, stop: int, bits: bool) -> Iterator[tuple[int, int]]:
+    """Row ranges that fit into memory at once."""
+    if pair.transposed:
+        rows = TRANSPOSED_ELEMENTS // _width(pair.target)
+    elif bits:
+        rows = ROWS_BYTES // (_width(pair.target) * itemsize(pair.target.dtype))
+    else:
+        rows = ELEMENTS // _width(pair.target)
+    rows = max(1, rows)
+    for a in range(start, stop, rows):
+        yield a, min(stop, a + rows)
+
+
+def source_rows(pair: Pair, start: int, stop: int) -> np.ndarray:
+    """The source's values for rows [start, stop) of the target, in the target's order and orientation."""
+    if pair.transposed:
+        return columns(pair.source, start, stop)
+    order = rope_order(pair)
+    if order is None:
+        return pair.source.rows(start, stop)
+    wanted = order[start:stop]
+    low, high = int(wanted.min()), int(wanted.max())
+    return pair.source.rows(low, high + 1)[wanted - low]
+
+
+def columns(parameter: Parameter, start: int, stop: int) -> np.ndarray:
+    """Columns [start, stop) of a matrix as rows, read a block of its rows at a time."""
+    height, width = parameter.shape
+    step = max(1, ELEMENTS // width)
+    parts = [
+        np.ascontiguousarray(parameter.rows(a, min(height, a + step))[:, start:stop]) for a in range(0, height, step)
+    ]
+    return np.concatenate(parts).T if parts else np.empty((stop - start, 0), named(parameter.dtype))
+
+
+def _bits(pair: Pair, start: int, stop: int) -> Compared:
+    plain = not (pair.transposed or rope_order(pair) is not None)
+    if plain and len(pair.source.parts) == len(pair.target.parts):
+        both = list(zip(pair.source.parts, pair.target.parts, strict=True))
+        if all(same_bytes(a.rows(start, stop), b.rows(start, stop)) for a, b in both):
+            got = pair.target.parts[0].rows(start, min(stop, start + 1))
+            return _all_equal(pair, start, stop, got)
+    return _values(pair, start, stop, "bits")
+
+
+def _all_equal(pair: Pair, start: int, stop: int, first: np.ndarray) -> Compared:
+    """Rows with equal bytes. NaN and zeros are counted only where the first row has nothing else."""
+    count = (stop - start) * _width(pair.target)
+    out = Compared(elements=count)
+    if pair.target.encoding or not first.size:
+        return out
+    if first.reshape(-1)[0] == first.reshape(-1)[0] and first.any():
+        return out
+    rows = pair.target.rows(start, stop)
+    nan = int((rows != rows).sum())
+    return Compared(elements=count, nan_source=nan, nan_target=nan, zeros=int((rows == 0).sum()))
+
+
+def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
+    if a.nbytes != b.nbytes:
+        return False
+    left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))
+    whole = left.size // 8 * 8
+    return bool(
+        np.array_equal(left[:whole].view(np.uint64), right[:whole].view(np.uint64))
+        and np.array_equal(left[whole:], right[whole:])
+    )
+
+
+def _values(pair: Pair, start: int, stop: int, kind: How) -> Compared:
+    before, out = source_rows(pair, start, stop), Compared()
+    rows = max(1, ELEMENTS // _width(pair.target))
+    for a in range(start, stop, rows):
+        b = min(stop, a + rows)
+        out.add(_some_values(pair, np.ascontiguousarray(before[a - start : b - start]), a, b, kind))
+    return out
+
+
+def _some_values(pair: Pair, before: np.ndarray, start: int, stop: int, kind: How) -> Compared:
+    if kind == "bits" and not pair.target.encoding:
+        got = pair.target.rows(start, stop)
+        return _all_equal(pair, start, stop, got) if same_bytes(before, got) else _differing(before, got, start)
+    want = before.astype(np.float64)
+    return _against(want, *target_and_bound(pair, want, kind, lambda rows: rows(start, stop)), start)
+
+
+Take = Callable[[Rows], np.ndarray]
+"""Which rows to read of every tensor that holds the target."""
+
+
+def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the target, and the bound on their distance from `want` (the source's for them), both float64."""
+    target = pair.target
+    if target.is_packed and target.form:
+        found = Dequantized.of([take(p.rows) for p in target.parts], target.form)
+        exact = kind == "bits"
+        return found.values, np.zeros(want.shape) if exact else bounds.quantized(want, found, target.dtype)
+    got = take(target.parts[0].rows).astype(np.float64)
+    if kind == "quantized":
+        assert target.parts[0].step is not None
+        return got, bounds.blocks(want, take(target.parts[0].step), target.encoding)
+    if kind == "rounded":
+        return got, bounds.narrowing(want, target.dtype)
+    if kind == "dequantized":
+        return got, bounds.dequantized(want, pair.source.dtype, target.dtype)
+    return got, np.zeros(got.shape)
+
+
+def _differing(before: np.ndarray, got: np.ndarray, start: int) -> Compared:
+    """Bit for bit, in one dtype; -0.0 and NaN payloads count."""
+    unsigned = np.dtype(f"u{got.dtype.itemsize}")
+    differs = before.view(unsigned) != np.ascontiguousarray(got).view(unsigned)
+    want, have = before.astype(np.float64), got.astype(np.float64)
+    return _counted(want, have, np.abs(have - want), np.zeros(got.shape), differs, differs, start)
+
+
+def _against(want: np.ndarray, got: np.ndarray, bound: np.ndarray, start: int) -> Compared:
+    with np.errstate(invalid="ignore"):
+        error = np.abs(got - want)
+        same = (got == want) | (np.isnan(got) & np.isnan(want))
+        error = np.where(same, 0.0, error)
+        return _counted(want, got, error, bound, ~same, ~(error <= bound), start)
+
+
+def _counted(
+    want: np.ndarray,
+    got: np.ndarray,
+    error: np.ndarray,
+    bound: np.ndarray,
+    differs: np.ndarray,
+    beyond: np.ndarray,
+    start: int,
+) -> Compared:
+    out = Compared(elements=got.size, differing=int(differs.sum()), beyond=int(beyond.sum()))
+    out.zeros = int((got == 0).sum())
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = np.where(error == 0, 0.0, error / bound)
+    ratio = np.where(np.isnan(ratio) | (beyond & (ratio <= 1)), np.inf, ratio)
+    if got.size:
+        # Of elements that are infinitely far beyond a bound, the one with the largest finite error.
+        size = np.where(np.isfinite(error), error, 0.0)
+        worst = ratio == ratio.max()
+        place = np.unravel_index(np.argmax(np.where(worst, size, -1.0)), ratio.shape)
+        index = tuple(int(i) for i in place)
+        values = (float(a[index]) for a in (got, want, error, bound))
+        out.worst = Worst(float(ratio[index]), (index[0] + start, *index[1:]), *values)
+    nan_target, nan_source = np.isnan(got), np.isnan(want)
+    out.nan_target, out.nan_source = int(nan_target.sum()), int(nan_source.sum())
+    if out.beyond:
+        out.infinite = int((beyond & np.isinf(got) & np.isfinite(want)).sum())
+        out.nan = int((beyond & nan_target & ~nan_source).sum())
+        rows = beyond.reshape(len(beyond), -1).any(axis=1)
+        out.bad_rows = [int(r) + start for r in np.flatnonzero(rows)[:MOST_ROWS]]
+    return out

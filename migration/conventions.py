@@ -1,0 +1,224 @@
+"""Who names what how: the parameter names of Llama checkpoints in each ecosystem, and Flax's names of leaves.
+
+Sources: transformers' `LlamaForCausalLM`, which mlx-lm keeps; Meta's `llama/model.py`; the Llama example of MLX's
+documentation; llama.cpp's `gguf-py/gguf/constants.py`; `flax.nnx.Linear` (kernel ``[in, out]``), `Embed` and `RMSNorm`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+Rope = Literal["half", "interleaved"]
+"""How rows of q and k are ordered within a head: the two numbers of a rotated pair half a head apart, or adjacent."""
+
+EMBEDDING, HEAD = "embedding", "head"
+QUERY, KEY = "q", "k"
+_LEAVES = {"weight": "weight", "kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+
+
+@dataclass(frozen=True)
+class Name:
+    """A parameter's name, understood. module: its path; leaf: "weight", "bias", or as written."""
+
+    module: tuple[str, ...]
+    leaf: str
+    is_kernel: bool = False
+    """Stored ``[in, out]``, as Flax's linear layers do."""
+
+    @classmethod
+    def of(cls, text: str) -> Name:
+        parts = tuple(p for p in re.split(r"[./]", text) if p)
+        path = [*parts[:-1]]
+        if path[:1] == ["params"]:
+            path = path[1:]
+        numbered = [re.fullmatch(r"(layers|h|blk|blocks|block|layer)_(\d+)", p) for p in path]
+        module = tuple(t for p, m in zip(path, numbered, strict=True) for t in (m.groups() if m else (p,)))
+        last = parts[-1] if parts else text
+        return cls(module, _LEAVES.get(last, last), last == "kernel")
+
+
+@dataclass(frozen=True)
+class Convention:
+    """Module paths of one ecosystem -> the role that the module has; ``{n}`` is a layer's number."""
+
+    name: str
+    rope: Rope
+    modules: Mapping[str, str]
+
+    @cached_property
+    def patterns(self) -> Sequence[tuple[re.Pattern[str], str]]:
+        return [
+            (re.compile(rf"(?P<prefix>(?:.*\.)?){re.escape(path).replace(re.escape('{n}'), '(?P<n>[0-9]+)')}"), role)
+            for path, role in self.modules.items()
+        ]
+
+    def roles(self, names: Collection[str]) -> dict[str, str]:
+        """Name -> role and leaf ("layers.3.q.weight"), for each name that the convention explains.
+
+        All names must share the prefix that those of the layers have, so that ``norm`` is not anyone's norm.
+        """
+        found: dict[str, list[tuple[str, str]]] = {}
+        for text in names:
+            name = Name.of(text)
+            for pattern, role in self.patterns:
+                if match := pattern.fullmatch(".".join(name.module)):
+                    role = role.replace("{n}", match.groupdict().get("n") or "")
+                    found.setdefault(match["prefix"], []).append((text, f"{role}.{name.leaf}"))
+        prefix = max(found, key=lambda p: sum("layers." in role for _, role in found[p]), default="")
+        prefixes = {prefix, *(prefix[: m.start() + 1] for m in re.finditer(r"\.", prefix[:-1])), ""}
+        return {text: role for p in sorted(prefixes, key=len) for text, role in found.get(p, ())}
+
+
+def _layers(prefix: str, **roles: str) -> dict[str, str]:
+    return {f"{prefix}.{{n}}.{path}": f"layers.{{n}}.{role}" for role, path in roles.items()}
+
+
+CONVENTIONS = (
+    Convention(
+        "Hugging Face and mlx-lm",
+        "half",
+        {
+            "embed_tokens": EMBEDDING,
+            **_layers(
+                "layers",
+                q="self_attn.q_proj",
+                k="self_attn.k_proj",
+                v="self_attn.v_proj",
+                o="self_attn.o_proj",
+                gate="mlp.gate_proj",
+                up="mlp.up_proj",
+                down="mlp.down_proj",
+                norm1="input_layernorm",
+                norm2="post_attention_layernorm",
+            ),
+            "norm": "norm",
+            "lm_head": HEAD,
+        },
+    ),
+    Convention(
+        "Meta's Llama",
+        "interleaved",
+        {
+            "tok_embeddings": EMBEDDING,
+            **_layers(
+                "layers",
+                q="attention.wq",
+                k="attention.wk",
+                v="attention.wv",
+                o="attention.wo",
+                gate="feed_forward.w1",
+                up="feed_forward.w3",
+                down="feed_forward.w2",
+                norm1="attention_norm",
+                norm2="ffn_norm",
+            ),
+            "norm": "norm",
+            "output": HEAD,
+        },
+    ),
+    Convention(
+        "MLX's Llama example",
+        "interleaved",
+        {
+            "embedding": EMBEDDING,
+            **_layers(
+                "layers",
+                q="attention.query_proj",
+                k="attention.key_proj",
+                v="attention.value_proj",
+                o="attention.out_proj",
+                gate="linear1",
+                up="linear2",
+                down="linear3",
+                norm1="norm1",
+                norm2="norm2",
+            ),
+            "norm": "norm",
+            "out_proj": HEAD,
+        },
+    ),
+    Convention(
+        "GGUF's Llama",
+        "interleaved",
+        {
+            "token_embd": EMBEDDING,
+            **_layers(
+                "blk",
+                q="attn_q",
+                k="attn_k",
+                v="attn_v",
+                o="attn_output",
+                gate="ffn_gate",
+                up="ffn_up",
+                down="ffn_down",
+                norm1="attn_norm",
+                norm2="ffn_norm",
+            ),
+            "output_norm": "norm",
+            "output": HEAD,
+        },
+    ),
+)
+
+BUFFERS = re.compile(
+    r"(^|\.)(rope\.freqs|rope_freqs(\.weight)?|rotary_emb\.inv_freq|inv_freq|freqs_cis|cos_cached|sin_cached"
+    r"|position_ids|token_type_ids|attn\.(masked_)?bias|attention\.(masked_)?bias|num_batches_tracked)$"
+)
+"""Buffers that a model computes when it is built, so that a checkpoint may leave them out."""
+
+_TABLES = ("embed_tokens", "tok_embeddings", "token_embd", "wte", "word_embeddings", "embedding", "embed")
+_HEADS = ("lm_head", "output", "out_proj", "head", "unembed")
+
+
+def convention_of(names: Collection[str]) -> tuple[Convention | None, dict[str, str]]:
+    """The convention that explains most of the names, and the roles that it gives them; None where none explains the
+    layers of attention."""
+    best: tuple[Convention | None, dict[str, str]] = (None, {})
+    for convention in CONVENTIONS:
+        roles = convention.roles(names)
+        attends = any(role.split(".")[2:3] == [QUERY] for role in roles.values())
+        if attends and len(roles) > len(best[1]):
+            best = convention, roles
+    return best
+
+
+def table_and_head(names: Collection[str], roles: Mapping[str, str]) -> tuple[str | None, str | None]:
+    """Names of the embedding's and the head's weights: by their roles, else by what such modules are called."""
+    by_role = {role: name for name, role in roles.items()}
+    table, head = by_role.get(f"{EMBEDDING}.weight"), by_role.get(f"{HEAD}.weight")
+    if roles:
+        return table, head
+
+    def called(words: Sequence[str]) -> str | None:
+        found = [t for w in words for t in names if (n := Name.of(t)).leaf == "weight" and n.module[-1:] == (w,)]
+        outer = [t for t in found if not any(p.isdigit() for p in Name.of(t).module)]
+        return outer[0] if outer else None
+
+    return called(_TABLES), called(_HEADS)
+
+
+@dataclass(frozen=True)
+class Heads:
+    """Numbers of attention heads, as a configuration says; 0 where it does not."""
+
+    query: int = 0
+    key: int = 0
+
+    @classmethod
+    def of(cls, *configs: Mapping[str, Any]) -> Heads:
+        """From the first that says: transformers' and mlx-lm's names, Meta's, GGUF's."""
+        for config in configs:
+            named = {k.rpartition("attention.")[2] if "attention.head_count" in k else k: v for k, v in config.items()}
+            query = _count(named, "num_attention_heads", "n_heads", "head_count")
+            if query:
+                return cls(query, _count(named, "num_key_value_heads", "n_kv_heads", "head_count_kv") or query)
+        return cls()
+
+
+def _count(config: Mapping[str, Any], *names: str) -> int:
+    values = (config.get(name) for name in names)
+    return next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0), 0)

@@ -1,0 +1,189 @@
+"""Why a tensor is not what its source says: one cause, named, the most telling first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from migration import hypotheses
+from migration.bounds import SIGNIFICAND
+from migration.comparing import ELEMENTS, Compared, how, source_rows
+from migration.hypotheses import AGREES, Cause, Sample
+from migration.pairing import Pair, Pairing
+from migration.parameters import named
+
+_FEW = 1e-3
+"""Share of elements up to which a difference is damage to single elements."""
+
+
+def shape_of(pair: Pair, vocabulary: int | None) -> Cause | None:
+    """Why the shape is another one; None where it is not. vocabulary: the target's configuration's `vocab_size`."""
+    want, have = pair.wanted_shape, pair.target.shape
+    if want == have:
+        return None
+    sizes = f"{_spell(have)} instead of {_spell(want)}"
+    if pair.target.is_packed and want[:-1] == have[:-1]:
+        return Cause("bits read as another width", f"no bits and group size give its parts {want[-1]} columns: {sizes}")
+    if len(want) == len(have) >= 1 and want[1:] == have[1:]:
+        kind = "table" if pair.is_table else "tensor"
+        if have[0] < want[0]:
+            return Cause(f"{kind} truncated", f"{sizes}: its source's last {want[0] - have[0]} rows are missing")
+        some = max(1, ELEMENTS // int(np.prod(have[1:], dtype=np.int64)))
+        extra = pair.target.rows(want[0], min(have[0], want[0] + some))
+        filled = "not zero" if extra.astype(np.float64).any() else "zero"
+        text = f"{sizes}: {have[0] - want[0]} rows more, which are {filled}"
+        if pair.is_table and have[0] == vocabulary:
+            return Cause("padded as configured", f"{text}; its configuration has vocab_size {vocabulary}")
+        return Cause(f"{kind} padded", text)
+    if have == want[::-1]:
+        what = "not transposed" if pair.transposed else "transposed"
+        return Cause(what, f"{sizes}")
+    if np.prod(want) == np.prod(have):
+        return Cause("reshaped", f"{sizes}: as many elements in another shape")
+    return Cause("wrong shape", sizes)
+
+
+def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
+    """The first idea that explains the difference. rows: how many of the target have one of the source."""
+    target, source = pair.target, pair.source
+    kind = how(source, target)
+    if kind == "kinds differ":
+        return _kinds(pair)
+    if kind == "no bound":
+        return Cause("no bound", f"no bound is derived for {target.encoding}; compare the tensor it was made from")
+    if counted := _counted(compared, kind):
+        return counted
+    sample = Sample.of(pair, compared, rows)
+    ideas: tuple[Callable[[], Cause | None], ...] = (
+        lambda: hypotheses.misplaced_rows(pair, compared),
+        lambda: hypotheses.orientation(pair, sample),
+        lambda: hypotheses.rotation(pair, sample),
+        lambda: hypotheses.row_shift(pair, sample, compared),
+        lambda: _dropped_head(pair, pairing),
+        lambda: hypotheses.another(pair, pairing, sample),
+        lambda: hypotheses.parts(pair, pairing, sample),
+        lambda: _arithmetic(pair, compared, kind, sample),
+    )
+    found = next((c for idea in ideas if (c := idea())), None)
+    if found:
+        return found
+    if stale := _stale_head(pair, pairing, sample):
+        return stale
+    return _unexplained(pair, compared, kind, sample)
+
+
+def _kinds(pair: Pair) -> Cause:
+    source, target = pair.source, pair.target
+    if target.dtype == "uint32" and not target.is_packed:
+        return Cause(
+            "bits read as another width",
+            f"words {_spell(target.shape)} whose scales fit no bits and group size for {_spell(source.shape)}",
+        )
+    return Cause("wrong dtype", f"{target.dtype} for {source.dtype}")
+
+
+def _counted(compared: Compared, kind: str) -> Cause | None:
+    """What counts alone tell."""
+    size, beyond = compared.elements, compared.beyond
+    if size and compared.nan_target == size:
+        return Cause("NaN everywhere", f"all {size:,} elements are NaN")
+    if size and compared.zeros == size:
+        return Cause("zeros everywhere", f"all {size:,} elements are zero, as where nothing was loaded")
+    if compared.infinite == beyond:
+        return Cause("overflow to infinity", f"{beyond:,} of {size:,} elements are infinite, beyond the dtype's range")
+    if compared.nan == beyond:
+        return Cause("NaN", f"{beyond:,} of {size:,} elements are NaN, their source's are not")
+    return None
+
+
+def _arithmetic(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Cause | None:
+    """The source's values, changed by a rule."""
+    want, got = _sampled(pair, sample)
+    if pair.target.encoding:
+        if _equal(got, -want, np.abs(want) * 0.1 + np.abs(want).max() * 0.1):
+            return Cause("sign changed", "holds the negative of its source")
+        return None
+    if np.array_equal(got, -want) and want.any():
+        return Cause("sign changed", "holds the negative of its source")
+    if kind == "bits" and pair.target.dtype in ("float32", "float64"):
+        for narrow in ("bfloat16", "float16"):
+            with np.errstate(over="ignore"):
+                rounded = want.astype(named(narrow)).astype(np.float64)
+            if np.mean(got == rounded) >= AGREES:
+                return Cause("rounded on the way", f"every value went through {narrow}; it should be its source's bits")
+    if kind == "rounded":
+        unit = np.ldexp(1.0, np.frexp(want)[1] - SIGNIFICAND[pair.target.dtype])
+        if np.mean(got == np.trunc(want / unit) * unit) >= AGREES:
+            return Cause("truncated, not rounded", f"every value was cut off to {pair.target.dtype}, towards zero")
+    finite = np.isfinite(got) & np.isfinite(want)
+    if finite.sum() < 2:
+        return None
+    want, got = want[finite], got[finite]
+    offset = float(np.median(got - want))
+    tolerance = 2.0 ** (2 - SIGNIFICAND.get(pair.target.dtype, 8))
+    if offset and np.mean(np.abs(got - want - offset) <= tolerance * (np.abs(want) + abs(offset))) >= AGREES:
+        return Cause("offset", f"every value is {offset:+.6g} from its source's")
+    nonzero = np.abs(want) > np.abs(want).max() * 1e-3
+    factor = float(np.median(got[nonzero] / want[nonzero])) if nonzero.any() else 1.0
+    if abs(factor - 1) > tolerance and np.mean(np.abs(got - factor * want) <= 2 * tolerance * np.abs(got)) >= AGREES:
+        return Cause("scaled", f"every value is {factor:.6g} times its source's")
+    return None
+
+
+def _equal(got: np.ndarray, want: np.ndarray, tolerance: np.ndarray) -> bool:
+    return bool(np.mean(np.abs(got - want) <= tolerance) >= AGREES and want.any())
+
+
+def _sampled(pair: Pair, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
+    """Source and target values on the sample, float64, flat."""
+    want = [source_rows(pair, a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
+    got = [pair.target.rows(a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
+    return np.concatenate(want), np.concatenate(got)
+
+
+def _dropped_head(pair: Pair, pairing: Pairing) -> Cause | None:
+    """A head of its own in the source, where the target has the table only."""
+    if not pair.is_tied or pair.source.name != pairing.head[0]:
+        return None
+    return Cause(
+        "untied head dropped", f"{pair.source.name} of the source is no copy of its table, and the target has no head"
+    )
+
+
+def _stale_head(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:
+    """A head that should be the table, and is not any more."""
+    table, head = pairing.table[0], pairing.head[0]
+    if pair.is_tied:
+        return Cause("head untied and stale", f"the source ties its head to {table}; this copy has other values")
+    if pair.source.name != head or table is None:
+        return None
+    own = pairing.source[table]
+    if own.shape == pair.source.shape and all(
+        np.array_equal(own.rows(a, b), pair.source.rows(a, b)) for a, b in sample.blocks
+    ):
+        return Cause("head untied and stale", f"the source's head is its table {table}; this copy has other values")
+    return None
+
+
+def _unexplained(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Cause:
+    share = compared.beyond / max(1, compared.elements)
+    count = f"{compared.beyond:,} of {compared.elements:,} elements"
+    if share <= _FEW:
+        return Cause("elements changed", f"{count} are not their source's, the rest are")
+    want, got = _sampled(pair, sample)
+    finite = np.isfinite(want) & np.isfinite(got)
+    want, got = want[finite], got[finite]
+    if want.size > 1 and want.std() and got.std():
+        likeness = float(np.corrcoef(want, got)[0, 1])
+        if likeness > 0.5 and kind == "quantized":
+            return Cause("beyond quantization bound", f"{count} are beyond; correlation with its source {likeness:.4f}")
+        if likeness > 0.5:
+            text = f"{count} differ; correlation with its source {likeness:.4f}: an older or further trained version?"
+            return Cause("stale", text)
+        return Cause("unrelated values", f"{count} differ; correlation with its source {likeness:.4f}")
+    return Cause("other values", f"{count} differ")
+
+
+def _spell(shape: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, shape))}]"

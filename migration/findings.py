@@ -1,0 +1,176 @@
+"""The verdict on every tensor: what it shows, whether it conforms, and a sentence for who reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from golden.packing import Format
+from migration import diagnosis
+from migration.comparing import Compared, How, comparable, how
+from migration.conventions import Name
+from migration.pairing import Alone, Pair, Pairing
+from migration.parameters import Parameter
+
+PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED = "MIG-PAIR-1", "MIG-VALUES-1", "MIG-QUANT-1", "MIG-HEAD-1", "MIG-CONFIG-1"
+REQUIREMENTS = (PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED)
+
+_SHOWS: Mapping[How, str] = {
+    "bits": "exact",
+    "rounded": "rounded",
+    "widened": "exact",
+    "quantized": "quantized",
+    "dequantized": "dequantized",
+    "values": "exact",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One tensor's verdict. behaviour, headroom, error, bound, worst_index: as in an observation."""
+
+    behaviour: str
+    conforms: bool
+    message: str
+    dtype: str | None = None
+    shape: tuple[int, ...] | None = None
+    headroom: float | None = None
+    error: float | None = None
+    bound: float | None = None
+    worst_index: tuple[int, ...] | None = None
+
+
+def requirement_of(pair: Pair) -> str:
+    if pair.is_tied:
+        return HEAD
+    return QUANTIZED if how(pair.source, pair.target) == "quantized" else VALUES
+
+
+def of_pair(pair: Pair, compared: Compared, pairing: Pairing, rows: int, vocabulary: int | None) -> Finding:
+    """The verdict on a pair of which `rows` rows were compared."""
+    facts: dict[str, Any] = {"dtype": pair.target.dtype, "shape": pair.target.shape}
+    worst = compared.worst
+    if worst:
+        facts |= {"headroom": worst.ratio, "error": worst.error, "bound": worst.bound, "worst_index": worst.index}
+    kind = how(pair.source, pair.target)
+    shape = diagnosis.shape_of(pair, vocabulary) if kind != "kinds differ" else None
+    values = None
+    if not compared.conforms or (compared.elements and compared.nan_target == compared.elements):
+        values = diagnosis.cause(pair, compared, pairing, rows)
+    story = _story(pair, kind)
+    if shape and shape.behaviour != "padded as configured":
+        rest = f"; what both have differs too: {values.text}" if values else ""
+        return Finding(shape.behaviour, False, f"{shape.text}{rest}; {story}", **facts)
+    if values:
+        return Finding(values.behaviour, False, f"{values.text}; {_at(compared)}{story}", **facts)
+    padded = f"{shape.text}; " if shape else ""
+    shown = "tied" if pair.is_tied else shape.behaviour if shape else _SHOWS[kind]
+    facts.setdefault("headroom", 0.0)
+    return Finding(shown, True, f"{padded}{story}", **facts)
+
+
+def _at(compared: Compared) -> str:
+    worst = compared.worst
+    if worst is None:
+        return ""
+    return f"worst element at {worst.index}: {worst.got!r} for {worst.want!r}, bound {worst.bound:.3g}; "
+
+
+def _story(pair: Pair, kind: How) -> str:
+    """How the pair was found and what was asked of it."""
+    source, target = pair.source, pair.target
+    stored = [p.encoding or p.dtype for p in (source, target)]
+    what = stored[0] if stored[0] == stored[1] else f"{stored[0]} to {stored[1]}"
+    ways = ["transposed"] * pair.transposed + [f"rows permuted for {pair.rope} RoPE"] * bool(pair.rope)
+    asked = {
+        "bits": "bit for bit",
+        "rounded": "rounded once to nearest",
+        "widened": "without a change",
+        "quantized": "within the bound of its own scales",
+        "dequantized": "as its source's codes say",
+        "values": "without a change",
+    }.get(kind, "not comparable")
+    return f"from {source.name} by {pair.how}; {', '.join([what, *ways, asked])}"
+
+
+def of_alone(alone: Alone, pairing: Pairing) -> Finding:
+    """The verdict on a tensor without a partner."""
+    parameter, other = alone.parameter, "target" if alone.side == "source" else "source"
+    facts: dict[str, Any] = {"dtype": parameter.dtype, "shape": parameter.shape}
+    if alone.reason:
+        return Finding("left out", True, f"{parameter.name} has no partner in the {other}: {alone.reason}", **facts)
+    text = f"{parameter.name} {list(parameter.shape)} of the {alone.side} has no partner in the {other}"
+    name = Name.of(parameter.name)
+    if alone.side == "source" and name.leaf == "bias" and _sibling_is_paired(parameter, pairing):
+        return Finding("bias dropped", False, f"{text}, though its weight has one", **facts)
+    near = _nearest(alone, pairing)
+    hint = f"; of its shape there is {near}" if near else ""
+    return Finding(
+        "missing" if alone.side == "source" else "unexpected",
+        False,
+        f"{text}{hint}; if that is right, name it under [ignore] in a --map FILE",
+        **facts,
+    )
+
+
+def _sibling_is_paired(parameter: Parameter, pairing: Pairing) -> bool:
+    stem = parameter.name[: -len("bias")]
+    return any(f"{stem}{leaf}" in pairing.by_source for leaf in ("weight", "kernel", "scale", "embedding"))
+
+
+def _nearest(alone: Alone, pairing: Pairing) -> str:
+    """Names of unpaired tensors of the other side with this shape."""
+    shape = alone.parameter.shape
+    others = [
+        a.parameter.name
+        for a in pairing.alone
+        if a.side != alone.side and a.parameter.shape in (shape, shape[::-1]) and not a.reason
+    ]
+    return ", ".join(others[:3])
+
+
+def configured(pairing: Pairing) -> Iterator[tuple[str, Finding]]:
+    """(name, verdict) of every matrix of the target of whose quantization its configuration says something."""
+    for pair in pairing.pairs:
+        target = pair.target
+        if target.claimed is None or (not target.is_packed and not _could_be_packed(pair)):
+            continue
+        if (found := _claim(pair)) and not pair.is_tied:
+            yield target.name, found
+
+
+def _could_be_packed(pair: Pair) -> bool:
+    """Matrices of layers that mlx-lm quantizes: embedding tables and linear weights."""
+    return len(pair.target.shape) == 2 and Name.of(pair.target.name).leaf == "weight"
+
+
+def _claim(pair: Pair) -> Finding:
+    target, claimed = pair.target, pair.target.claimed
+    facts: dict[str, Any] = {"dtype": target.dtype, "shape": target.shape}
+    if not isinstance(claimed, Format):
+        if target.is_packed:
+            return Finding("quantized against the configuration", False, "its configuration says it is not", **facts)
+        return Finding("not quantized as configured", True, "its configuration says so", **facts)
+    if not target.is_packed:
+        columns = target.shape[-1]
+        if columns % claimed.group_size:
+            text = f"{columns} columns do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
+            return Finding("left unquantized", True, text, **facts)
+        text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
+        return Finding("silently unquantized", False, text, **facts)
+    stored = target.form
+    if stored is None or not comparable(pair):
+        text = f"its configuration says {claimed.name}, and its parts do not have its source's columns so"
+        return Finding("bits read as another width", False, text, **facts)
+    if stored == claimed:
+        return Finding("as configured", True, claimed.name, **facts)
+    names = [n for n in ("mode", "bits", "group_size") if getattr(stored, n) != getattr(claimed, n)]
+    wrong = " and ".join(n.replace("_size", " size") for n in names)
+    text = f"its configuration says {claimed.name}; for its source's columns its parts are {stored.name}"
+    return Finding(f"wrong {wrong} in the configuration", False, text, **facts)
+
+
+def vocabulary_of(config: Mapping[str, Any]) -> int | None:
+    size = config.get("vocab_size")
+    return size if isinstance(size, int) and not isinstance(size, bool) else None

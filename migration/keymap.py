@@ -1,0 +1,145 @@
+"""The user's own map from names of the source to names of the target, a TOML file.
+
+[rename]                                     # source = target; {n} stands for any number
+"h.{n}.attn.wq.weight" = "layers.{n}.attention.query_proj.weight"
+
+[transpose]                                  # targets that hold the transpose of their source
+targets = ["layers.{n}.attention.query_proj.weight"]
+
+[ignore]                                     # names that need no partner
+source = ["rope.freqs"]
+target = []
+
+[heads]                                      # for q and k, where no configuration says
+query = 32
+key = 8
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from migration.checkpoint import CheckpointError
+from migration.conventions import Heads
+
+_TABLES = {
+    "rename": None,
+    "transpose": {"targets"},
+    "ignore": {"source", "target"},
+    "heads": {"query", "key"},
+}
+
+
+@dataclass(frozen=True)
+class KeyMap:
+    """path: None where the user gave no map."""
+
+    path: Path | None = None
+    rename: Mapping[str, str] = field(default_factory=dict)
+    transposed: Sequence[str] = ()
+    ignored_source: Sequence[str] = ()
+    ignored_target: Sequence[str] = ()
+    heads: Heads = field(default_factory=Heads)
+
+    @classmethod
+    def read(cls, path: Path) -> KeyMap:
+        """Raises CheckpointError, naming the file and the key, for a file that is no such map."""
+        try:
+            content = tomllib.loads(path.read_text())
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"--map {path}: cannot be read as TOML ({error})") from error
+        for table, keys in content.items():
+            if table not in _TABLES:
+                raise CheckpointError(f"--map {path}: unknown table {table!r}; use {', '.join(_TABLES)}")
+            if not isinstance(keys, dict):
+                raise CheckpointError(f"--map {path}: write [{table}] as a table")
+            allowed = _TABLES[table]
+            if allowed is not None and (unknown := keys.keys() - allowed):
+                raise CheckpointError(
+                    f"--map {path}: [{table}] has no key {sorted(unknown)[0]!r}; use {', '.join(sorted(allowed))}"
+                )
+        rename = content.get("rename", {})
+        if wrong := [k for k, v in rename.items() if not isinstance(v, str)]:
+            raise CheckpointError(f"--map {path}: [rename] {wrong[0]!r} is not renamed to a string")
+        return cls(
+            path,
+            rename,
+            _names(path, content, "transpose", "targets"),
+            _names(path, content, "ignore", "source"),
+            _names(path, content, "ignore", "target"),
+            Heads(_number(path, content, "query"), _number(path, content, "key") or _number(path, content, "query")),
+        )
+
+    def targets(self, source: Collection[str], target: Collection[str]) -> dict[str, str]:
+        """Source -> target of every pair that the map makes.
+
+        Raises CheckpointError for an entry that meets no tensor, and for two sources of one target.
+        """
+        out: dict[str, str] = {}
+        for old, new in self.rename.items():
+            matches = [(name, m) for name in source if (m := _pattern(old).fullmatch(name))]
+            if not matches:
+                raise CheckpointError(f"--map {self.path}: [rename] {old!r} is no tensor of the source")
+            for name, match in matches:
+                renamed = _fill(new, match.groups())
+                if renamed not in target:
+                    raise CheckpointError(
+                        f"--map {self.path}: [rename] {old!r}: {renamed!r} is no tensor of the target"
+                    )
+                out[name] = renamed
+        claimed: dict[str, str] = {}
+        for name, renamed in out.items():
+            if renamed in claimed:
+                raise CheckpointError(f"--map {self.path}: {claimed[renamed]!r} and {name!r} both claim {renamed!r}")
+            claimed[renamed] = name
+        for kind, texts, side, among in (
+            ("transpose.targets", self.transposed, "target", target),
+            ("ignore.source", self.ignored_source, "source", source),
+            ("ignore.target", self.ignored_target, "target", target),
+        ):
+            for text in texts:
+                if not any(_pattern(text).fullmatch(name) for name in among):
+                    raise CheckpointError(f"--map {self.path}: {kind} {text!r} is no tensor of the {side}")
+        return out
+
+    def transposes(self, target: str) -> bool:
+        return _any(self.transposed, target)
+
+    def ignores_source(self, name: str) -> bool:
+        return _any(self.ignored_source, name)
+
+    def ignores_target(self, name: str) -> bool:
+        return _any(self.ignored_target, name)
+
+
+def _pattern(text: str) -> re.Pattern[str]:
+    return re.compile(re.escape(text).replace(re.escape("{n}"), "([0-9]+)"))
+
+
+def _fill(text: str, numbers: Sequence[str]) -> str:
+    for number in numbers:
+        text = text.replace("{n}", number, 1)
+    return text
+
+
+def _any(texts: Sequence[str], name: str) -> bool:
+    return any(_pattern(text).fullmatch(name) for text in texts)
+
+
+def _names(path: Path, content: Mapping[str, Any], table: str, key: str) -> Sequence[str]:
+    names = content.get(table, {}).get(key, [])
+    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
+        raise CheckpointError(f"--map {path}: [{table}] {key} must be a list of names")
+    return tuple(names)
+
+
+def _number(path: Path, content: Mapping[str, Any], key: str) -> int:
+    number = content.get("heads", {}).get(key, 0)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise CheckpointError(f"--map {path}: [heads] {key} must be a number of heads, not {number!r}")
+    return number

@@ -1,0 +1,97 @@
+"""Verdicts that an interrupted check has reached already: a file beside its report, deleted when the check ends."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from migration.checkpoint import CheckpointError
+from migration.findings import Finding
+
+_PATTERN = "check-*.ledger"
+
+
+def fingerprint(files: Iterable[Path], settings: Sequence[str]) -> str:
+    """A hash of the files' names, sizes and times, of `settings`, and of this package's code.
+
+    Raises CheckpointError for a file that is gone.
+    """
+    digest = hashlib.sha256("\0".join(settings).encode())
+    for path in files:
+        try:
+            stat = path.stat()
+        except OSError as error:
+            raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+        digest.update(f"\0{path.resolve()} {stat.st_size} {stat.st_mtime_ns}".encode())
+    for module in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(module.read_bytes())
+    return digest.hexdigest()
+
+
+class Ledger:
+    """Lines of JSON, one per verdict, flushed; of every process one file. A last line that was cut off is ignored."""
+
+    def __init__(self, folder: Path, process: str, key: str) -> None:
+        self.folder, self.key = folder, key
+        self.found = dict(_read(folder, key))
+        self._path = folder / f"check-{process}.ledger"
+        self._process = process
+
+    def open(self) -> None:
+        """Begin this process's file with what is known. Raises CheckpointError where it cannot be written."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            temporary = self._path.with_suffix(".partial")
+            lines = [self.key, *(_line(case, finding) for case, finding in self.found.items())]
+            temporary.write_text("".join(f"{line}\n" for line in lines))
+            os.replace(temporary, self._path)
+            self._file = self._path.open("a")
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def add(self, case: str, finding: Finding) -> None:
+        try:
+            self._file.write(_line(case, finding) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise CheckpointError(f"{self._path}: cannot be written ({error.strerror})") from error
+
+    def close(self, *, finished: bool) -> None:
+        """Close this process's file; the first process of a check that came to its end deletes all of them."""
+        self._file.close()
+        if finished:
+            for path in self.folder.glob(_PATTERN):
+                path.unlink(missing_ok=True)
+
+
+def _line(case: str, finding: Finding) -> str:
+    return json.dumps({"case": case, **asdict(finding)})
+
+
+def _read(folder: Path, key: str) -> Iterable[tuple[str, Finding]]:
+    for path in sorted(folder.glob(_PATTERN)):
+        try:
+            first, *lines = path.read_text().split("\n")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if first != key:
+            continue
+        for line in lines[:-1]:
+            if entry := _entry(line):
+                yield entry
+
+
+def _entry(line: str) -> tuple[str, Finding] | None:
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        case = fields.pop("case")
+        for name in ("shape", "worst_index"):
+            fields[name] = tuple(fields[name]) if fields[name] is not None else None
+        return case, Finding(**fields)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None

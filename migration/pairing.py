@@ -1,0 +1,260 @@
+"""Which tensor of the target holds which tensor of the source, why we think so, and what has no partner."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from migration import conventions, rope
+from migration.checkpoint import Checkpoint, CheckpointError
+from migration.conventions import BUFFERS, KEY, QUERY, Convention, Heads, Name
+from migration.keymap import KeyMap
+from migration.parameters import Parameter, parameters
+
+Side = Literal["source", "target"]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One parameter of the target and the one of the source that it must hold.
+
+    how: why they are a pair, in words. transposed: the target holds the transpose. rope: q or k rows change to this
+    order; heads: how many heads they have, 0 where no configuration says. is_tied: one side has a head, the other ties
+    its head to this table. is_table: an embedding's table or the head, whose first axis is the vocabulary.
+    """
+
+    source: Parameter
+    target: Parameter
+    how: str
+    transposed: bool = False
+    rope: conventions.Rope | None = None
+    heads: int = 0
+    is_tied: bool = False
+    is_table: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{self.target.name} (tied)" if self.is_tied else self.target.name
+
+    @property
+    def wanted_shape(self) -> tuple[int, ...]:
+        """The shape that the target must have."""
+        shape = self.source.shape
+        return shape[::-1] if self.transposed else shape
+
+    @property
+    def nbytes(self) -> int:
+        return self.source.nbytes + self.target.nbytes
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A parameter without a partner. reason: why it needs none, "" where it should have one."""
+
+    side: Side
+    parameter: Parameter
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Pairing:
+    pairs: Sequence[Pair]
+    alone: Sequence[Alone]
+    source: Mapping[str, Parameter]
+    target: Mapping[str, Parameter]
+    heads: Heads
+    table: tuple[str | None, str | None] = (None, None)
+    """The names of the embedding's table on either side."""
+    head: tuple[str | None, str | None] = (None, None)
+    notes: Sequence[str] = ()
+    by_source: Mapping[str, Pair] = field(default_factory=dict)
+
+
+def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
+    """Pair by the user's map, exact names, known conventions, Flax's names of leaves, and a prefix, in this order.
+
+    Raises CheckpointError for a map that names what is not there, and for a name that two parameters claim.
+    """
+    before, after = parameters(source), parameters(target)
+    for checkpoint, held in ((source, before), (target, after)):
+        if not held:
+            raise CheckpointError(f"{checkpoint.path}: holds no tensor")
+    theirs, ours = conventions.convention_of(before.keys()), conventions.convention_of(after.keys())
+    heads = _heads(keymap, source, target)
+    table_and_head = [conventions.table_and_head(p.keys(), c[1]) for p, c in ((before, theirs), (after, ours))]
+    tables, lasts = zip(*table_and_head, strict=True)
+    mapped = keymap.targets(before.keys(), after.keys())
+    found: dict[tuple[str, str], str] = dict.fromkeys(mapped.items(), f"the map {keymap.path}")
+    for how, names in _ways(before, after, theirs, ours):
+        taken_source, taken_target = {s for s, _ in found}, {t for _, t in found}
+        for old, new in names.items():
+            if old not in taken_source and new not in taken_target:
+                found[old, new] = how
+    pairs = []
+    for (old, new), how in found.items():
+        a, b = _settled(before[old], after[new])
+        transposed = keymap.transposes(new) or (new not in mapped.values() and _kernels(old, new, a))
+        pairs.append(Pair(a, b, how, transposed, is_table=new in (tables[1], lasts[1]) or old in (tables[0], lasts[0])))
+    pairs = [_with_rope(p, theirs, ours, heads) for p in _oriented(pairs)]
+    left = [before[n] for n in before if n not in {s for s, _ in found} and not keymap.ignores_source(n)]
+    right = [after[n] for n in after if n not in {t for _, t in found} and not keymap.ignores_target(n)]
+    tied = _tied(left, right, before, after, tables, lasts)
+    alone = [_alone("source", p) for p in left if all(p.name != t.source.name for t in tied)]
+    alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
+    order = {name: i for i, name in enumerate(after)}
+    pairs = sorted(pairs, key=lambda p: order[p.target.name]) + tied
+    notes = [f"{c.path.name}: {note}" for c in (source, target) for note in c.notes]
+    for checkpoint, (convention, _) in ((source, theirs), (target, ours)):
+        if convention:
+            notes.append(f"{checkpoint.path.name}: names as in {convention.name}")
+    by_source = {p.source.name: p for p in pairs if not p.is_tied}
+    return Pairing(pairs, alone, before, after, heads, tables, lasts, notes, by_source)
+
+
+def _heads(keymap: KeyMap, source: Checkpoint, target: Checkpoint) -> Heads:
+    return keymap.heads if keymap.heads.query else Heads.of(source.config, target.config)
+
+
+Understood = tuple[Convention | None, Mapping[str, str]]
+
+
+def _ways(
+    before: Mapping[str, Parameter], after: Mapping[str, Parameter], theirs: Understood, ours: Understood
+) -> list[tuple[str, dict[str, str]]]:
+    """(why, source -> target) of each way to pair, best first."""
+    ways: list[tuple[str, dict[str, str]]] = [("the same name", {n: n for n in before if n in after})]
+    if theirs[0] and ours[0]:
+        by_role = {role: name for name, role in ours[1].items()}
+        if len(by_role) < len(ours[1]):
+            twice = next(r for r, n in Counter(ours[1].values()).items() if n > 1)
+            both = " and ".join(n for n, role in ours[1].items() if role == twice)
+            raise CheckpointError(f"{both} of the target are both the {twice}; rename one of them in a --map FILE")
+        why = f"{theirs[0].name} to {ours[0].name}" if theirs[0] is not ours[0] else f"both as in {ours[0].name}"
+        ways.append((why, _joined(theirs[1], by_role)))
+    flax = _by_understood_name(after)
+    ways.append(("the same path, with another framework's leaf", _joined(_names(before), flax)))
+    prefixes = _prefixes(before, after)
+    return ways + [(f"the same name after {p!r}", _without_prefix(before, after, p)) for p in prefixes]
+
+
+def _joined(roles: Mapping[str, str], by_role: Mapping[str, str]) -> dict[str, str]:
+    """Source -> target where both have the same role; of two sources with one role neither is paired."""
+    count = Counter(roles.values())
+    return {name: by_role[role] for name, role in roles.items() if role in by_role and count[role] == 1}
+
+
+def _names(these: Mapping[str, Parameter]) -> dict[str, str]:
+    return {text: ".".join((*(n := Name.of(text)).module, n.leaf)) for text in these}
+
+
+def _by_understood_name(these: Mapping[str, Parameter]) -> dict[str, str]:
+    names = _names(these)
+    count = Counter(names.values())
+    return {name: text for text, name in names.items() if count[name] == 1}
+
+
+def _prefixes(before: Mapping[str, Parameter], after: Mapping[str, Parameter]) -> list[str]:
+    """First parts of names that one side has and the other lacks."""
+    first = [Counter(t.partition(".")[0] + "." for t in side if "." in t) for side in (before, after)]
+    only = [p for p in first[0] if p not in first[1]] + [p for p in first[1] if p not in first[0]]
+    return [p for p in only if not p[:-1].isdigit()]
+
+
+def _without_prefix(before: Mapping[str, Parameter], after: Mapping[str, Parameter], prefix: str) -> dict[str, str]:
+    shorter = _names(after)
+    by_name = {shorter[t].removeprefix(prefix): t for t in after}
+    return {s: by_name[n] for s, name in _names(before).items() if (n := name.removeprefix(prefix)) in by_name}
+
+
+def _settled(a: Parameter, b: Parameter) -> tuple[Parameter, Parameter]:
+    """Packed parameters with the form that fits the other side's columns, where shapes alone allow several."""
+    if a.is_packed and b.is_packed and not (a.form and b.form):
+        form = a.form or b.form or next((f for f in a.possible if f in b.possible), a.possible[0])
+        return (a if a.form else a.as_form(form)), (b if b.form else b.as_form(form))
+    return _fitted(a, b), _fitted(b, a)
+
+
+def _fitted(packed: Parameter, other: Parameter) -> Parameter:
+    """`packed` in the form that has as many columns as the other side; its configuration may have said otherwise."""
+    if not packed.is_packed or other.is_packed or not other.shape:
+        return packed
+    groups = packed.parts[1].shape[-1]
+    fitting = [f for f in packed.possible if groups * f.group_size == other.shape[-1]]
+    if packed.form in fitting:
+        return packed
+    return packed.as_form(fitting[0] if fitting else packed.form or packed.possible[0])
+
+
+def _kernels(old: str, new: str, parameter: Parameter) -> bool:
+    """Whether one side's leaf is a kernel ``[in, out]`` and the other's is not."""
+    return len(parameter.shape) == 2 and Name.of(old).is_kernel != Name.of(new).is_kernel
+
+
+def _oriented(pairs: Sequence[Pair]) -> list[Pair]:
+    """Where every matrix that is not square shows that its target holds the transpose, all of that leaf do."""
+    seen: dict[str, set[bool]] = {}
+    for p in pairs:
+        a, b = p.source.shape, p.target.shape
+        if len(a) == 2 and a[0] != a[1] and not p.is_table and not p.transposed:
+            seen.setdefault(_leaf(p), set()).add(b == a[::-1])
+    all_transposed = {leaf for leaf, found in seen.items() if found == {True}}
+    return [
+        replace(p, transposed=True, how=f"{p.how}; its matrices are all transposed")
+        if _leaf(p) in all_transposed and len(p.source.shape) == 2 and not p.is_table and not p.transposed
+        else p
+        for p in pairs
+    ]
+
+
+def _leaf(p: Pair) -> str:
+    return p.target.name.rpartition(".")[2]
+
+
+def _with_rope(p: Pair, theirs: Understood, ours: Understood, heads: Heads) -> Pair:
+    """The pair with the order of rows that q and k take where the two conventions rotate differently."""
+    role = theirs[1].get(p.source.name, "").split(".")
+    if role[2:3] not in ([QUERY], [KEY]):
+        return p
+    count = heads.query if role[2] == QUERY else heads.key
+    changes = theirs[0] and ours[0] and theirs[0].rope != ours[0].rope and p.target.name in ours[1]
+    if not changes or not ours[0]:
+        return replace(p, heads=count)
+    return replace(p, rope=ours[0].rope, heads=count, how=f"{p.how}; q and k rows go to {ours[0].rope} order")
+
+
+def _tied(
+    left: Sequence[Parameter],
+    right: Sequence[Parameter],
+    before: Mapping[str, Parameter],
+    after: Mapping[str, Parameter],
+    tables: Sequence[str | None],
+    heads: Sequence[str | None],
+) -> list[Pair]:
+    """The head that only one side stores, paired with the other side's table."""
+    if heads[0] in {p.name for p in left} and heads[1] is None and tables[1]:
+        a, b = _settled(before[str(heads[0])], after[tables[1]])
+        return [Pair(a, b, "the source stores a head, the target ties it to its table", is_tied=True, is_table=True)]
+    if heads[1] in {p.name for p in right} and heads[0] is None and tables[0]:
+        a, b = _settled(before[tables[0]], after[str(heads[1])])
+        kernel = _kernels(a.name, b.name, a)
+        how = "the target stores a head, the source ties it to its table"
+        return [Pair(a, b, how, transposed=kernel, is_tied=True, is_table=True)]
+    return []
+
+
+def _alone(side: Side, parameter: Parameter) -> Alone:
+    return Alone(side, parameter, "a buffer that models compute" if BUFFERS.search(parameter.name) else "")
+
+
+def rope_order(p: Pair) -> np.ndarray | None:
+    """Index array ``[rows]`` by which the source's rows are read, None where they keep their order or cannot split."""
+    if p.rope is None or not p.heads:
+        return None
+    try:
+        return rope.order(p.source.length, p.heads, p.rope)
+    except ValueError:
+        return None
