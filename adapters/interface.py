@@ -11,9 +11,12 @@ import abc
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from adapters.language import LanguageModel, LlamaConfig, Weights
 
 Method = Literal["call", "as_linear", "tied"]
 """What `Layer.vjp` differentiates: the layer's call, its tied head, or the head applied to the call."""
@@ -141,6 +144,10 @@ class Packed:
             raise ValueError(f"biases {self.biases.shape} do not fit scales {(rows, groups)}")
 
 
+_OPTIONAL = {"model": "this adapter builds layers, not whole models"}
+"""Reasons that hold for whoever declares nothing of the kind."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What an adapter can express, declared once; everything else is *unsupported*, with its reason.
@@ -156,6 +163,8 @@ class Capabilities:
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
     exercises: frozenset[str] = frozenset()
+    models: frozenset[str] = frozenset()
+    """Whole models that it builds: "llama". An adapter of layers alone declares none."""
     gradients: bool = True
     optimizer: bool = True
     persistence: bool = True
@@ -178,11 +187,12 @@ class Capabilities:
             "scheme": self.schemes,
             "compiler": self.compilers,
             "exercise": self.exercises,
+            "model": self.models,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
         if met:
             return None
-        return self.absent.get(need) or self.absent.get(kind, "")
+        return self.absent.get(need) or self.absent.get(kind, _OPTIONAL.get(kind, ""))
 
 
 class Layer(abc.ABC):
@@ -259,6 +269,8 @@ class Adapter(abc.ABC):
     environment: ClassVar[Mapping[str, str]] = {}
     """Numerics settings that must be in the environment before the framework is imported."""
     capabilities: ClassVar[Capabilities]
+    convention: ClassVar[str] = "meta"
+    """How parameters and modules of its Llama are named: a key of `migration.llama_names.CONVENTIONS`."""
     corrupts_memory: ClassVar[bool] = True
     """Whether an id out of range may write to foreign memory, so that a worker is replaced after such a probe."""
     is_framework: ClassVar[bool] = True
@@ -340,6 +352,14 @@ class Adapter(abc.ABC):
         choices: path -> what the framework's predicate answers for it (default True); None for no predicate.
         """
         raise Unsupported(f"{self.name} quantizes no models")
+
+    def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
+        """A Llama of the framework's own layers; see adapters/language.py and `Capabilities.models`.
+
+        weights: every parameter, and no other, by the names of its `convention`, in the one dtype that the
+        model is to have; or quantized matrices as `Packed`. KeyError where one is missing or unknown.
+        """
+        raise Unsupported(f"{self.name} builds no Llama")
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         """A from-scratch embedding module as a tutorial writes it; see `Capabilities.exercises`."""

@@ -22,6 +22,7 @@ from adapters.interface import (
     Scheme,
     Unsupported,
 )
+from adapters.language import LanguageModel, LlamaConfig, Weights
 from adapters.packed import HoldsPacked
 
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
@@ -30,6 +31,7 @@ _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense ar
 class JaxAdapter(HoldsPacked):
     name = "jax"
     distributions: ClassVar[tuple[str, ...]] = ("flax", "jax", "jaxlib")
+    convention = "flax"
     module = "flax"
     devices = ("tpu", "cuda", "rocm", "mps", "cpu")
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
@@ -39,6 +41,7 @@ class JaxAdapter(HoldsPacked):
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         schemes=MLX_SCHEMES,
+        models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
         absent={
@@ -142,6 +145,11 @@ class JaxAdapter(HoldsPacked):
             return JaxLayer(self, jax_modules.QuantizedEmbed(words, scales, biases, scheme), roles)
         placed = None if bias is None else self.place(bias)
         return JaxLayer(self, jax_modules.QuantizedLinear(words, scales, biases, scheme, placed), roles)
+
+    def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
+        from adapters import jax_llama
+
+        return jax_llama.JaxLlama(self, config, weights)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.jax.default_device(self.native_device):

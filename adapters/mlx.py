@@ -22,11 +22,13 @@ from adapters.interface import (
     Packed,
     Scheme,
 )
+from adapters.language import LanguageModel, LlamaConfig, Weights
 
 
 class MLXAdapter(Adapter):
     name = "mlx"
     distributions = ("mlx", "mlx-metal", "mlx-cpu", "mlx-cuda-12", "mlx-cuda-13")
+    convention = "mlx"
     module = "mlx"
     devices = ("gpu", "cpu")
     # On recent Apple and NVIDIA GPUs float32 matmul is TF32-class unless this is 0 (ml-explore/mlx#3534).
@@ -37,6 +39,7 @@ class MLXAdapter(Adapter):
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
+        models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         conversion=True,
         absent={
@@ -184,6 +187,11 @@ class MLXAdapter(Adapter):
             predicate = None if choices is None else lambda path, module: choices.get(path, True)
             self.nn.quantize(root, class_predicate=predicate, **settings)
             return {path: MLXLayer(self, dict(root.named_modules())[path]) for path in weights}
+
+    def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
+        from adapters import mlx_llama
+
+        return mlx_llama.MLXLlama(self, config, weights)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):

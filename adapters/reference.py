@@ -82,6 +82,7 @@ class ReferenceAdapter(Adapter):
             "scheme": LIBRARY_SCHEMES,
             "conversion": "the reference adapter makes quantized layers from weights or parts only",
             "compiler": "NumPy has no compiler",
+            "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
             "exercise": "the exercise is written for Flax",
         },

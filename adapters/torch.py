@@ -21,6 +21,7 @@ from adapters.interface import (
     Packed,
     Scheme,
 )
+from adapters.language import LanguageModel, LlamaConfig, Weights
 from adapters.packed import HoldsPacked
 
 
@@ -38,6 +39,7 @@ class TorchAdapter(HoldsPacked):
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
+        models=frozenset({"llama"}),
         compilers=frozenset({"default", "inductor"}),
         absent={
             "scheme": LIBRARY_SCHEMES,
@@ -158,6 +160,11 @@ class TorchAdapter(HoldsPacked):
             return TorchLayer(self, torch_quantized.QuantizedEmbedding(words, scales, biases, scheme))
         placed = None if bias is None else self.place(bias)
         return TorchLayer(self, torch_quantized.QuantizedLinear(words, scales, biases, scheme, placed))
+
+    def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
+        from adapters import torch_llama
+
+        return torch_llama.TorchLlama(self, config, weights)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.torch.random.fork_rng():

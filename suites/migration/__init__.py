@@ -1,0 +1,1 @@
+"""Is a checkpoint, or a whole model, the same after it moved to another framework?"""
