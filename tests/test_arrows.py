@@ -11,14 +11,20 @@ import pytest
 
 from tests.command import ROOT, run
 
-FRAMEWORKS = {"mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"}
+FRAMEWORKS = {
+    *("mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"),
+    *("orbax", "tensorstore", "msgpack"),
+}
 PACKAGES = {"adapters", "benchmarks", "conftest", "golden", "migration", "nightly", "reports", "suites", "tests"}
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
+    "adapters/jax_llama.py",
     "adapters/jax_modules.py",
     "adapters/jax_packing.py",
     "adapters/jax_product.py",
+    "adapters/mlx_llama.py",
     "adapters/torch_int4.py",
+    "adapters/torch_llama.py",
     "adapters/torch_packing.py",
     "adapters/torch_product.py",
     "adapters/torch_quantized.py",
@@ -26,6 +32,16 @@ OWN_FRAMEWORK = {
 """Modules that hold framework code; every other module imports them, and frameworks, inside functions only."""
 COMMANDS = {"adapters/record.py", "adapters/__main__.py"}
 """Where adapters and golden data meet: commands, which no adapter imports."""
+
+READERS = {
+    "migration/formats/gguf.py": "gguf",
+    "migration/formats/orbax.py": "tensorstore",
+    "migration/formats/pytorch.py": "torch",
+}
+"""Readers of files that need a framework's library, and which: imported inside functions only."""
+GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}
+"""Where observations become guides: the only modules of `migration` that may import reports."""
+MIGRATION_COMMANDS = GUIDES | {"migration/__main__.py"}
 
 GOLDEN_MAY_USE = {"golden", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
 
@@ -56,12 +72,32 @@ def allowed(path: str) -> set[str]:
     package = path.split("/")[0]
     if package == "adapters":
         return {"adapters", "golden"} if path in COMMANDS else {"adapters"}
+    if package == "migration":
+        return {"adapters", "golden", "migration", *(["reports"] if path in MIGRATION_COMMANDS else [])}
+    if path.startswith("suites/migration/"):
+        return {"adapters", "golden", "migration", "suites"}
     return {
         "golden": {"golden"},
         "suites": {"adapters", "golden", "suites"},
         "reports": {"reports"},
         "nightly": {"adapters", "nightly", "reports"},
     }[package]
+
+
+def may_load(path: str, framework: str, at_import: bool) -> bool:
+    """Whether the module may import the framework there."""
+    if path.startswith("adapters/"):
+        return path in OWN_FRAMEWORK or not at_import
+    return READERS.get(path) == framework and not at_import
+
+
+def is_command(name: str) -> bool:
+    """Whether `name` is a module that only its own package's commands import."""
+    return f"{name.replace('.', '/')}.py" in (COMMANDS | MIGRATION_COMMANDS) - {"adapters/__main__.py"}
+
+
+def is_command_itself(path: str) -> bool:
+    return path in COMMANDS | MIGRATION_COMMANDS
 
 
 def breaches(path: str, source: str) -> list[str]:
@@ -73,11 +109,11 @@ def breaches(path: str, source: str) -> list[str]:
             out.append(f"{path}: relative import of {name}")
         elif top in PACKAGES and top not in allowed(path):
             out.append(f"{path}: imports {name}")
-        elif top in FRAMEWORKS and not (path.startswith("adapters/") and (path in OWN_FRAMEWORK or not at_import)):
+        elif top in FRAMEWORKS and not may_load(path, top, at_import):
             out.append(f"{path}: imports {name}{' at module level' if at_import else ''}")
         elif f"{name.replace('.', '/')}.py" in OWN_FRAMEWORK and at_import and path not in OWN_FRAMEWORK:
             out.append(f"{path}: imports {name} at module level")
-        elif f"{name.replace('.', '/')}.py" in COMMANDS - {"adapters/__main__.py"} and path not in COMMANDS:
+        elif is_command(name) and not is_command_itself(path):
             out.append(f"{path}: imports the command {name}")
         elif path.startswith("golden/") and top not in GOLDEN_MAY_USE:
             out.append(f"{path}: imports {name}")
@@ -104,7 +140,7 @@ def asks_who(source: str) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("package", ["adapters", "golden", "nightly", "reports", "suites"])
+@pytest.mark.parametrize("package", ["adapters", "golden", "migration", "nightly", "reports", "suites"])
 def test_the_arrows(package: str) -> None:
     found = modules(package)
     assert found
@@ -138,8 +174,22 @@ PLANTED = [
     ("adapters/torch.py", "def f():\n    from adapters import record"),
     ("adapters/jax.py", "from adapters.jax_modules import RawLookup"),
     ("golden/x.py", "import scipy"),
+    ("golden/x.py", "from migration.checkpoint import Tensor"),
     ("golden/x.py", "from adapters.interface import Scheme"),
     ("golden/x.py", "def f():\n    import torch"),
+    ("adapters/torch.py", "def f():\n    from migration import opening"),
+    ("reports/x.py", "from migration.checkpoint import Checkpoint"),
+    ("suites/test_x.py", "from migration import opening"),
+    ("suites/migration/test_x.py", "import torch"),
+    ("suites/migration/test_x.py", "from migration import guide"),
+    ("migration/x.py", "from suites.verdict import judge"),
+    ("migration/x.py", "from reports.records import EndLine"),
+    ("migration/x.py", "from migration.guide import differing"),
+    ("migration/x.py", "def f():\n    import torch"),
+    ("migration/formats/pytorch.py", "import torch"),
+    ("migration/formats/pytorch.py", "def f():\n    import gguf"),
+    ("migration/formats/msgpack.py", "def f():\n    import msgpack"),
+    ("migration/formats/orbax.py", "from tensorstore import open"),
 ]
 ACCEPTED = [
     ("suites/test_x.py", "import numpy\nfrom adapters import registry\nfrom golden import bounds\nimport pytest"),
@@ -151,6 +201,15 @@ ACCEPTED = [
     ("golden/x.py", "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom golden import oracle"),
     ("reports/x.py", "import json\nfrom reports import recorder"),
     ("nightly/x.py", "from adapters import registry\nfrom reports import model"),
+    (
+        "migration/x.py",
+        "from adapters.interface import Scheme\nfrom golden import bounds\nfrom migration import opening",
+    ),
+    ("migration/formats/pytorch.py", "def f():\n    import torch\n    from torch._subclasses import FakeTensorMode"),
+    ("migration/formats/safetensors.py", "from safetensors import safe_open"),
+    ("migration/guide.py", "from reports.differences import differences"),
+    ("migration/__main__.py", "from migration import guide"),
+    ("suites/migration/test_x.py", "from migration.opening import open_checkpoint\nfrom suites import rows"),
 ]
 BRANCHES = [
     "if adapter.name == 'mlx': pass",

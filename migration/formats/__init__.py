@@ -1,1 +1,1 @@
-"""One module per file format: what a checkpoint's file says of its tensors, and where their rows lie."""
+"""One module per file format: each turns what is on disk into `migration.checkpoint.Tensor` records."""
