@@ -8,7 +8,7 @@ import shlex
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -22,6 +22,8 @@ from adapters import known, machine, registry
 from adapters.registry import Target
 from golden.catalogue import Case
 from golden.store import GoldenError, open_golden, open_recorded
+from migration.check import Check
+from migration.checkpoint import CheckpointError
 from reports import records, render
 from reports.failure import explain
 from reports.reading import ReportError
@@ -29,11 +31,14 @@ from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
 from suites import identity, requirements
 from suites.assay import Assay, Bench
+from suites.migration import checkpoint
+from suites.migration.checkpoint import CheckpointInput
 from suites.observation import Deviates, NotAsked, Observation
 from suites.real import RealInput, RealInputError
 from suites.verdict import Judgement, Verdict, verdict_of
 
 BAD_INPUT = (
+    CheckpointError,
     GoldenError,
     known.KnownError,
     RealInputError,
@@ -50,12 +55,21 @@ OPTIONS = {
     "--linear": ("FILE:KEY", "run the linear and quantization requirements on this weight [out, in]"),
     "--bootstrap": ("TARGET", "a target never reviewed before: what has no pin yet is listed as unreviewed"),
 }
+CHECKPOINT_OPTIONS = {
+    "--source": ("PATH", "check a converted checkpoint: the one it was made from"),
+    "--target": ("PATH", "check a converted checkpoint: the one to check"),
+    "--map": ("FILE", "pairs of names that no convention knows, a TOML file (docs/migration.md)"),
+    "--shard": ("I/N", "check only share I of N of the tensors; `reports merge` puts the reports together"),
+    "--source-adapter": ("NAME[@DEVICE]", "whose layers the source's weights go through (default: by its format)"),
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("touchstone")
     for name, (metavar, text) in OPTIONS.items():
         group.addoption(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
+    for name, (metavar, text) in CHECKPOINT_OPTIONS.items():
+        group.addoption(name, metavar=metavar, help=text)
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")
 
 
@@ -65,7 +79,12 @@ class Run:
     def __init__(self, config: pytest.Config) -> None:
         required = [n for n in os.environ.get("TOUCHSTONE_REQUIRE", "").split(",") if n]
         self.config = config
-        self.targets = registry.resolve(config.getoption("adapter"), required)
+        self.checkpoints = CheckpointInput.open(
+            *(config.getoption(name) for name in ("source", "target", "map", "shard")),
+            config.getoption("adapter"),
+            config.getoption("source_adapter"),
+        )
+        self.targets = self.checkpoints.targets or registry.resolve(config.getoption("adapter"), required)
         self.unmarked: Counter[str] = Counter()
         """Cases without a marker per requirement and target, as collected."""
         self.planned: Counter[str] = Counter()
@@ -79,7 +98,10 @@ class Run:
         self.requirements = requirements.load()
         self.known = {t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets}
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
-        self.bench = Bench(self.real.extend(open_golden()), open_recorded())
+        if self.real and self.checkpoints:
+            raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
+        kept = {Check: self.checkpoints.check, CheckpointInput: self.checkpoints}
+        self.bench = Bench(self.real.extend(open_golden()), open_recorded(), kept=kept)
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         process = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -89,6 +111,19 @@ class Run:
         }
         self.recorder = Recorder(Path(directory), process) if directory and not config.option.collectonly else None
         self.ended = False
+
+    def asked(self, identifier: str, cases: str | Sequence[Case]) -> list[tuple[Target, Case]]:
+        """The targets and cases of one test: its own, or those of the user's input that it names."""
+        if cases in (checkpoint.TENSORS, checkpoint.BEHAVIOUR):
+            found = self.checkpoints.cases(identifier, cases)
+            return [(t, c) for t in self.targets if self.checkpoints.asks(t, cases) for c in found]
+        return [(t, c) for t in self.targets for c in self.real.cases(cases) if self.concerns(c)]
+
+    def collects(self, path: Path) -> bool:
+        """Whether the tests in a file of suites/ belong to this run: those on the user's input need it."""
+        if self.checkpoints:
+            return path.name in checkpoint.MODULES
+        return (path.name == "test_real_input.py") == bool(self.real) and path.name not in checkpoint.MODULES
 
     def concerns(self, case: Case) -> bool:
         """Whether any target of the run has the case's quantization scheme: others' schemes are no gap in coverage."""
@@ -126,6 +161,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if run := config.stash.get(RUN, None):
         run.bench.close()
+        is_main = run.recorder is not None and run.recorder.process == "main"
+        run.checkpoints.close(run.recorder.folder if run.recorder and is_main else None, finished=run.ended)
         try:
             if run.recorder:
                 run.recorder.close()
@@ -136,11 +173,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With --table or --linear only the suite on real input is collected, without them every other."""
     run = config.stash.get(RUN, None)
-    if run is None or collection_path.parent != SUITES or not collection_path.name.startswith("test_"):
+    if run is None or SUITES not in collection_path.parents or not collection_path.name.startswith("test_"):
         return None
-    return (collection_path.name == "test_real_input.py") != bool(run.real) or None
+    return None if run.collects(collection_path) else True
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -152,17 +188,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if identifier not in run.requirements:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement = run.requirements[identifier]
-    chosen = [case for case in run.real.cases(cases) if run.concerns(case)]
-    run.unmarked[identifier] += sum(not c.marks for c in chosen)
-    assays = [
-        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(t, c)) for t in run.targets for c in chosen
-    ]
+    asked = run.asked(identifier, cases)
+    run.unmarked[identifier] += len({c.id for _, c in asked if not c.marks})
+    assays = [pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(run, t, c)) for t, c in asked]
     metafunc.parametrize("assay", assays, indirect=True)
 
 
-def _marks(target: Target, case: Case) -> list[pytest.MarkDecorator]:
-    """The case's own markers, and one group per target for pytest-xdist, so that each imports one framework."""
-    return [pytest.mark.xdist_group(target.id), *(getattr(pytest.mark, name) for name in case.marks)]
+def _marks(run: Run, target: Target, case: Case) -> list[pytest.MarkDecorator]:
+    """The case's own markers, and one group per target for pytest-xdist, so that each imports one framework; tensors of
+    a checkpoint go to any worker."""
+    alike = [] if run.checkpoints.asks(target, checkpoint.TENSORS) else [pytest.mark.xdist_group(target.id)]
+    return [*alike, *(getattr(pytest.mark, name) for name in case.marks)]
 
 
 def _identifier(item: pytest.Item) -> str:
@@ -195,8 +231,23 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     gc.freeze()
     if run := session.config.stash.get(RUN, None):
         run.planned.update(c[0].id for c in map(_parameters, session.items) if c)
+        _start_check(session, run)
         if run.recorder:
             _record_or_exit(run.recorder.write, _run_line(run))
+
+
+def _start_check(session: pytest.Session, run: Run) -> None:
+    """Read the checkpoints while tests wait for their answers; parallel workers read what they are asked."""
+    config = session.config
+    hands_out = config.pluginmanager.hasplugin("dsession") and not hasattr(config, "workerinput")
+    if config.option.collectonly or hands_out:
+        return
+    tensors = {(c[2].id, str(c[1].params.get("tensor"))) for c in map(_parameters, session.items) if c}
+    folder, process = (run.recorder.folder, run.recorder.process) if run.recorder else (None, "main")
+    try:
+        run.checkpoints.start(tensors, folder, process, alone=not hasattr(config, "workerinput"))
+    except CheckpointError as error:
+        pytest.exit(f"error: {error}", returncode=1)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -317,6 +368,9 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 def _rerun(run: Run, identifier: str, target: Target, case: Case) -> str:
     """The command that runs this case alone."""
+    if run.checkpoints.check:
+        framework = () if run.checkpoints.asks(target, checkpoint.TENSORS) else ("--adapter", target.selector)
+        return shlex.join(["pytest", identifier, *run.checkpoints.options, *framework])
     real = run.real.options.get(case.arrays.get("weight", ""), ())
     marks = ("-m", " or ".join(case.marks)) if case.marks else ()
     return shlex.join(["pytest", identifier, "--adapter", target.selector, *real, *marks])

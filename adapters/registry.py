@@ -141,7 +141,7 @@ def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[
     it raises TargetError, as does a run without any framework. A framework that is installed but cannot be probed,
     or finds no device, raises TargetError in every case.
     """
-    targets = [_selected(spec) for spec in selected] if selected else [_default(name) for name in BUILT_IN]
+    targets = [_selected(spec) for spec in selected] if selected else [default(name) for name in BUILT_IN]
     if duplicates := {t.id for t in targets if [u.id for u in targets].count(t.id) > 1}:
         raise TargetError(f"selected twice: {', '.join(sorted(duplicates))}")
     for name in required:
@@ -154,7 +154,8 @@ def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[
     return targets
 
 
-def _default(name: str) -> Target:
+def default(name: str) -> Target:
+    """The adapter on its best device, or a target that is *not run* where it is not installed. Raises TargetError."""
     cls = adapter_class(name)
     if not is_installed(cls):
         return Target(name, cls, ABSENT, f"{cls.module} is not installed")

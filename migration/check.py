@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from migration import findings
 from migration.checkpoint import Checkpoint, CheckpointError
@@ -26,8 +26,15 @@ WORK_BYTES = 1 << 26
 MOST_THREADS = 8
 """Threads hold about 40 MB each."""
 
-progress: list[Callable[[int], object]] = []
-"""Called with the number of bytes of every piece of work that is done; `python -m migration check` shows them."""
+
+class Listener(Protocol):
+    """Who wants to know how far a check is."""
+
+    def begin(self, check: Check, nbytes: int) -> None:
+        """The check begins, and will read so many bytes."""
+
+    def done(self, nbytes: int, *, resumed: bool) -> None:
+        """So many more bytes are done, or were before; called from several threads."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +67,8 @@ class _Open:
 class Check:
     """What two checkpoints are asked. Attributes: source, target, pairing, questions (of this shard)."""
 
+    listeners: ClassVar[list[Listener]] = []
+
     def __init__(
         self,
         source: Path,
@@ -84,7 +93,6 @@ class Check:
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._ledger: Ledger | None = None
-        self.resumed = 0
         self.key = fingerprint(
             [*self.source.files, *self.target.files, *([keymap] if keymap else [])],
             [str(source), str(target), str(self.shard)],
@@ -100,50 +108,52 @@ class Check:
             out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, answer=found))
         return out
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes that the questions of this shard are about."""
-        return sum(q.size for q in self.questions)
-
-    def start(self, threads: int, folder: Path | None = None, process: str = "main") -> None:
-        """Begin to look for answers, in the background with `threads`, or when asked for with none.
+    def start(self, asked: Collection[tuple[str, str]], threads: int, folder: Path | None, process: str) -> None:
+        """Begin to look for the answers to `asked` (requirement, tensor): in the background with `threads`, or with
+        none, each when it is asked for.
 
         folder: where verdicts are kept so that an interrupted check can go on. Raises CheckpointError.
         """
+        chosen = [q for q in self.questions if (q.requirement, q.name) in asked]
+        for listener in self.listeners:
+            listener.begin(self, sum(q.size for q in chosen))
         if folder:
             self._ledger = Ledger(folder, process, self.key)
             self._ledger.open()
-            self._recall(self._ledger)
+            self._recall(self._ledger, chosen)
         if not threads:
             return
         work: SimpleQueue[tuple[_Open, int, int] | None] = SimpleQueue()
-        count = min(threads, MOST_THREADS)
-        for question in self.questions:
+        for question in chosen:
             if not self._answers[question.key].done():
-                self._begin(question, lambda item: work.put(item))
-        for _ in range(count):
+                self._begin(question, work.put)
+        for _ in range(min(threads, MOST_THREADS)):
             work.put(None)
             self._threads.append(threading.Thread(target=self._drain, args=(work,), daemon=True))
         for thread in self._threads:
             thread.start()
 
-    def _recall(self, ledger: Ledger) -> None:
-        for question in self.questions:
+    def _recall(self, ledger: Ledger, chosen: Sequence[Question]) -> None:
+        for question in chosen:
             if known := ledger.found.get(question.key):
                 self._answers[question.key].set_result(known)
-                self.resumed += 1
-                _tell(question.size)
+                self._tell(question.size, resumed=True)
 
     def _drain(self, work: SimpleQueue[tuple[_Open, int, int] | None]) -> None:
         while (item := work.get()) is not None and not self._stop.is_set():
             self._do(*item)
 
-    def finding(self, requirement: str, name: str) -> Finding:
+    def question(self, requirement: str, name: str) -> Question:
+        return next(q for q in self.questions if (q.requirement, q.name) == (requirement, name))
+
+    def where(self, question: Question) -> str:
+        """The file and key of what the target must hold."""
+        return question.subject.source.where if question.subject else str(self.source.path)
+
+    def finding(self, question: Question) -> Finding:
         """The answer to one question; waits for it."""
-        key = f"{requirement} {name}"
-        answer = self._answers[key]
+        answer = self._answers[question.key]
         if not answer.done() and not self._threads:
-            question = next(q for q in self.questions if q.key == key)
             items: list[tuple[_Open, int, int]] = []
             self._begin(question, items.append)
             for item in items:
@@ -175,7 +185,7 @@ class Check:
                 state.left -= 1
                 last = not state.left
             if state.rows:
-                _tell(state.question.size * (stop - start) // state.rows)
+                self._tell(state.question.size * (stop - start) // state.rows)
             if not last or self._answers[state.question.key].done():
                 return
             found = findings.of_pair(state.pair, state.compared, self.pairing, state.rows, self.vocabulary)
@@ -203,18 +213,17 @@ class Check:
             if not self._answers[question.key].done():
                 self._answers[question.key].set_exception(error)
 
-    def close(self, *, finished: bool) -> None:
-        """Stop the threads. finished: the check came to its end, so that nothing is left to resume."""
+    def close(self) -> None:
+        """Stop the threads, and let go of the ledger."""
         self._stop.set()
         for thread in self._threads:
             thread.join()
         if self._ledger:
-            self._ledger.close(finished=finished)
+            self._ledger.close()
 
-
-def _tell(done: int) -> None:
-    for listener in progress:
-        listener(done)
+    def _tell(self, done: int, *, resumed: bool = False) -> None:
+        for listener in self.listeners:
+            listener.done(done, resumed=resumed)
 
 
 def _form(source: Any, target: Any) -> dict[str, str]:

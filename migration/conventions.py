@@ -77,7 +77,7 @@ def _layers(prefix: str, **roles: str) -> dict[str, str]:
     return {f"{prefix}.{{n}}.{path}": f"layers.{{n}}.{role}" for role, path in roles.items()}
 
 
-CONVENTIONS = (
+HUGGING_FACE, META, MLX_EXAMPLE, GGUF = CONVENTIONS = (
     Convention(
         "Hugging Face and mlx-lm",
         "half",

@@ -40,7 +40,6 @@ class Ledger:
         self.folder, self.key = folder, key
         self.found = dict(_read(folder, key))
         self._path = folder / f"check-{process}.ledger"
-        self._process = process
 
     def open(self) -> None:
         """Begin this process's file with what is known. Raises CheckpointError where it cannot be written."""
@@ -61,12 +60,14 @@ class Ledger:
         except OSError as error:
             raise CheckpointError(f"{self._path}: cannot be written ({error.strerror})") from error
 
-    def close(self, *, finished: bool) -> None:
-        """Close this process's file; the first process of a check that came to its end deletes all of them."""
+    def close(self) -> None:
         self._file.close()
-        if finished:
-            for path in self.folder.glob(_PATTERN):
-                path.unlink(missing_ok=True)
+
+
+def forget(folder: Path) -> None:
+    """Delete what a check that came to its end has no more use for."""
+    for path in folder.glob(_PATTERN):
+        path.unlink(missing_ok=True)
 
 
 def _line(case: str, finding: Finding) -> str:
