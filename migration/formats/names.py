@@ -10,7 +10,7 @@ from typing import Any
 from migration.checkpoint import CheckpointError
 
 MOST_LEVELS = 64
-MOST_NODES = 1_000_000
+MOST_NODES = 300_000
 _NAMED = 5
 
 Leaf = tuple[tuple[str, ...], Any]

@@ -115,7 +115,9 @@ def _header(path: Path, name: str, member: Member) -> tuple[tuple[int, ...], boo
             warnings.simplefilter("ignore")  # headers as Python 2 wrote them
             shape, order, dtype = _READERS[version](file)
         return shape, order, dtype, file.tell()
-    except (DamagedError, OSError, *_DAMAGE) as error:
+    except (DamagedError, OSError) as error:
+        raise CheckpointError(f"{path}: array {name!r}: {error}; copy or write it again") from error
+    except _DAMAGE as error:
         raise CheckpointError(
             f"{path}: array {name!r}: its header is damaged ({error}); copy or write it again"
         ) from error
