@@ -68,13 +68,16 @@ def _affine(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
     assert found.offset is not None
     n, u, tiny = 2**found.form.bits - 1, 2.0 ** -SIGNIFICAND[dtype], SMALLEST[dtype] / 2
     step, offset = found.scale[..., None], found.offset[..., None]
-    size = np.abs(step)
-    away = np.abs(w - offset)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        place = np.where(step == 0, 0.0, (w - offset) / step)
-    outside = np.clip(np.maximum(place - n, -place), 0.0, 1 + n * 2 * (u + FLOAT32))
-    rounding = u * (away + size / 2) + u * np.abs(offset) + (n + 1) * tiny + 3 * FLOAT32 * away
-    return np.maximum(size / 2, outside * size) + rounding
+    half = np.abs(step) / 2
+    away = w - offset
+    low, high = away.min(-1, keepdims=True), away.max(-1, keepdims=True)
+    ends = np.minimum(0, n * step), np.maximum(0, n * step)
+    rounding = (u + 3 * FLOAT32) * np.abs(away) + (u * (half + np.abs(offset)) + (n + 1) * tiny)
+    is_clipped = (low < ends[0] - half) | (high > ends[1] + half)
+    if not is_clipped.any():
+        return rounding + half
+    outside = np.maximum(ends[0] - away, away - ends[1])
+    return rounding + np.clip(outside, half, 2 * half * (1 + n * 2 * (u + FLOAT32)))
 
 
 def _block(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:

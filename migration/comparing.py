@@ -21,8 +21,8 @@ UNASKED: tuple[How, ...] = ("no bound", "kinds differ")
 
 ROWS_BYTES = 1 << 23
 """Bytes of one side that a comparison of bits holds at once."""
-ELEMENTS = 1 << 18
-"""Elements that a comparison of values holds at once: a dozen float64 arrays of them."""
+ELEMENTS = 1 << 16
+"""Elements that a comparison of values holds at once, so that a dozen float64 arrays of them stay in cache."""
 TRANSPOSED_ELEMENTS = 1 << 22
 """Elements of a transposed target that are gathered from the whole source in one pass over it."""
 
@@ -43,12 +43,11 @@ class Worst:
 class Compared:
     """What is known of some rows; of several parts of one pair the sum.
 
-    differing: elements whose bits, or values, are not the source's. beyond: those beyond their bound. infinite, nan:
-    those of them that the target made infinite or NaN. nan_source, zeros: NaN in the source, zeros in the target.
+    beyond: elements whose bits are not the source's, or that are beyond their bound. infinite, nan: those of them that
+    the target made infinite or NaN. nan_source, nan_target, zeros: NaN on either side, zeros in the target.
     """
 
     elements: int = 0
-    differing: int = 0
     beyond: int = 0
     infinite: int = 0
     nan: int = 0
@@ -60,7 +59,7 @@ class Compared:
     """Rows with an element beyond its bound; the first `MOST_ROWS` of each part."""
 
     def add(self, other: Compared) -> None:
-        for name in ("elements", "differing", "beyond", "infinite", "nan", "nan_source", "nan_target", "zeros"):
+        for name in ("elements", "beyond", "infinite", "nan", "nan_source", "nan_target", "zeros"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.worst and (self.worst is None or other.worst.ratio > self.worst.ratio):
             self.worst = other.worst
@@ -121,7 +120,7 @@ def compare(pair: Pair, start: int, stop: int) -> Compared:
     """Hold rows [start, stop) of the target against the source's. Raises CheckpointError where they cannot be read."""
     out, kind = Compared(), how(pair.source, pair.target)
     if kind in UNASKED:
-        return Compared(elements=(stop - start) * _width(pair.target), beyond=1, differing=1)
+        return Compared(elements=(stop - start) * _width(pair.target), beyond=1)
     for a, b in _blocks(pair, start, stop, kind == "bits"):
         out.add(_bits(pair, a, b) if kind == "bits" else _values(pair, a, b, kind))
     return out
@@ -159,7 +158,7 @@ def source_rows(pair: Pair, start: int, stop: int) -> np.ndarray:
 def columns(parameter: Parameter, start: int, stop: int) -> np.ndarray:
     """Columns [start, stop) of a matrix as rows, read a block of its rows at a time."""
     height, width = parameter.shape
-    step = max(1, ELEMENTS // width)
+    step = max(1, ROWS_BYTES // (8 * width))
     parts = [
         np.ascontiguousarray(parameter.rows(a, min(height, a + step))[:, start:stop]) for a in range(0, height, step)
     ]
@@ -213,6 +212,11 @@ def _some_values(pair: Pair, before: np.ndarray, start: int, stop: int, kind: Ho
     if kind == "bits" and not pair.target.encoding:
         got = pair.target.rows(start, stop)
         return _all_equal(pair, start, stop, got) if same_bytes(before, got) else _differing(before, got, start)
+    if kind == "rounded":
+        with np.errstate(over="ignore"):
+            nearest = before.astype(named(pair.target.dtype))
+        if np.isfinite(nearest).all() and same_bytes(nearest, pair.target.rows(start, stop)):
+            return Compared(elements=nearest.size)
     want = before.astype(np.float64)
     return _against(want, *target_and_bound(pair, want, kind, lambda rows: rows(start, stop)), start)
 
@@ -244,15 +248,36 @@ def _differing(before: np.ndarray, got: np.ndarray, start: int) -> Compared:
     unsigned = np.dtype(f"u{got.dtype.itemsize}")
     differs = before.view(unsigned) != np.ascontiguousarray(got).view(unsigned)
     want, have = before.astype(np.float64), got.astype(np.float64)
-    return _counted(want, have, np.abs(have - want), np.zeros(got.shape), differs, differs, start)
+    return _counted(want, have, np.abs(have - want), np.zeros(got.shape), differs, start)
 
 
 def _against(want: np.ndarray, got: np.ndarray, bound: np.ndarray, start: int) -> Compared:
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", divide="ignore"):
         error = np.abs(got - want)
+        if (error <= bound).all():
+            out = Compared(elements=got.size)
+            out.zeros = int(got.size - np.count_nonzero(got))
+            if got.size:
+                ratio = np.where(error == 0, 0.0, error / bound) if not bound.all() else error / bound
+                out.worst = _worst(ratio, int(np.argmax(ratio)), got, want, error, bound, start)
+            return out
         same = (got == want) | (np.isnan(got) & np.isnan(want))
         error = np.where(same, 0.0, error)
-        return _counted(want, got, error, bound, ~same, ~(error <= bound), start)
+        return _counted(want, got, error, bound, ~(error <= bound), start)
+
+
+def _worst(
+    ratio: np.ndarray,
+    flat: int,
+    got: np.ndarray,
+    want: np.ndarray,
+    error: np.ndarray,
+    bound: np.ndarray,
+    start: int,
+) -> Worst:
+    index = tuple(int(i) for i in np.unravel_index(flat, ratio.shape))
+    values = (float(a[index]) for a in (got, want, error, bound))
+    return Worst(float(ratio[index]), (index[0] + start, *index[1:]), *values)
 
 
 def _counted(
@@ -260,11 +285,10 @@ def _counted(
     got: np.ndarray,
     error: np.ndarray,
     bound: np.ndarray,
-    differs: np.ndarray,
     beyond: np.ndarray,
     start: int,
 ) -> Compared:
-    out = Compared(elements=got.size, differing=int(differs.sum()), beyond=int(beyond.sum()))
+    out = Compared(elements=got.size, beyond=int(beyond.sum()))
     out.zeros = int((got == 0).sum())
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(error == 0, 0.0, error / bound)
@@ -272,11 +296,8 @@ def _counted(
     if got.size:
         # Of elements that are infinitely far beyond a bound, the one with the largest finite error.
         size = np.where(np.isfinite(error), error, 0.0)
-        worst = ratio == ratio.max()
-        place = np.unravel_index(np.argmax(np.where(worst, size, -1.0)), ratio.shape)
-        index = tuple(int(i) for i in place)
-        values = (float(a[index]) for a in (got, want, error, bound))
-        out.worst = Worst(float(ratio[index]), (index[0] + start, *index[1:]), *values)
+        flat = int(np.argmax(np.where(ratio == ratio.max(), size, -1.0)))
+        out.worst = _worst(ratio, flat, got, want, error, bound, start)
     nan_target, nan_source = np.isnan(got), np.isnan(want)
     out.nan_target, out.nan_source = int(nan_target.sum()), int(nan_source.sum())
     if out.beyond:

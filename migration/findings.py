@@ -66,7 +66,8 @@ def of_pair(pair: Pair, compared: Compared, pairing: Pairing, rows: int, vocabul
         return Finding(values.behaviour, False, f"{values.text}; {_at(compared)}{story}", **facts)
     padded = f"{shape.text}; " if shape else ""
     shown = "tied" if pair.is_tied else shape.behaviour if shape else _SHOWS[kind]
-    facts.setdefault("headroom", 0.0)
+    if kind in ("bits", "widened", "values"):
+        facts.setdefault("headroom", 0.0)
     return Finding(shown, True, f"{padded}{story}", **facts)
 
 

@@ -1,0 +1,111 @@
+"""``python -m migration check A B``: the suite on two checkpoints, with a progress bar and a summary to read."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tqdm import tqdm
+
+from migration.check import Check, headline
+
+SUITE = Path(__file__).parents[1] / "suites" / "migration"
+RED = ("deviates", "crashed", "timed out", "stale deviation", "unreviewed")
+
+
+@dataclass
+class Watcher:
+    """Shows how far the check is, and keeps what it finds."""
+
+    quiet: bool
+    check: Check | None = None
+    bar: Any = None
+    records: list[Any] = field(default_factory=list)
+    resumed: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    def begin(self, check: Check, nbytes: int) -> None:
+        self.check = check
+        self.bar = tqdm(total=nbytes, unit="B", unit_scale=True, desc="reading", disable=self.quiet, leave=False)
+
+    def done(self, nbytes: int, *, resumed: bool) -> None:
+        self.bar.update(nbytes)
+        self.resumed += resumed
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        found = [record for name, record in report.user_properties if name == "touchstone"]
+        self.records += found
+        if report.failed and not found:
+            self.faults.append(report.longreprtext)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.faults.append(report.longreprtext)
+
+    def pytest_unconfigure(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+
+def check(options: Namespace) -> int:
+    """Run the suite on ``options.source`` and ``options.target``; returns pytest's exit status."""
+    watcher = Watcher(options.quiet)
+    Check.listeners.append(watcher)
+    try:
+        status = int(pytest.main(_arguments(options), plugins=[watcher]))
+    finally:
+        Check.listeners.remove(watcher)
+    if watcher.check:
+        _show(watcher, options, status)
+    return status
+
+
+def _arguments(options: Namespace) -> list[str]:
+    """pytest's own arguments; its terminal output gives way to ours."""
+    modules = ["test_checkpoint.py", *([] if options.tensors_only else ["test_checkpoint_behaviour.py"])]
+    out = [str(SUITE / m) for m in modules]
+    out += ["-p", "no:terminalreporter", "-p", "no:cacheprovider", "--source", options.source]
+    out += ["--target", options.target]
+    for name in ("map", "shard", "report", "source_adapter"):
+        if value := getattr(options, name):
+            out += [f"--{name.replace('_', '-')}", value]
+    for adapter in options.adapter:
+        out += ["--adapter", adapter]
+    return out
+
+
+def _show(watcher: Watcher, options: Namespace, status: int) -> None:
+    assert watcher.check
+    if not options.quiet:
+        for line in headline(watcher.check):
+            print(line)
+        if watcher.resumed:
+            print(f"resumed: {watcher.resumed:,} verdicts were reached before the check was interrupted")
+        print()
+    red = [r for r in watcher.records if r["verdict"] in RED]
+    for record in watcher.records if options.all else red:
+        print(f"{record['verdict']:<16} {record['params']['tensor']}  {record['behaviour']}")
+        if record in red or options.all:
+            print(f"    {record['message'] or record['note']}")
+    for text in watcher.faults:
+        print(text, file=sys.stderr)
+    counts = Counter((r["verdict"], r["behaviour"]) for r in watcher.records)
+    for (verdict, behaviour), count in sorted(counts.items(), key=lambda item: (item[0][0] not in RED, -item[1])):
+        print(f"{count:>7,}  {verdict:<16} {behaviour}")
+    if options.report:
+        print(f"report: {Path(options.report) / 'report.html'}")
+    print(f"verdict: {_verdict(red, watcher, status)}")
+
+
+def _verdict(red: list[Mapping[str, Any]], watcher: Watcher, status: int) -> str:
+    if red:
+        return f"{len(red):,} of {len(watcher.records):,} cases deviate"
+    if status:
+        return f"the check did not come to its end (exit status {status} of pytest)"
+    return "the target holds what its source says"
