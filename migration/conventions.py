@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from migration import llama_names
+
 Rope = Literal["half", "interleaved"]
 """How rows of q and k are ordered within a head: the two numbers of a rotated pair half a head apart, or adjacent."""
 
@@ -73,96 +75,79 @@ class Convention:
         return {text: role for p in sorted(prefixes, key=len) for text, role in found.get(p, ())}
 
 
-def _layers(prefix: str, **roles: str) -> dict[str, str]:
-    return {f"{prefix}.{{n}}.{path}": f"layers.{{n}}.{role}" for role, path in roles.items()}
+_ROLES = {
+    "tok_embeddings": EMBEDDING,
+    "layers.{n}.attention.wq": "layers.{n}.q",
+    "layers.{n}.attention.wk": "layers.{n}.k",
+    "layers.{n}.attention.wv": "layers.{n}.v",
+    "layers.{n}.attention.wo": "layers.{n}.o",
+    "layers.{n}.feed_forward.w1": "layers.{n}.gate",
+    "layers.{n}.feed_forward.w3": "layers.{n}.up",
+    "layers.{n}.feed_forward.w2": "layers.{n}.down",
+    "layers.{n}.attention_norm": "layers.{n}.norm1",
+    "layers.{n}.ffn_norm": "layers.{n}.norm2",
+    "norm": "norm",
+    "output": HEAD,
+}
+"""Meta's paths of modules -> their roles."""
 
 
-HUGGING_FACE, META, MLX_EXAMPLE, GGUF = CONVENTIONS = (
-    Convention(
-        "Hugging Face and mlx-lm",
-        "half",
+def _of_llama(convention: str) -> dict[str, str]:
+    """Roles by the paths that `migration.llama_names` has in a convention."""
+    places = llama_names.CONVENTIONS[convention]
+    return {places[path].path: role for path, role in _ROLES.items()}
+
+
+def _renamed(names: Mapping[str, str]) -> dict[str, str]:
+    """Roles by paths, from role to path."""
+    by_role = {role.removeprefix("layers.{n}."): role for role in _ROLES.values()}
+    return {path: by_role[role] for role, path in names.items()}
+
+
+HUGGING_FACE = Convention(
+    "Hugging Face and mlx-lm",
+    "half",
+    _renamed(
         {
-            "embed_tokens": EMBEDDING,
-            **_layers(
-                "layers",
-                q="self_attn.q_proj",
-                k="self_attn.k_proj",
-                v="self_attn.v_proj",
-                o="self_attn.o_proj",
-                gate="mlp.gate_proj",
-                up="mlp.up_proj",
-                down="mlp.down_proj",
-                norm1="input_layernorm",
-                norm2="post_attention_layernorm",
-            ),
+            EMBEDDING: "embed_tokens",
+            QUERY: "layers.{n}.self_attn.q_proj",
+            KEY: "layers.{n}.self_attn.k_proj",
+            "v": "layers.{n}.self_attn.v_proj",
+            "o": "layers.{n}.self_attn.o_proj",
+            "gate": "layers.{n}.mlp.gate_proj",
+            "up": "layers.{n}.mlp.up_proj",
+            "down": "layers.{n}.mlp.down_proj",
+            "norm1": "layers.{n}.input_layernorm",
+            "norm2": "layers.{n}.post_attention_layernorm",
             "norm": "norm",
-            "lm_head": HEAD,
-        },
-    ),
-    Convention(
-        "Meta's Llama",
-        "interleaved",
-        {
-            "tok_embeddings": EMBEDDING,
-            **_layers(
-                "layers",
-                q="attention.wq",
-                k="attention.wk",
-                v="attention.wv",
-                o="attention.wo",
-                gate="feed_forward.w1",
-                up="feed_forward.w3",
-                down="feed_forward.w2",
-                norm1="attention_norm",
-                norm2="ffn_norm",
-            ),
-            "norm": "norm",
-            "output": HEAD,
-        },
-    ),
-    Convention(
-        "MLX's Llama example",
-        "interleaved",
-        {
-            "embedding": EMBEDDING,
-            **_layers(
-                "layers",
-                q="attention.query_proj",
-                k="attention.key_proj",
-                v="attention.value_proj",
-                o="attention.out_proj",
-                gate="linear1",
-                up="linear2",
-                down="linear3",
-                norm1="norm1",
-                norm2="norm2",
-            ),
-            "norm": "norm",
-            "out_proj": HEAD,
-        },
-    ),
-    Convention(
-        "GGUF's Llama",
-        "interleaved",
-        {
-            "token_embd": EMBEDDING,
-            **_layers(
-                "blk",
-                q="attn_q",
-                k="attn_k",
-                v="attn_v",
-                o="attn_output",
-                gate="ffn_gate",
-                up="ffn_up",
-                down="ffn_down",
-                norm1="attn_norm",
-                norm2="ffn_norm",
-            ),
-            "output_norm": "norm",
-            "output": HEAD,
-        },
+            HEAD: "lm_head",
+        }
     ),
 )
+META = Convention("Meta's Llama", "interleaved", _of_llama("meta"))
+MLX_EXAMPLE = Convention("MLX's Llama example", "interleaved", _of_llama("mlx"))
+FLAX_LLAMA = Convention("the Flax Llama of this project", "interleaved", _of_llama("flax"))
+GGUF = Convention(
+    "GGUF's Llama",
+    "interleaved",
+    _renamed(
+        {
+            EMBEDDING: "token_embd",
+            QUERY: "blk.{n}.attn_q",
+            KEY: "blk.{n}.attn_k",
+            "v": "blk.{n}.attn_v",
+            "o": "blk.{n}.attn_output",
+            "gate": "blk.{n}.ffn_gate",
+            "up": "blk.{n}.ffn_up",
+            "down": "blk.{n}.ffn_down",
+            "norm1": "blk.{n}.attn_norm",
+            "norm2": "blk.{n}.ffn_norm",
+            "norm": "output_norm",
+            HEAD: "output",
+        }
+    ),
+)
+CONVENTIONS = (HUGGING_FACE, META, MLX_EXAMPLE, FLAX_LLAMA, GGUF)
 
 BUFFERS = re.compile(
     r"(^|\.)(rope\.freqs|rope_freqs(\.weight)?|rotary_emb\.inv_freq|inv_freq|freqs_cis|cos_cached|sin_cached"

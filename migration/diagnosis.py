@@ -59,6 +59,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         lambda: hypotheses.misplaced_rows(pair, compared),
         lambda: hypotheses.orientation(pair, sample),
         lambda: hypotheses.rotation(pair, sample),
+        lambda: hypotheses.sign(pair, sample),
         lambda: hypotheses.row_shift(pair, sample, compared),
         lambda: _dropped_head(pair, pairing),
         lambda: hypotheses.another(pair, pairing, sample),
@@ -99,13 +100,9 @@ def _counted(compared: Compared, kind: str) -> Cause | None:
 
 def _arithmetic(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Cause | None:
     """The source's values, changed by a rule."""
-    want, got = _sampled(pair, sample)
     if pair.target.encoding:
-        if _equal(got, -want, np.abs(want) * 0.1 + np.abs(want).max() * 0.1):
-            return Cause("sign changed", "holds the negative of its source")
         return None
-    if np.array_equal(got, -want) and want.any():
-        return Cause("sign changed", "holds the negative of its source")
+    want, got = _sampled(pair, sample)
     if kind == "bits" and pair.target.dtype in ("float32", "float64"):
         for narrow in ("bfloat16", "float16"):
             with np.errstate(over="ignore"):
@@ -129,10 +126,6 @@ def _arithmetic(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Ca
     if abs(factor - 1) > tolerance and np.mean(np.abs(got - factor * want) <= 2 * tolerance * np.abs(got)) >= AGREES:
         return Cause("scaled", f"every value is {factor:.6g} times its source's")
     return None
-
-
-def _equal(got: np.ndarray, want: np.ndarray, tolerance: np.ndarray) -> bool:
-    return bool(np.mean(np.abs(got - want) <= tolerance) >= AGREES and want.any())
 
 
 def _sampled(pair: Pair, sample: Sample) -> tuple[np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from golden.packing import Format
 from migration import diagnosis
-from migration.comparing import Compared, How, comparable, how
+from migration.comparing import Compared, How, how
 from migration.conventions import Name
 from migration.pairing import Alone, Pair, Pairing
 from migration.parameters import Parameter
@@ -161,7 +161,7 @@ def _claim(pair: Pair) -> Finding:
         text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
         return Finding("silently unquantized", False, text, **facts)
     stored = target.form
-    if stored is None or not comparable(pair):
+    if stored is None or target.shape[-1] != pair.wanted_shape[-1]:
         text = f"its configuration says {claimed.name}, and its parts do not have its source's columns so"
         return Finding("bits read as another width", False, text, **facts)
     if stored == claimed:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from migration import bounds, rope
-from migration.comparing import Compared, How, how, source_rows, target_and_bound
+from migration.comparing import Compared, How, how, same_bytes, source_rows, target_and_bound
 from migration.conventions import Rope
 from migration.pairing import Pair, Pairing
 from migration.parameters import Dequantized, Parameter
@@ -44,8 +44,9 @@ class Sample:
         return cls([(a, a + size) for a in sorted(max(0, min(p, rows - size)) for p in places)])
 
 
-def agreement(pair: Pair, start: int, stop: int, shift: int = 0) -> float:
-    """Share of the target's rows [start, stop) that are within bound of the source's rows, `shift` further down.
+def agreement(pair: Pair, start: int, stop: int, shift: int = 0, factor: int = 1) -> float:
+    """Share of the target's rows [start, stop) that are within bound of the source's rows, `shift` further down, times
+    `factor`.
 
     Of a transposed pair only the first columns are read.
     """
@@ -60,7 +61,7 @@ def agreement(pair: Pair, start: int, stop: int, shift: int = 0) -> float:
     else:
         want[...] = source_rows(pair, start + shift, stop + shift)
         known[...] = True
-    return _share(pair, want, known, kind, start, stop)
+    return _share(pair, factor * want, known, kind, start, stop)
 
 
 def _share(pair: Pair, want: np.ndarray, known: np.ndarray, kind: How, start: int, stop: int) -> float:
@@ -74,6 +75,13 @@ def explains(pair: Pair, sample: Sample, shift: int = 0) -> bool:
     """Whether the target is what `pair` says on every block of the sample that the shift leaves inside."""
     inside = [(a, b) for a, b in sample.blocks if a + shift >= 0 and b + shift <= pair.wanted_shape[0]]
     return bool(inside) and all(agreement(pair, a, b, shift) >= AGREES for a, b in inside)
+
+
+def sign(pair: Pair, sample: Sample) -> Cause | None:
+    """The source's values with the other sign."""
+    if all(agreement(pair, a, b, factor=-1) >= AGREES for a, b in sample.blocks):
+        return Cause("sign changed", "holds the negative of its source")
+    return None
 
 
 def orientation(pair: Pair, sample: Sample) -> Cause | None:
@@ -181,17 +189,32 @@ def parts(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:
     target = pair.target
     if not target.is_packed or target.form is None or pair.transposed or len(target.shape) != 2:
         return None
-    for changed in _other_parts(target, pairing):
+    for other in _alike(target, pairing):
+        if all(_same_scales(target, other, a, b) for a, b in sample.blocks):
+            return Cause("scales of another tensor", f"its scales are those of {other.name}")
+    for changed in _other_parts(target):
         if all(_fits(pair, changed, a, b) for a, b in sample.blocks):
             return Cause(changed.behaviour, changed.text)
     return None
+
+
+def _alike(target: Parameter, pairing: Pairing) -> Iterator[Parameter]:
+    """Other packed parameters of the same form and shape."""
+    for other in pairing.target.values():
+        if other.name != target.name and other.form == target.form and other.shape == target.shape:
+            yield other
+
+
+def _same_scales(target: Parameter, other: Parameter, start: int, stop: int) -> bool:
+    both = zip(target.parts[1:], other.parts[1:], strict=True)
+    return all(same_bytes(a.rows(start, stop), b.rows(start, stop)) for a, b in both)
 
 
 @dataclass(frozen=True)
 class Changed:
     """How a quantized tensor's parts may have been mixed up. scales, biases: (groups, rows) from which they really are,
     relative to where they belong; rows: which row of the source the codes belong to; reverse: codes lie in the other
-    order within their bytes; donor: whose scales and biases fit."""
+    order within their bytes."""
 
     behaviour: str
     text: str
@@ -199,10 +222,9 @@ class Changed:
     biases: tuple[int, int] = (0, 0)
     rows: int = 0
     reverse: bool = False
-    donor: Parameter | None = None
 
 
-def _other_parts(target: Parameter, pairing: Pairing) -> Iterator[Changed]:
+def _other_parts(target: Parameter) -> Iterator[Changed]:
     wrong, has_biases = "scales of the wrong group", len(target.parts) == 3
     for step in (1, -1):
         for place, where in (((step, 0), f"{step:+d} group along the row"), ((0, step), f"of row r {step:+d}")):
@@ -216,10 +238,6 @@ def _other_parts(target: Parameter, pairing: Pairing) -> Iterator[Changed]:
         yield Changed("codes of the wrong row", text, (0, step), (0, step), step)
     if target.form and target.form.bits in (1, 2, 4):
         yield Changed("bits in reversed order", "its codes fit when read high bits first", reverse=True)
-    for other in pairing.target.values():
-        same = other.is_packed and other.form == target.form and other.shape == target.shape
-        if same and other.name != target.name:
-            yield Changed("scales of another tensor", f"its codes fit with the scales of {other.name}", donor=other)
 
 
 def _fits(pair: Pair, changed: Changed, start: int, stop: int) -> bool:
@@ -233,10 +251,9 @@ def _fits(pair: Pair, changed: Changed, start: int, stop: int) -> bool:
     words = target.parts[0].rows(start, stop)
     if changed.reverse:
         words = _reversed(words, target.form.bits)
-    donor = changed.donor or target
     rest = [
         np.roll(part.rows(start + rows, stop + rows), -groups, axis=-1)
-        for part, (groups, rows) in zip(donor.parts[1:], moves, strict=True)
+        for part, (groups, rows) in zip(target.parts[1:], moves, strict=True)
     ]
     found = Dequantized.of([words, *rest], target.form)
     want = source_rows(pair, start + changed.rows, stop + changed.rows).astype(np.float64)

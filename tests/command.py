@@ -23,7 +23,7 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
 
 def copy_repository(folder: Path) -> Path:
     """What `pytest suites/` needs, copied into `folder` so that it can be damaged."""
-    for name in ("adapters", "golden", "suites", "reports"):
+    for name in ("adapters", "golden", "migration", "suites", "reports"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
