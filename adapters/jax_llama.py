@@ -178,7 +178,7 @@ class JaxLlama(LanguageModel):
             else:
                 matrix = np.ascontiguousarray(value.T) if leaf == "kernel" else value
                 made[f"{path}.weight"] = pack(self.adapter, matrix, scheme)
-        return JaxLlama(self.adapter, self.config, made)
+        return self.adapter.llama(self.config, made)
 
     def compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         return lambda ids: self.adapter.fetch(_forward(self.native, self.adapter.place(ids), None)[0])

@@ -147,7 +147,7 @@ class MLXLlama(LanguageModel):
             optimizers.SGD(learning_rate).update(self.native, self._gradients)
 
     def quantized(self, scheme: Scheme) -> LanguageModel:
-        copy = MLXLlama(self.adapter, self.config, self.parameters())
+        copy: LanguageModel = self.adapter.llama(self.config, self.parameters())
         with mx.stream(self.adapter.native_device):
             nn.quantize(copy.native, scheme.group_size, scheme.bits, mode=scheme.mode)
         return copy

@@ -173,7 +173,7 @@ class TorchLlama(LanguageModel):
     def quantized(self, scheme: Scheme) -> LanguageModel:
         values = self.parameters()
         made = {name: pack(self.adapter, value, scheme) if value.ndim == 2 else value for name, value in values.items()}
-        return TorchLlama(self.adapter, self.config, made)
+        return self.adapter.llama(self.config, made)
 
     def compiled(self) -> Callable[[np.ndarray], np.ndarray]:
         torch.compiler.reset()
