@@ -15,6 +15,7 @@ from migration import findings
 from migration.checkpoint import Checkpoint, CheckpointError
 from migration.comparing import UNASKED, Compared, common_rows, compare, how
 from migration.findings import Finding
+from migration.hypotheses import with_heads
 from migration.keymap import KeyMap
 from migration.ledger import Ledger, fingerprint
 from migration.opening import open_checkpoint
@@ -166,7 +167,7 @@ class Check:
             assert question.answer
             self._answer(question, question.answer)
             return
-        p = question.subject
+        p = with_heads(question.subject)
         rows = common_rows(p) if how(p.source, p.target) not in UNASKED else 0
         step = max(1, rows * WORK_BYTES // max(1, p.nbytes))
         if p.transposed:  # every piece reads the whole source

@@ -10,7 +10,7 @@ import numpy as np
 
 from migration import bounds
 from migration.checkpoint import Rows
-from migration.pairing import Pair, rope_order
+from migration.pairing import Pair, rope_axis, rope_order
 from migration.parameters import Dequantized, Parameter, itemsize, named
 
 How = Literal["bits", "rounded", "widened", "quantized", "dequantized", "values", "no bound", "kinds differ"]
@@ -21,7 +21,7 @@ UNASKED: tuple[How, ...] = ("no bound", "kinds differ")
 
 ROWS_BYTES = 1 << 23
 """Bytes of one side that a comparison of bits holds at once."""
-ELEMENTS = 1 << 16
+ELEMENTS = 1 << 15
 """Elements that a comparison of values holds at once, so that a dozen float64 arrays of them stay in cache."""
 TRANSPOSED_ELEMENTS = 1 << 22
 """Elements of a transposed target that are gathered from the whole source in one pass over it."""
@@ -145,14 +145,29 @@ def _blocks(pair: Pair, start: int, stop: int, bits: bool) -> Iterator[tuple[int
 
 def source_rows(pair: Pair, start: int, stop: int) -> np.ndarray:
     """The source's values for rows [start, stop) of the target, in the target's order and orientation."""
-    if pair.transposed:
-        return columns(pair.source, start, stop)
     order = rope_order(pair)
+    if not pair.transposed:
+        return _in_order(pair.source.rows, order, start, stop)
+    if order is None or rope_axis(pair) == 1:
+        return _in_order(lambda a, b: columns(pair.source, a, b), order, start, stop)
+    return columns(pair.source, start, stop)[:, order]
+
+
+def _in_order(rows: Rows, order: np.ndarray | None, start: int, stop: int) -> np.ndarray:
+    """Rows order[start:stop], or [start, stop) without an order, of what `rows` reads."""
     if order is None:
-        return pair.source.rows(start, stop)
+        return rows(start, stop)
     wanted = order[start:stop]
-    low, high = int(wanted.min()), int(wanted.max())
-    return pair.source.rows(low, high + 1)[wanted - low]
+    low, high = (int(wanted.min()), int(wanted.max()) + 1) if len(wanted) else (start, start)
+    return rows(low, high)[wanted - low]
+
+
+def source_corner(pair: Pair, start: int, stop: int, width: int) -> np.ndarray:
+    """Of a transposed pair, the first `width` columns of `source_rows`, without reading the whole source."""
+    order = rope_order(pair)
+    by_rows = order is not None and rope_axis(pair) == 0
+    corner = _in_order(pair.source.rows, order if by_rows else None, 0, width).T
+    return _in_order(lambda a, b: corner[a:b], None if by_rows else order, start, stop)
 
 
 def columns(parameter: Parameter, start: int, stop: int) -> np.ndarray:

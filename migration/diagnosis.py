@@ -58,7 +58,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
     ideas: tuple[Callable[[], Cause | None], ...] = (
         lambda: hypotheses.misplaced_rows(pair, compared),
         lambda: hypotheses.orientation(pair, sample),
-        lambda: hypotheses.rotation(pair, sample),
+        lambda: hypotheses.rotation(pair),
         lambda: hypotheses.sign(pair, sample),
         lambda: hypotheses.row_shift(pair, sample, compared),
         lambda: _dropped_head(pair, pairing),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from migration import bounds, rope
-from migration.comparing import Compared, How, how, same_bytes, source_rows, target_and_bound
+from migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
 from migration.conventions import Rope
-from migration.pairing import Pair, Pairing
+from migration.pairing import Pair, Pairing, rope_axis
 from migration.parameters import Dequantized, Parameter
 
 AGREES = 0.999
@@ -56,7 +56,7 @@ def agreement(pair: Pair, start: int, stop: int, shift: int = 0, factor: int = 1
     known = np.zeros(got_shape, bool)
     if pair.transposed:
         last = min(pair.source.shape[0], _COLUMNS)
-        want[:, :last] = pair.source.rows(0, last)[:, start + shift : stop + shift].T
+        want[:, :last] = source_corner(pair, start + shift, stop + shift, last)
         known[:, :last] = True
     else:
         want[...] = source_rows(pair, start + shift, stop + shift)
@@ -97,16 +97,17 @@ def orientation(pair: Pair, sample: Sample) -> Cause | None:
     return Cause("transposed", "holds the transpose of its source")
 
 
-def rotation(pair: Pair, sample: Sample) -> Cause | None:
+def rotation(pair: Pair) -> Cause | None:
     """Rows of q and k in the order of the other kind of RoPE."""
-    rows = pair.source.length
-    if pair.transposed or len(pair.target.shape) > 2:
+    rows = pair.source.shape[rope_axis(pair)]
+    if len(pair.target.shape) > 2 or pair.wanted_shape != pair.target.shape:
         return None
+    sample = _several_heads(pair)
     if pair.rope and explains(replace(pair, rope=None), sample):
         return Cause(
             "q/k not permuted", f"holds its source's rows in their order; {pair.rope} RoPE needs them permuted"
         )
-    counts = [pair.heads] if pair.heads else rope.possible_heads(rows)
+    counts = dict.fromkeys([pair.heads, *rope.possible_heads(rows)] if pair.heads else rope.possible_heads(rows))
     orders: tuple[Rope, ...] = ("half", "interleaved")
     for heads in counts:
         for order in orders:
@@ -120,6 +121,24 @@ def rotation(pair: Pair, sample: Sample) -> Cause | None:
                     "q/k permuted", f"its rows are in the order of {order} RoPE ({where}), its source's are not"
                 )
     return None
+
+
+def with_heads(pair: Pair) -> Pair:
+    """A pair of q or k whose number of heads no configuration says, with the one that its values show, if any does."""
+    if pair.rope is None or pair.heads or pair.wanted_shape != pair.target.shape:
+        return pair
+    sample = _several_heads(pair)
+    for heads in rope.possible_heads(pair.source.shape[rope_axis(pair)]):
+        if explains(found := replace(pair, heads=heads), sample):
+            return replace(found, how=f"{pair.how}; {heads} heads, by their values")
+    return pair
+
+
+def _several_heads(pair: Pair) -> Sample:
+    """Rows enough to tell how large a head is: the first thousand, and the last."""
+    rows, step = pair.target.length, 64
+    starts = [*range(0, max(1, min(rows, 1024)), step), max(0, rows - step)]
+    return Sample([(a, min(rows, a + step)) for a in starts])
 
 
 def row_shift(pair: Pair, sample: Sample, compared: Compared) -> Cause | None:

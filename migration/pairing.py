@@ -195,19 +195,22 @@ def _kernels(old: str, new: str, parameter: Parameter) -> bool:
 
 
 def _oriented(pairs: Sequence[Pair]) -> list[Pair]:
-    """Where every matrix that is not square shows that its target holds the transpose, all of that leaf do."""
-    seen: dict[str, set[bool]] = {}
+    """Where most matrices of a leaf that are not square show that the target holds the transpose, all of them must."""
+    votes: Counter[str] = Counter()
     for p in pairs:
         a, b = p.source.shape, p.target.shape
-        if len(a) == 2 and a[0] != a[1] and not p.is_table and not p.transposed:
-            seen.setdefault(_leaf(p), set()).add(b == a[::-1])
-    all_transposed = {leaf for leaf, found in seen.items() if found == {True}}
+        if _may_be_transposed(p) and a[0] != a[1] and b in (a, a[::-1]):
+            votes[_leaf(p)] += 1 if b == a[::-1] else -1
     return [
-        replace(p, transposed=True, how=f"{p.how}; its matrices are all transposed")
-        if _leaf(p) in all_transposed and len(p.source.shape) == 2 and not p.is_table and not p.transposed
+        replace(p, transposed=True, how=f"{p.how}; most matrices of this name are transposed")
+        if votes[_leaf(p)] > 0 and _may_be_transposed(p)
         else p
         for p in pairs
     ]
+
+
+def _may_be_transposed(p: Pair) -> bool:
+    return len(p.source.shape) == 2 and not p.is_table and not p.transposed
 
 
 def _leaf(p: Pair) -> str:
@@ -250,11 +253,16 @@ def _alone(side: Side, parameter: Parameter) -> Alone:
     return Alone(side, parameter, "a buffer that models compute" if BUFFERS.search(parameter.name) else "")
 
 
+def rope_axis(p: Pair) -> int:
+    """The axis of the source along which heads lie: the outputs, which are the columns of a kernel ``[in, out]``."""
+    return 1 if p.transposed and Name.of(p.source.name).is_kernel else 0
+
+
 def rope_order(p: Pair) -> np.ndarray | None:
-    """Index array ``[rows]`` by which the source's rows are read, None where they keep their order or cannot split."""
+    """Index array by which the source is read along `rope_axis`, None where it keeps its order or cannot split."""
     if p.rope is None or not p.heads:
         return None
     try:
-        return rope.order(p.source.length, p.heads, p.rope)
+        return rope.order(p.source.shape[rope_axis(p)], p.heads, p.rope)
     except ValueError:
         return None

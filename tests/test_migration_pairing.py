@@ -1,0 +1,204 @@
+"""Are tensors paired by what they are, with the reason, and is a map that cannot be meant refused?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from adapters.interface import Scheme
+from migration import llama_names
+from migration.checkpoint import CheckpointError
+from migration.conventions import FLAX_LLAMA, GGUF, HUGGING_FACE, META, MLX_EXAMPLE, Heads, Name, convention_of
+from migration.keymap import KeyMap
+from migration.opening import open_checkpoint
+from migration.pairing import Pair, Pairing, pair
+from tests import made_checkpoints as made
+from tests.made_checkpoints import Arrays, hugging_face, meta, red, renamed, verdicts, write
+
+SPELLED = {
+    "Meta": (meta(), META),
+    "MLX": (llama_names.convert(meta(), "mlx"), MLX_EXAMPLE),
+    "Flax": (llama_names.convert(meta(), "flax"), FLAX_LLAMA),
+    "Hugging Face": (hugging_face(meta()), HUGGING_FACE),
+    "GGUF": (renamed(meta(), made.GGUF, "blk", permuted=False), GGUF),
+}
+
+
+def paired(tmp_path: Path, source: Arrays, target: Arrays, keymap: str = "", config: dict | None = None) -> Pairing:
+    path = tmp_path / "map.toml"
+    path.write_text(keymap)
+    a, b = write(tmp_path / "a", source, config or made.CONFIG), write(tmp_path / "b", target, {})
+    return pair(open_checkpoint(a), open_checkpoint(b), KeyMap.read(path))
+
+
+def of(pairing: Pairing, target: str) -> Pair:
+    return next(p for p in pairing.pairs if p.target.name == target)
+
+
+@pytest.mark.parametrize("spelling", SPELLED)
+def test_a_convention_is_recognised(spelling: str) -> None:
+    tensors, convention = SPELLED[spelling]
+    found, roles = convention_of(tensors.keys())
+    assert found is convention
+    assert len(roles) == len(tensors) == len(set(roles.values()))
+
+
+@pytest.mark.parametrize("after", SPELLED)
+@pytest.mark.parametrize("before", SPELLED)
+def test_every_convention_is_converted_to_every_other(tmp_path: Path, before: str, after: str) -> None:
+    source, target = SPELLED[before][0], SPELLED[after][0]
+    found = verdicts(write(tmp_path / "a", source), write(tmp_path / "b", target))
+    assert red(found) == {}
+    assert len(found) == len(target)
+
+
+@pytest.mark.parametrize("prefix", ["language_model.model.", "params/"])
+def test_a_prefix_hides_no_convention(tmp_path: Path, prefix: str) -> None:
+    target = {f"{prefix}{name.removeprefix('model.')}": t for name, t in hugging_face(meta()).items()}
+    assert red(verdicts(write(tmp_path / "a", meta()), write(tmp_path / "b", target))) == {}
+
+
+def test_flax_leaves_pair_with_the_same_path_elsewhere(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight, table = (rng.standard_normal(shape).astype(np.float32) for shape in ((8, 8), (10, 8)))
+    source = {"encoder.layers.0.dense.weight": weight, "encoder.embed.weight": table, "encoder.norm.weight": table[0]}
+    target = {
+        "params/encoder/layers_0/dense/kernel": weight.T,
+        "params/encoder/embed/embedding": table,
+        "params/encoder/norm/scale": table[0],
+    }
+    pairing = paired(tmp_path, source, target)
+    assert of(pairing, "params/encoder/layers_0/dense/kernel").transposed
+    assert not of(pairing, "params/encoder/embed/embedding").transposed
+    assert not pairing.alone
+    target["params/encoder/layers_0/dense/kernel"] = weight
+    found = verdicts(write(tmp_path / "a", source), write(tmp_path / "b", target))
+    assert red(found) == {"params/encoder/layers_0/dense/kernel": "not transposed"}
+
+
+def test_square_matrices_follow_what_the_others_show(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    source = {
+        f"h.{n}.{m}": rng.standard_normal(s).astype(np.float32)
+        for n in "012"
+        for m, s in (("a.w", (8, 8)), ("b.w", (8, 4)))
+    }
+    target = {name: np.ascontiguousarray(t.T) for name, t in source.items()}
+    a = write(tmp_path / "a", source)
+    assert red(verdicts(a, write(tmp_path / "b", target))) == {}
+    target["h.0.a.w"] = source["h.0.a.w"]
+    assert red(verdicts(a, write(tmp_path / "b", target))) == {"h.0.a.w": "not transposed"}
+    target["h.1.b.w"] = source["h.1.b.w"]
+    found = {"h.0.a.w": "not transposed", "h.1.b.w": "not transposed"}
+    assert red(verdicts(a, write(tmp_path / "b", target))) == found
+
+
+def test_a_prefix_that_one_side_lacks(tmp_path: Path) -> None:
+    source = {"bert.pooler.weight": np.ones((2, 3), np.float32), "bert.pooler.bias": np.ones(2, np.float32)}
+    pairing = paired(tmp_path, source, {name.removeprefix("bert."): t for name, t in source.items()})
+    assert [p.how for p in pairing.pairs] == ["the same name after 'bert.'"] * 2
+
+
+def test_buffers_need_no_partner_and_others_do(tmp_path: Path) -> None:
+    source = {
+        **meta(),
+        "rope.freqs": np.ones(8, np.float32),
+        "layers.0.feed_forward.w4.weight": np.ones((3, 3), np.float32),
+    }
+    pairing = paired(tmp_path, source, hugging_face(meta()))
+    assert {a.parameter.name: bool(a.reason) for a in pairing.alone} == {
+        "rope.freqs": True,
+        "layers.0.feed_forward.w4.weight": False,
+    }
+
+
+def test_a_map_pairs_what_no_convention_knows(tmp_path: Path) -> None:
+    source = {f"{n}/w": np.arange(6, dtype=np.float32).reshape(2, 3) + n for n in (1, 2)}
+    target = {f"layer{n}.weight": t.T for n, t in zip((1, 2), source.values(), strict=True)}
+    target["extra"] = np.ones(1, np.float32)
+    keymap = """
+        [rename]
+        "{n}/w" = "layer{n}.weight"
+        [transpose]
+        targets = ["layer{n}.weight"]
+        [ignore]
+        target = ["extra"]
+    """
+    path = tmp_path / "own.toml"
+    path.write_text(keymap)
+    found = verdicts(write(tmp_path / "a", source), write(tmp_path / "b", target), path)
+    assert red(found) == {}
+    assert len(found) == 2
+
+
+BAD_MAPS = {
+    "[renames]\n": "unknown table 'renames'",
+    "rename = 3\n": "write \\[rename\\] as a table",
+    "[transpose]\ntarget = []\n": "\\[transpose\\] has no key 'target'",
+    "[transpose]\ntargets = 'x'\n": "must be a list of names",
+    "[rename]\n'norm.weight' = 3\n": "'norm.weight' is not renamed to a string",
+    "[rename]\n'nope' = 'model.norm.weight'\n": "'nope' is no tensor of the source",
+    "[rename]\n'norm.weight' = 'nope'\n": "'nope' is no tensor of the target",
+    "[rename]\n'layers.{n}.attention.wq.weight' = 'model.norm.weight'\n": "both claim 'model.norm.weight'",
+    "[ignore]\nsource = ['nope']\n": "ignore.source 'nope' is no tensor of the source",
+    "[ignore]\ntarget = ['nope']\n": "ignore.target 'nope' is no tensor of the target",
+    "[transpose]\ntargets = ['nope']\n": "transpose.targets 'nope' is no tensor of the target",
+    "[heads]\nquery = -1\n": "\\[heads\\] query must be a number of heads",
+    "[heads]\nquery = 'four'\n": "\\[heads\\] query must be a number of heads",
+    "= \n": "cannot be read as TOML",
+}
+
+
+@pytest.mark.parametrize("text", BAD_MAPS)
+def test_a_bad_map_is_refused_by_name(tmp_path: Path, text: str) -> None:
+    with pytest.raises(CheckpointError, match=BAD_MAPS[text]) as error:
+        paired(tmp_path, meta(), hugging_face(meta()), text)
+    assert "map.toml" in str(error.value)
+
+
+def test_heads_come_from_a_map_where_no_configuration_says(tmp_path: Path) -> None:
+    a, b = write(tmp_path / "a", meta(), {}), write(tmp_path / "b", hugging_face(meta()), {})
+    without = verdicts(a, b)
+    assert {f.behaviour for (_, n), f in without.items() if "q_proj" in n or "k_proj" in n} == {"exact"}
+    path = tmp_path / "map.toml"
+    path.write_text("[heads]\nquery = 8\n")
+    wrong = red(verdicts(a, b, path))
+    assert set(wrong.values()) == {"q/k permuted for other heads"}
+    assert len(wrong) == 2 * made.LAYERS
+
+
+@pytest.mark.parametrize(
+    ("config", "heads"),
+    [
+        ({"num_attention_heads": 32, "num_key_value_heads": 8}, Heads(32, 8)),
+        ({"n_heads": 32}, Heads(32, 32)),
+        ({"llama.attention.head_count": 9, "llama.attention.head_count_kv": 3}, Heads(9, 3)),
+        ({"num_attention_heads": True}, Heads()),
+        ({}, Heads()),
+    ],
+)
+def test_numbers_of_heads(config: dict, heads: Heads) -> None:
+    assert Heads.of({}, config) == heads
+
+
+def test_names_are_understood() -> None:
+    assert Name.of("params/layers_3/dense/kernel") == Name(("layers", "3", "dense"), "weight", True)
+    assert Name.of("a.b.bias") == Name(("a", "b"), "bias")
+    assert Name.of("alone") == Name((), "alone")
+
+
+def test_two_tensors_with_one_role_are_refused(tmp_path: Path) -> None:
+    target = hugging_face(meta())
+    target["model.model.norm.weight"] = target["model.norm.weight"]
+    target["norm.weight"] = target["model.norm.weight"]
+    with pytest.raises(CheckpointError, match="are both the norm"):
+        paired(tmp_path, meta(), target)
+
+
+def test_packed_parts_are_one_parameter_and_settle_on_the_sources_columns(tmp_path: Path) -> None:
+    target = made.packed(hugging_face(meta()), Scheme(4, 32))
+    pairing = paired(tmp_path, meta(), target)
+    found = of(pairing, "model.layers.0.mlp.up_proj.weight").target
+    assert (found.form and found.form.name, found.shape, len(found.possible)) == ("affine4g32", (128, 64), 3)
