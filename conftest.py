@@ -70,6 +70,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
     for name, (metavar, text) in CHECKPOINT_OPTIONS.items():
         group.addoption(name, metavar=metavar, help=text)
+    group.addoption("--tensors-only", action="store_true", help="put no tensor of a checkpoint through layers")
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")
 
 
@@ -80,9 +81,8 @@ class Run:
         required = [n for n in os.environ.get("TOUCHSTONE_REQUIRE", "").split(",") if n]
         self.config = config
         self.checkpoints = CheckpointInput.open(
-            *(config.getoption(name) for name in ("source", "target", "map", "shard")),
-            config.getoption("adapter"),
-            config.getoption("source_adapter"),
+            *(config.getoption(name) for name in ("source", "target", "map", "shard", "source_adapter", "adapter")),
+            tensors_only=config.getoption("tensors_only"),
         )
         self.targets = self.checkpoints.targets or registry.resolve(config.getoption("adapter"), required)
         self.unmarked: Counter[str] = Counter()

@@ -102,7 +102,7 @@ class Check:
     def _questions(self) -> list[Question]:
         pairing, out = self.pairing, []
         for p in pairing.pairs:
-            params = {"tensor": p.name, "source": p.source.name, "pairing": p.how, **_form(p.source, p.target)}
+            params = {"tensor": p.name, "source": p.source.name, **_form(p.source, p.target)}
             out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
         out += [_unpaired(alone, pairing) for alone in pairing.alone]
         for name, found in findings.configured(pairing):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -53,6 +53,25 @@ class Watcher:
             self.bar.close()
 
 
+def add_parser(commands: Any) -> ArgumentParser:
+    """The ``check`` command among others; ``options.run`` is then `check`."""
+    parser: ArgumentParser = commands.add_parser("check", help="is a converted checkpoint what its source says?")
+    parser.add_argument("source", metavar="A", help="the checkpoint that was converted: a file or a folder")
+    parser.add_argument("target", metavar="B", help="what it was converted to")
+    parser.add_argument("--map", metavar="FILE", help="pairs of names that no convention knows (docs/migration.md)")
+    parser.add_argument("--report", metavar="DIR", help="write records and report.html; an interrupted check goes on")
+    parser.add_argument(
+        "--shard", metavar="I/N", help="check share I of N only; `python -m reports merge` joins reports"
+    )
+    parser.add_argument("--adapter", action="append", default=[], metavar="NAME", help="whose layers B goes through")
+    parser.add_argument("--source-adapter", metavar="NAME", help="whose layers A goes through")
+    parser.add_argument("--tensors-only", action="store_true", help="load no framework, and put nothing through layers")
+    parser.add_argument("--all", action="store_true", help="print every tensor, with how it was paired")
+    parser.add_argument("--quiet", action="store_true", help="no progress bar, and no word but verdicts")
+    parser.set_defaults(run=check)
+    return parser
+
+
 def check(options: Namespace) -> int:
     """Run the suite on ``options.source`` and ``options.target``; returns pytest's exit status."""
     watcher = Watcher(options.quiet)
@@ -68,9 +87,16 @@ def check(options: Namespace) -> int:
 
 def _arguments(options: Namespace) -> list[str]:
     """pytest's own arguments; its terminal output gives way to ours."""
-    modules = ["test_checkpoint.py", *([] if options.tensors_only else ["test_checkpoint_behaviour.py"])]
-    out = [str(SUITE / m) for m in modules]
-    out += ["-p", "no:terminalreporter", "-p", "no:cacheprovider", "--source", options.source]
+    out = [
+        str(SUITE),
+        *(["--tensors-only"] if options.tensors_only else []),
+        "-p",
+        "no:terminalreporter",
+        "-p",
+        "no:cacheprovider",
+        "--source",
+        options.source,
+    ]
     out += ["--target", options.target]
     for name in ("map", "shard", "report", "source_adapter"):
         if value := getattr(options, name):

@@ -14,11 +14,15 @@ PYTEST = ("-m", "pytest", "-p", "no:cacheprovider")
 
 def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
     """``python *arguments`` in `cwd`; this run's own pytest and target settings are not passed on."""
-    own = ("PYTEST_", "TOUCHSTONE_REQUIRE", "PYTHONPATH")
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, env=clean | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *arguments], cwd=cwd, env=clean() | environment, capture_output=True, text=True, timeout=300
     )
+
+
+def clean() -> dict[str, str]:
+    """The environment without what belongs to this test run."""
+    own = ("PYTEST_", "TOUCHSTONE_REQUIRE", "PYTHONPATH")
+    return {name: value for name, value in os.environ.items() if not name.startswith(own)}
 
 
 def copy_repository(folder: Path) -> Path:

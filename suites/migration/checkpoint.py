@@ -41,28 +41,46 @@ class CheckpointInput:
         target: str | None,
         keymap: str | None,
         shard: str | None,
-        adapters: Sequence[str],
         source_adapter: str | None,
+        adapters: Sequence[str],
+        *,
+        tensors_only: bool,
     ) -> CheckpointInput:
         """Pair the two checkpoints. Raises CheckpointError, and TargetError for an adapter that is not there."""
         if not (source and target):
-            given = [f"--{n}" for n, v in (("source", source), ("target", target), ("map", keymap)) if v]
-            given += ["--shard"] * bool(shard) + ["--source-adapter"] * bool(source_adapter)
-            if given:
-                raise CheckpointError(f"{given[0]}: a check of checkpoints needs both --source and --target")
+            given = {
+                "source": source,
+                "target": target,
+                "map": keymap,
+                "shard": shard,
+                "source-adapter": source_adapter,
+            }
+            alone = [f"--{name}" for name, value in {**given, "tensors-only": tensors_only}.items() if value]
+            if alone:
+                raise CheckpointError(f"{alone[0]}: a check of checkpoints needs both --source and --target")
             return cls()
+        if tensors_only and (adapters or source_adapter):
+            raise CheckpointError("--tensors-only puts nothing through layers: name no adapter with it")
         share = Shard.parse(shard) if shard else None
         check = Check(Path(source), Path(target), Path(keymap) if keymap else None, share)
+        options = ["--source", source, "--target", target, *(["--map", keymap] if keymap else [])]
         facts = headline(check)
         own = files.target({"source": facts[0], "target": facts[1], "pairing": "; ".join(facts[2:])})
+        made = cls(check, [own], options=options)
+        if not tensors_only:
+            made._ask_frameworks(check, source_adapter, adapters)
+        return made
+
+    def _ask_frameworks(self, check: Check, source_adapter: str | None, adapters: Sequence[str]) -> None:
+        """Put a sample of the tensors through layers: of the frameworks named, or of those the checkpoints are for."""
         asked = registry.resolve(adapters) if adapters else [registry.default(framework_of(check.target))]
         before = (
             registry.resolve([source_adapter]) if source_adapter else [registry.default(framework_of(check.source))]
         )
-        options = ["--source", source, "--target", target, *(["--map", keymap] if keymap else [])]
-        made = cls(check, [own, *asked], before[0], options)
-        made._behaviour = samples(check, before[0].id)
-        return made
+        self.source_target = before[0]
+        self._behaviour = samples(check, before[0].id)
+        if any(self._behaviour.values()):
+            self.targets = [*self.targets, *asked]
 
     def asks(self, target: Target, kind: str) -> bool:
         """Whether cases of this kind are for this target."""
