@@ -10,6 +10,7 @@ import random
 import shutil
 import struct
 import time
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 
 from migration.checkpoint import CheckpointError
+from migration.formats import reading
 from migration.opening import open_checkpoint
 from tests import checkpoint_files as files
 from tests.checkpoint_files import WRITERS, arrays, everything
@@ -142,6 +144,37 @@ def bomb(folder: Path) -> Path:
     return path
 
 
+def directory(at: int, layout: str, value: int) -> Make:
+    """An .npz whose zip directory says `value` at byte `at` of its only record."""
+
+    def make(folder: Path) -> Path:
+        np.savez(folder / "a.npz", w=np.arange(9))
+        raw = bytearray((folder / "a.npz").read_bytes())
+        struct.pack_into(layout, raw, raw.rindex(b"PK\x01\x02") + at, value)
+        (folder / "a.npz").write_bytes(raw)
+        return folder / "a.npz"
+
+    return make
+
+
+def member_twice(folder: Path) -> Path:
+    with zipfile.ZipFile(folder / "a.npz", "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        archive.writestr("w.npy", npy(np.zeros(2)))
+        archive.writestr("w.npy", npy(np.ones(2)))
+    return folder / "a.npz"
+
+
+def compressed_torch(folder: Path) -> Path:
+    import torch
+
+    torch.save({"w": torch.zeros(1000)}, folder / "plain.pt")
+    with zipfile.ZipFile(folder / "plain.pt") as old, zipfile.ZipFile(folder / "model.pt", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name), zipfile.ZIP_DEFLATED)
+    return folder / "model.pt"
+
+
 def wrong_checksum(folder: Path) -> Path:
     path = files.write_npz_compressed(folder, {"w": np.arange(100_000)})
     raw = bytearray(path.read_bytes())
@@ -237,8 +270,6 @@ def torch_member(suffix: str, content: bytes | None) -> Make:
 
 
 def torch_script(folder: Path) -> Path:
-    import warnings
-
     import torch
 
     with warnings.catch_warnings():
@@ -423,6 +454,11 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "npz member is no array": (zipped("a.npz", {"x.npy": npy(np.zeros(2)), "y.txt": b"x"}), "'y.txt' is no .npy"),
     "npz bomb": (bomb, "claims 4,294,967,294 bytes out of"),
+    "npz encrypted": (directory(8, "<H", 1), "'w.npy': is encrypted"),
+    "npz of two sizes": (directory(24, "<I", 5000), "'w.npy': claims 5,000 bytes"),
+    "npz that points elsewhere": (directory(42, "<I", 7), "'w.npy': the directory points to no member"),
+    "npz that points outside": (directory(42, "<I", 2**31), "a.npz"),
+    "npz member twice": (member_twice, "holds 'w.npy' twice"),
     "npz without members": (zipped("a.npz", {}), "is an empty zip file"),
     "npz compressed by lzma": (zipped("a.npz", {"x.npy": npy(np.zeros(9))}, zipfile.ZIP_LZMA), "another method"),
     "another zip": (zipped("a.zip", {"word/document.xml": b"<a/>"}), "neither .npz nor PyTorch's"),
@@ -453,6 +489,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "storage missing": (torch_member("/data/1", None), "tensor 'b': its storage is missing"),
     "storage short": (torch_member("/data/0", bytes(12)), "tensor 'w': its storage"),
     "pickle damaged": (torch_member("data.pkl", b"\x80\x02}q\x00X"), "PyTorch cannot load it"),
+    "PyTorch compressed": (compressed_torch, "is compressed, which torch.save never does"),
     "byte order": (torch_member("byteorder", b"big"), "written on a big-endian machine"),
     "consolidated slices": (consolidated, "consolidated.01.pth hold 'layers.0.wq'; they are slices"),
     # msgpack
@@ -577,6 +614,35 @@ def test_a_file_that_changes_after_it_was_opened(kind: str, change: str, tmp_pat
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"tensor 'embed.weight': cannot be read"):
         tensor.rows(0, 7)
+
+
+def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look at its time and the read: here its time is never looked at."""
+    monkeypatch.setattr(reading, "_stamp", lambda stat: ())
+    path = files.write_safetensors(tmp_path, arrays())
+    tensors = open_checkpoint(path).tensors
+    os.truncate(path, path.stat().st_size - 3)
+    last = list(tensors.values())[-1]
+    with pytest.raises(CheckpointError, match=r"cannot be read \(the file ends 3 bytes early; start again\)"):
+        last.rows(0, last.length)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "offset", "expected"),
+    [
+        ((4,), None, 0, "needs 16 bytes, 12 are stored"),
+        ((2,), (2,), 1, "needs 16 bytes, 12 are stored"),
+        ((3,), None, 1, "needs 16 bytes, 12 are stored"),
+        ((3,), (-1,), 2, "do not fit"),
+        ((3,), (1, 1), 0, "do not fit"),
+        ((3,), None, -1, "do not fit"),
+    ],
+)
+def test_an_array_outside_of_its_bytes(shape: Any, strides: Any, offset: int, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "data").write_bytes(bytes(12))
+    source = reading.file_bytes(tmp_path / "data")
+    with pytest.raises(CheckpointError, match=f"tensor 'w': .*{expected}"):
+        reading.stored("w", np.dtype(np.float32), shape, source, tmp_path / "data", strides, offset)
 
 
 def test_an_orbax_folder_that_loses_its_data(tmp_path: Path) -> None:

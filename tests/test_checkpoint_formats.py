@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from migration.checkpoint import CheckpointError
+from migration.formats import reading
 from migration.opening import open_checkpoint
 from tests import checkpoint_files as files
 from tests.checkpoint_files import HELD, WRITERS, arrays, everything, opened
@@ -216,6 +217,35 @@ def test_a_compressed_member_is_read_in_blocks_in_any_order(tmp_path: Path) -> N
     blocks = [(start, start + 500) for start in range(0, 4000, 500)]
     for start, stop in [*blocks, *reversed(blocks)]:
         assert_same(tensor.rows(start, stop), whole[start:stop])
+
+
+def test_threads_read_a_compressed_member_at_once(tmp_path: Path) -> None:
+    """Each keeps its own place in the stream."""
+    whole = np.random.default_rng(1).integers(0, 9, (8000, 200)).astype(np.float32)
+    np.savez_compressed(tmp_path / "a.npz", w=whole)
+    tensor = open_checkpoint(tmp_path / "a.npz").tensors["w"]
+    starts = [start for _ in range(6) for start in range(0, 8000, 500)]
+    with ThreadPoolExecutor(8) as pool:
+        for start, rows in zip(starts, pool.map(lambda at: tensor.rows(at, at + 500), starts), strict=True):
+            assert_same(rows, whole[start : start + 500])
+
+
+def test_a_transposed_view_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows of it are short runs of bytes: one per column, and no other bytes."""
+    import torch
+
+    torch.save({"w": torch.arange(64 * 20_000).reshape(64, 20_000).t()}, tmp_path / "a.pt")
+    tensor = open_checkpoint(tmp_path / "a.pt").tensors["w"]
+    sizes: list[int] = []
+    real = reading.FileBytes.read_into
+
+    def counted(self: reading.FileBytes, offset: int, buffer: memoryview) -> None:
+        sizes.append(len(buffer))
+        real(self, offset, buffer)
+
+    monkeypatch.setattr(reading.FileBytes, "read_into", counted)
+    assert_same(tensor.rows(100, 150), np.arange(64 * 20_000).reshape(64, 20_000).T[100:150])
+    assert sizes == [50 * 8] * 64
 
 
 def test_torch_views_are_what_the_user_sees(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def open_msgpack(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: not a whole msgpack file of Flax ({error}); copy or write it again") from error
     if not isinstance(tree, Mapping):
         raise CheckpointError(f"{path}: holds no mapping of names to arrays; write a tree of parameters")
-    found = list(leaves(tree, path))
+    found = list(leaves(tree))
     arrays = without_value((keys, leaf) for keys, leaf in found if isinstance(leaf, _Array))
     others = [f"{'.'.join(keys)} ({leaf.kind})" for keys, leaf in found if isinstance(leaf, _Other)]
 

@@ -16,32 +16,13 @@ _NAMED = 5
 Leaf = tuple[tuple[str, ...], Any]
 
 
-def leaves(tree: Any, file: Path) -> Iterator[Leaf]:
-    """(path of keys, leaf) of nested mappings, lists and tuples, in their order.
-
-    Raises CheckpointError for a tree nested deeper than `MOST_LEVELS` or with more than `MOST_NODES` parts: one that
-    refers to itself has no end.
-    """
-    seen = 0
-
-    def walk(node: Any, path: tuple[str, ...]) -> Iterator[Leaf]:
-        nonlocal seen
-        seen += 1
-        if len(path) > MOST_LEVELS or seen > MOST_NODES:
-            raise CheckpointError(
-                f"{file}: {'.'.join(path[:_NAMED])}… is nested deeper than {MOST_LEVELS} levels or has more than "
-                f"{MOST_NODES:,} parts; save the model's parameters alone"
-            )
-        if isinstance(node, Mapping):
-            for key, value in node.items():
-                yield from walk(value, (*path, str(key)))
-        elif isinstance(node, list | tuple):
-            for index, value in enumerate(node):
-                yield from walk(value, (*path, str(index)))
-        else:
-            yield path, node
-
-    return walk(tree, ())
+def leaves(tree: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    """(path of keys, leaf) of nested mappings, in their order; the reader bounds their depth and number."""
+    if isinstance(tree, Mapping):
+        for key, value in tree.items():
+            yield from leaves(value, (*path, key))
+    else:
+        yield path, tree
 
 
 def without_value(found: Iterable[Leaf]) -> list[Leaf]:
