@@ -616,6 +616,12 @@ def test_a_file_that_changes_after_it_was_opened(kind: str, change: str, tmp_pat
         tensor.rows(0, 7)
 
 
+def test_a_pickle_that_would_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migration.formats.pytorch._MOST_PICKLE", 100)
+    with pytest.raises(CheckpointError, match=r"member 'model/data.pkl' has \d+ bytes; save the state_dict"):
+        open_checkpoint(files.write_pytorch(tmp_path, arrays()))
+
+
 def test_a_file_that_is_cut_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the look at its time and the read: here its time is never looked at."""
     monkeypatch.setattr(reading, "_stamp", lambda stat: ())
