@@ -17,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from adapters.language import LanguageModel, LlamaConfig, Weights
+    from adapters.tracing import Traceable
 
 Method = Literal["call", "as_linear", "tied"]
 """What `Layer.vjp` differentiates: the layer's call, its tied head, or the head applied to the call."""
@@ -360,6 +361,15 @@ class Adapter(abc.ABC):
         model is to have; or quantized matrices as `Packed`. KeyError where one is missing or unknown.
         """
         raise Unsupported(f"{self.name} builds no Llama")
+
+    @classmethod
+    def device_of(cls, module: Any) -> str:
+        """The device that the framework's own module is on."""
+        return cls.devices[-1]
+
+    def traceable(self, module: Any) -> Traceable:
+        """The framework's own module, its operations open to `migration.trace`."""
+        raise Unsupported(f"{self.name} has no modules to trace")
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         """A from-scratch embedding module as a tutorial writes it; see `Capabilities.exercises`."""

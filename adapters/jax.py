@@ -24,6 +24,7 @@ from adapters.interface import (
 )
 from adapters.language import LanguageModel, LlamaConfig, Weights
 from adapters.packed import HoldsPacked
+from adapters.tracing import Traceable
 
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
@@ -145,6 +146,19 @@ class JaxAdapter(HoldsPacked):
             return JaxLayer(self, jax_modules.QuantizedEmbed(words, scales, biases, scheme), roles)
         placed = None if bias is None else self.place(bias)
         return JaxLayer(self, jax_modules.QuantizedLinear(words, scales, biases, scheme, placed), roles)
+
+    @classmethod
+    def device_of(cls, module: Any) -> str:
+        import jax
+        from flax import nnx
+
+        found = [value for value in jax.tree.leaves(nnx.state(module)) if isinstance(value, jax.Array)]
+        return next(iter(found[0].devices())).platform if found else jax.devices()[0].platform
+
+    def traceable(self, module: Any) -> Traceable:
+        from adapters import jax_hooks
+
+        return jax_hooks.JaxTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
         from adapters import jax_llama

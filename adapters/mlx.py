@@ -23,6 +23,7 @@ from adapters.interface import (
     Scheme,
 )
 from adapters.language import LanguageModel, LlamaConfig, Weights
+from adapters.tracing import Traceable
 
 
 class MLXAdapter(Adapter):
@@ -187,6 +188,18 @@ class MLXAdapter(Adapter):
             predicate = None if choices is None else lambda path, module: choices.get(path, True)
             self.nn.quantize(root, class_predicate=predicate, **settings)
             return {path: MLXLayer(self, dict(root.named_modules())[path]) for path in weights}
+
+    @classmethod
+    def device_of(cls, module: Any) -> str:
+        """MLX's arrays live in memory that its devices share: the one it runs on by default."""
+        import mlx.core as mx
+
+        return "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
+
+    def traceable(self, module: Any) -> Traceable:
+        from adapters import mlx_hooks
+
+        return mlx_hooks.MLXTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
         from adapters import mlx_llama

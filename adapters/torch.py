@@ -23,6 +23,7 @@ from adapters.interface import (
 )
 from adapters.language import LanguageModel, LlamaConfig, Weights
 from adapters.packed import HoldsPacked
+from adapters.tracing import Traceable
 
 
 class TorchAdapter(HoldsPacked):
@@ -160,6 +161,15 @@ class TorchAdapter(HoldsPacked):
             return TorchLayer(self, torch_quantized.QuantizedEmbedding(words, scales, biases, scheme))
         placed = None if bias is None else self.place(bias)
         return TorchLayer(self, torch_quantized.QuantizedLinear(words, scales, biases, scheme, placed))
+
+    @classmethod
+    def device_of(cls, module: Any) -> str:
+        return next((p.device.type for p in (*module.parameters(), *module.buffers())), "cpu")
+
+    def traceable(self, module: Any) -> Traceable:
+        from adapters import torch_hooks
+
+        return torch_hooks.TorchTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
         from adapters import torch_llama

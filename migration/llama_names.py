@@ -38,11 +38,14 @@ _MODULES = (
     "norm",
     "output",
 )
-_WEIGHTLESS = (f"{_ATTENTION}.rope", f"{_ATTENTION}.attend", f"{_FEED_FORWARD}.gate", "layers.{n}.add", "cross_entropy")
+_WEIGHTLESS = (
+    *(f"{_ATTENTION}.rope", f"{_ATTENTION}.attend", f"{_FEED_FORWARD}.gate", "layers.{n}.add", "cross_entropy"),
+    *("layers.{n}", _ATTENTION, _FEED_FORWARD),
+)
 
 META = {name: Place(name) for name in _MODULES} | {name: Place(name, "") for name in _WEIGHTLESS}
 MLX = {
-    **{name: place for name, place in META.items() if not place.weight},
+    **{name: place for name, place in META.items() if not place.weight and name != _FEED_FORWARD},
     "tok_embeddings": Place("embedding"),
     "layers.{n}.attention_norm": Place("layers.{n}.norm1"),
     f"{_ATTENTION}.wq": Place(f"{_ATTENTION}.query_proj"),
@@ -70,6 +73,7 @@ FLAX = {
     f"{_FEED_FORWARD}.w3": Place("layers.{n}.mlp.up_proj", "kernel", transposed=True),
     f"{_FEED_FORWARD}.w2": Place("layers.{n}.mlp.down_proj", "kernel", transposed=True),
     f"{_FEED_FORWARD}.gate": Place("layers.{n}.mlp.gate", ""),
+    _FEED_FORWARD: Place("layers.{n}.mlp", ""),
     "norm": Place("norm", "scale"),
     "output": Place("head", "kernel", transposed=True),
 }
@@ -88,18 +92,37 @@ def place(module: str, convention: str) -> Place:
     """
     path, mark, use = module.partition("#")
     parts = path.split(".")
-    layer = parts[1] if parts[0] == "layers" and len(parts) > 2 and parts[1].isdigit() else ""
+    layer = parts[1] if parts[0] == "layers" and len(parts) > 1 and parts[1].isdigit() else ""
     if layer:
         parts[1] = "{n}"
     found = CONVENTIONS[convention].get(".".join(parts))
     if found is None:
-        raise KeyError(f"{module!r} is no module of Meta's Llama")
+        raise KeyError(f"{module!r} is no module of Meta's Llama, or has no place in {convention!r}")
     return Place(found.path.replace("{n}", layer) + mark + use, found.weight, found.transposed)
 
 
 def operation(module: str, convention: str, *, tied: bool) -> str:
     """The path by which the convention's model carries out Meta's operation."""
     return TIED_HEADS[convention] if tied and module == "output" else place(module, convention).path
+
+
+def between(source: str, target: str, layers: int, *, tied: bool = False) -> dict[str, str]:
+    """Paths of operations in one convention -> in another, as `migration.trace.compare` takes them."""
+    paths = {p.replace("{n}", str(n)) for p in META for n in range(layers)}
+    out = {}
+    for path in paths:
+        both = [operation(path, name, tied=tied) for name in (source, target) if _has(path, name)]
+        if len(both) == 2:
+            out[both[0]] = both[1]
+    return out
+
+
+def _has(path: str, convention: str) -> bool:
+    try:
+        place(path, convention)
+    except KeyError:
+        return False
+    return True
 
 
 Value = TypeVar("Value", np.ndarray, Packed, "np.ndarray | Packed")
