@@ -367,33 +367,55 @@ def test_guides_are_readable() -> None:
 
 
 COLLECT = """
+import json
+import sys
 import pytest
-from adapters import devices, registry
+from adapters import devices
+from suites.assay import Assay
 
 devices.probe = lambda *args, **kwargs: devices.Found({"cpu": {}})  # the real one asks a child process
-raise SystemExit(int(pytest.main(["suites", "--co", "-q", "-p", "no:cacheprovider"])))
+
+class Found:
+    def pytest_collection_finish(self, session):
+        found = []
+        for item in session.items:
+            asked = getattr(item, "callspec", None) and item.callspec.params.get("assay")
+            if asked:
+                made = Assay(*asked, None)
+                found.append((made.target.id, item.nodeid, made.requirement.id, dict(made.params), made.unmet_need()))
+        json.dump(found, open(sys.argv[1], "w"))
+
+raise SystemExit(int(pytest.main(["suites", "--co", "-q", "-p", "no:cacheprovider"], plugins=[Found()])))
 """
 AGAIN = f"record the observations again: {guide_observations.FULL_RUN}"
+Cases = dict[str, dict[str, Any]]
+"""Adapter -> name of a case -> [its requirement, its parameters, why the adapter cannot be asked]."""
 
 
 @pytest.fixture(scope="module")
-def collected() -> dict[str, set[str]]:
-    """Adapter -> names of its cases, as `pytest suites/` collects them now."""
-    done = run("-c", COLLECT)
+def collected(tmp_path_factory: pytest.TempPathFactory) -> Cases:
+    """As `pytest suites/` collects them now, on any system's CPU."""
+    path = tmp_path_factory.mktemp("collected") / "cases.json"
+    done = run("-c", COLLECT, str(path))
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr
-    out: dict[str, set[str]] = {}
-    for line in done.stdout.splitlines():
-        if found := re.search(r"\[(\w+)@cpu[-\]]", line):
-            out.setdefault(found[1], set()).add(case_name(line, f"{found[1]}@cpu"))
+    out: Cases = {}
+    for target, identifier, *facts in json.loads(path.read_text()):
+        out.setdefault(target.partition("@")[0], {})[case_name(identifier, target)] = facts
     return out
 
 
-def stale_cases(observed: Observations, collected: dict[str, set[str]]) -> list[str]:
+def stale_cases(observed: Observations, collected: Cases) -> list[str]:
     out = []
     for column in observed.report.columns:
-        names = {case_name(r.id, r.target) for r in column.cases.values()}
-        out += [f"{column.target}: {name} is not recorded" for name in sorted(collected[column.facts.spec] - names)]
-        out += [f"{column.target}: {name} is no case now" for name in sorted(names - collected[column.facts.spec])]
+        names = {case_name(r.id, r.target): r for r in column.cases.values()}
+        now = collected[column.facts.spec]
+        out += [f"{column.target}: {name} is not recorded" for name in sorted(now.keys() - names.keys())]
+        out += [f"{column.target}: {name} is no case now" for name in sorted(names.keys() - now.keys())]
+        for name in sorted(names.keys() & now.keys()):
+            line = names[name]
+            unmet = line.note if line.verdict == "unsupported" else None
+            if now[name] != [line.requirement, line.params, unmet]:
+                out.append(f"{column.target}: {name} was {line.requirement} {line.params} {unmet}, is {now[name]}")
     return out
 
 
@@ -451,7 +473,7 @@ def observed(request: pytest.FixtureRequest) -> Observations:
     return request.param
 
 
-def test_the_same_cases_are_collected_now(observed: Observations, collected: dict[str, set[str]]) -> None:
+def test_the_same_cases_are_collected_now(observed: Observations, collected: Cases) -> None:
     assert {column.facts.spec for column in observed.report.columns} == set(TARGETS)
     assert stale_cases(observed, collected) == [], AGAIN
 
@@ -465,12 +487,18 @@ def test_requirements_and_deviations_still_say_so(observed: Observations) -> Non
     assert stale_verdicts(observed) == [], AGAIN
 
 
-def test_planted_staleness_is_found(
-    observed: Observations, collected: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    some = next(iter(collected["mlx"]))
-    assert stale_cases(observed, collected | {"mlx": collected["mlx"] - {some}}) == [f"mlx@cpu: {some} is no case now"]
-    assert stale_cases(observed, collected | {"mlx": collected["mlx"] | {"new"}}) == ["mlx@cpu: new is not recorded"]
+def test_planted_staleness_is_found(observed: Observations, collected: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, facts = next(iter(collected["mlx"].items()))
+    others = {n: f for n, f in collected["mlx"].items() if n != name}
+    for changed, expected in (
+        (others, "is no case now"),
+        (collected["mlx"] | {"new": facts}, "new is not recorded"),
+        (others | {name: [facts[0], facts[1] | {"more": 1}, facts[2]]}, "'more': 1"),
+        (others | {name: [*facts[:2], "not built for it"]}, "'not built for it'"),
+    ):
+        (stale,) = stale_cases(observed, collected | {"mlx": changed})
+        assert stale.startswith("mlx@")
+        assert expected in stale
     text = (ROOT / "constraints.txt").read_text()
     (stale,) = stale_versions(observed, re.sub(r"^torch==.*$", "torch==9.9", text, flags=re.MULTILINE))
     assert stale.endswith("constraints.txt has 9.9")
