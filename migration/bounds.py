@@ -14,6 +14,9 @@ Block modes (scale S). The element nearest to w / S is half a gap of the element
 weight saturates: an E8M0 scale of floor(log2(largest)) - emax (OCP Microscaling Formats v1.0, section 6.3) reaches it
 up to a third of M S too early, an E4M3 scale by 2**-4 of it. A scale of zero loses weights below the smallest scale.
 
+Converters cast a model before they quantize it: where the target's other tensors are in a narrower dtype than their
+sources, half the distance between that dtype's neighbours comes on top.
+
 GGUF's blocks (llama.cpp, ggml-common.h): half a step, where Q4_0 and Q5_0 may clip the positive end by one step; the
 float16 scale and minimum add 2**-11 of what they scale, twice.
 
@@ -57,11 +60,13 @@ def dequantized(values: np.ndarray, codes: str, dtype: str) -> np.ndarray:
     return u * (2 * size + size.max(initial=0.0)) + SMALLEST[codes] + narrowing(values, dtype)
 
 
-def quantized(source: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
-    """Bound on |found - source| for MLX's packed forms. source: float64 ``[rows, columns]``; dtype: of the scales."""
+def quantized(source: np.ndarray, found: Dequantized, dtype: str, through: str = "") -> np.ndarray:
+    """Bound on |found - source| for MLX's packed forms. source: float64 ``[rows, columns]``; dtype: of the scales;
+    through: the narrower dtype that the weights were cast to before, "" for none."""
     grouped = source.reshape(*found.scale.shape, found.form.group_size)
     make = _affine if found.offset is not None else _block
-    return make(grouped, found, dtype).reshape(source.shape)
+    bound = make(grouped, found, dtype).reshape(source.shape)
+    return bound + narrowing(source, through) if through else bound
 
 
 def _affine(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:

@@ -246,7 +246,9 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
     if target.is_packed and target.form:
         found = Dequantized.of([take(p.rows) for p in target.parts], target.form)
         exact = kind == "bits"
-        return found.values, np.zeros(want.shape) if exact else bounds.quantized(want, found, target.dtype)
+        return found.values, np.zeros(want.shape) if exact else bounds.quantized(
+            want, found, target.dtype, pair.through
+        )
     got = take(target.parts[0].rows).astype(np.float64)
     if kind == "quantized":
         assert target.parts[0].step is not None

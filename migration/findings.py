@@ -82,7 +82,8 @@ def _story(pair: Pair, kind: How) -> str:
     """How the pair was found and what was asked of it."""
     source, target = pair.source, pair.target
     stored = [p.encoding or p.dtype for p in (source, target)]
-    what = stored[0] if stored[0] == stored[1] else f"{stored[0]} to {stored[1]}"
+    stored[1:1] = [pair.through] * bool(pair.through)
+    what = stored[0] if stored[0] == stored[-1] else " to ".join(stored)
     ways = ["transposed"] * pair.transposed + [f"rows permuted for {pair.rope} RoPE"] * bool(pair.rope)
     asked = {
         "bits": "bit for bit",

@@ -277,7 +277,7 @@ def _fits(pair: Pair, changed: Changed, start: int, stop: int) -> bool:
     found = Dequantized.of([words, *rest], target.form)
     want = source_rows(pair, start + changed.rows, stop + changed.rows).astype(np.float64)
     with np.errstate(invalid="ignore"):
-        good = np.abs(found.values - want) <= bounds.quantized(want, found, target.dtype)
+        good = np.abs(found.values - want) <= bounds.quantized(want, found, target.dtype, pair.through)
     size = target.form.group_size
     if size < want.shape[-1] and any(groups for groups, _ in moves):
         # The group that came round from the other end of the row may have a scale of its own.

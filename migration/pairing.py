@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 
 from migration import conventions, rope
+from migration.bounds import SIGNIFICAND
 from migration.checkpoint import Checkpoint, CheckpointError
 from migration.conventions import BUFFERS, KEY, QUERY, Convention, Heads, Name
 from migration.keymap import KeyMap
@@ -35,6 +36,7 @@ class Pair:
     heads: int = 0
     is_tied: bool = False
     is_table: bool = False
+    through: str = ""
 
     @property
     def name(self) -> str:
@@ -106,7 +108,7 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     alone = [_alone("source", p) for p in left if all(p.name != t.source.name for t in tied)]
     alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
     order = {name: i for i, name in enumerate(after)}
-    pairs = sorted(pairs, key=lambda p: order[p.target.name]) + tied
+    pairs = _cast_before(sorted(pairs, key=lambda p: order[p.target.name]) + tied)
     notes = [f"{c.path.name}: {note}" for c in (source, target) for note in c.notes]
     for checkpoint, (convention, _) in ((source, theirs), (target, ours)):
         if convention:
@@ -247,6 +249,18 @@ def _tied(
         how = "the target stores a head, the source ties it to its table"
         return [Pair(a, b, how, transposed=kernel, is_tied=True, is_table=True)]
     return []
+
+
+def _cast_before(pairs: Sequence[Pair]) -> list[Pair]:
+    """Quantized pairs with the dtype that the model was cast to, as its tensors that are not quantized show."""
+    plain = {(p.source.dtype, p.target.dtype) for p in pairs if not p.source.encoding and not p.target.encoding}
+    narrower = {new for old, new in plain if SIGNIFICAND.get(new, 99) < SIGNIFICAND.get(old, 0)}
+    through = next(iter(narrower)) if len(narrower) == 1 else ""
+
+    def was_cast(p: Pair) -> bool:
+        return p.target.is_packed and SIGNIFICAND.get(through, 99) < SIGNIFICAND.get(p.source.dtype, 0)
+
+    return [replace(p, through=through) if was_cast(p) else p for p in pairs]
 
 
 def _alone(side: Side, parameter: Parameter) -> Alone:

@@ -83,6 +83,11 @@ CLEAN: dict[str, tuple[Arrays, Arrays, dict]] = {
         )
         for s in SCHEMES
     },
+    **{
+        f"{s} by way of {d}": (meta(), packed(as_dtype(hugging_face(meta()), d), s, d), quantization(s))
+        for s in SCHEMES
+        for d in DTYPES[1:]
+    },
     "packed twice the same": (packed(meta(), Scheme(4, 32)), packed(hugging_face(meta()), Scheme(4, 32)), {}),
 }
 
