@@ -1,4 +1,8 @@
-"""A Llama of `mlx.nn` layers, named as the MLX documentation's example names them."""
+"""A Llama of `mlx.nn` layers, named as the MLX documentation's example names them.
+
+A tied head is the embedding's own `as_linear`. A linear layer that shares the table's array would not stay tied:
+`nn.quantize` gives each of the two layers a packed copy of its own.
+"""
 
 from __future__ import annotations
 

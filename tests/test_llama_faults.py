@@ -36,8 +36,12 @@ def questions() -> list[Question]:
 
 @pytest.fixture(scope="module")
 def bench() -> Iterator[Bench]:
-    made = Bench(open_golden(), open_recorded())
+    import torch
+
+    made, threads = Bench(open_golden(), open_recorded()), torch.get_num_threads()
+    torch.set_num_threads(1)  # products this small only wait for each other
     yield made
+    torch.set_num_threads(threads)
     made.close()
 
 
@@ -350,6 +354,17 @@ LOGITS = {"LLAMA-LOGITS-1", "LLAMA-CACHE-1", "LLAMA-GRAD-1", "LLAMA-SGD-1", "LLA
 WHOLE = LOGITS | TOKENS
 
 
+def prints_no_epsilon(adapter: Any, patch: Any) -> None:
+    patch.setattr(adapter.nn.RMSNorm, "_extra_repr", lambda self: f"{self.weight.shape[0]}")
+
+
+def prints_no_layers(adapter: Any, patch: Any) -> None:
+    """As where they are kept in a plain list, of which PyTorch knows nothing."""
+    from torch import nn
+
+    patch.setattr(nn.ModuleList, "__repr__", lambda self: "ModuleList()")
+
+
 @dataclass(frozen=True)
 class Fault:
     framework: str
@@ -383,6 +398,8 @@ FAULTS = [
     Fault("mlx", compiled_once_for_all, {SLOW}),
     Fault("torch", loss_of_the_same_token, {"LLAMA-GRAD-1", "LLAMA-SGD-1"}),
     Fault("mlx", loss_is_a_sum, {"LLAMA-LOSS-1", "LLAMA-GRAD-1", "LLAMA-SGD-1"}),
+    Fault("mlx", prints_no_epsilon, {"LLAMA-PRINT-1"}),
+    Fault("torch", prints_no_layers, {"LLAMA-PRINT-1"}),
     Fault("torch", second_sum_forgets_its_first_term, WHOLE | {"LLAMA-EXACT-1"}),
 ]
 
@@ -400,4 +417,4 @@ def test_a_defect_turns_its_requirements_red(fault: Fault, bench: Bench) -> None
 def test_every_requirement_of_the_llama_is_met_by_a_defect() -> None:
     asked = {question.requirement.id for question in questions()}
     caught = set().union(*(fault.red for fault in FAULTS))
-    assert asked - caught == {"LLAMA-PRINT-1"}
+    assert asked == caught
