@@ -179,6 +179,21 @@ def test_only_whole_green_runs_are_recorded(case: str, tmp_path: Path, capsys: p
     assert not (tmp_path / "observations").exists()
 
 
+def test_a_failed_write_leaves_the_old_file(kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (path,) = kept.iterdir()
+    before = path.read_bytes()
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    changed = a_run(tmp_path / "later", started="2026-11-29T03:00:00+00:00")
+    with pytest.raises(ObservationsError, match=r"cannot be written \(No space left on device\)"):
+        guide_observations.record(changed, kept)
+    assert [p.name for p in kept.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [

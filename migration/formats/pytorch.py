@@ -7,6 +7,7 @@ read; each fake storage then tells where its bytes lie in the file
 
 from __future__ import annotations
 
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How files begin that PyTorch wrote before 1.6: a pickle of its magic number."""
 NESTED = ("state_dict", "model", "model_state_dict", "module")
 """Keys under which training scripts keep the model's state dict."""
+_ADVICE = "Weights only load failed."
 _MOST_PICKLE = 256 * 2**20
 _MOST_EXPANDED = 64 * 2**20
 
@@ -119,16 +121,15 @@ def _load(path: Path) -> Any:
 
 def _wanted(message: str) -> str | None:
     """The global that the weights-only unpickler refused, where that is what its message says."""
-    for marker in ("Unsupported global: GLOBAL ", "Unsupported class "):
-        if marker in message:
-            return message.split(marker, 1)[1].split()[0]
-    return None
+    found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", message)
+    return found[1] if found else None
 
 
 def _first_line(error: Exception) -> str:
-    """A line of the message that says what happened; torch puts advice about weights_only before it."""
-    text = str(error).split("WeightsUnpickler error:")[-1].strip()
-    return (text.splitlines() or [""])[0][:300]
+    """The sentence that says what happened; torch puts advice about weights_only before it."""
+    text = str(error).split("WeightsUnpickler error:")[-1]
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_ADVICE)]
+    return (lines or [str(error)])[0].split(". ")[0][:300]
 
 
 def _is_tensor(value: Any) -> bool:
