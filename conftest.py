@@ -114,7 +114,7 @@ class Run:
 
     def asked(self, identifier: str, cases: str | Sequence[Case]) -> list[tuple[Target, Case]]:
         """The targets and cases of one test: its own, or those of the user's input that it names."""
-        if cases in (checkpoint.TENSORS, checkpoint.BEHAVIOUR):
+        if isinstance(cases, str) and cases in checkpoint.KINDS:
             found = self.checkpoints.cases(identifier, cases)
             return [(t, c) for t in self.targets if self.checkpoints.asks(t, cases) for c in found]
         return [(t, c) for t in self.targets for c in self.real.cases(cases) if self.concerns(c)]

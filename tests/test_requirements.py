@@ -12,6 +12,7 @@ import pytest
 
 from golden.catalogue import Case
 from suites import real, requirements
+from suites.migration import checkpoint
 from suites.requirements import RequirementError, load
 
 REQUIRED = """
@@ -113,8 +114,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def suite_tests() -> dict[str, Callable[..., Any]]:
     """Every test function by ``file::name``."""
     out: dict[str, Callable[..., Any]] = {}
-    for path in sorted(requirements.PATH.parent.glob("test_*.py")):
-        module = importlib.import_module(f"suites.{path.stem}")
+    folder = requirements.PATH.parent
+    for path in sorted(folder.rglob("test_*.py")):
+        module = importlib.import_module(".".join(("suites", *path.relative_to(folder).with_suffix("").parts)))
         for name, function in vars(module).items():
             if name.startswith("test") and function.__module__ == module.__name__:
                 out[f"{path.name}::{name}"] = function
@@ -137,7 +139,8 @@ def problems(function: Callable[..., Any], known: Any) -> list[str]:
     ((identifier, cases),) = found
     out = [] if identifier in known else [f"names {identifier}, which does not exist"]
     if isinstance(cases, str):
-        return out if cases in real.KINDS else [*out, f"asks for {cases!r}, which is no kind of real input"]
+        given = (*real.KINDS, *checkpoint.KINDS)
+        return out if cases in given else [*out, f"asks for {cases!r}, which is no kind of real input"]
     if not cases:
         out.append("has no case")
     out += [f"has two cases with the id {i!r}" for i, n in Counter(case.id for case in cases).items() if n > 1]
@@ -155,9 +158,12 @@ def test_every_requirement_is_asked_about() -> None:
 
 
 def test_every_requirement_has_golden_cases() -> None:
-    """Asked about real input alone, it would never run by default."""
-    golden = {identifier for f in TESTS.values() for identifier, cases in named(f) if not isinstance(cases, str)}
-    assert load().keys() - golden == set()
+    """Asked about real input alone, it would never run by default; a check of two checkpoints needs two."""
+    asked = [marker for function in TESTS.values() for marker in named(function)]
+    golden = {identifier for identifier, cases in asked if not isinstance(cases, str)}
+    given = {identifier for identifier, cases in asked if cases in checkpoint.KINDS}
+    assert load().keys() - golden == given
+    assert {identifier.partition("-")[0] for identifier in given} == {"MIG"}
 
 
 def planted(*markers: tuple[str, Any]) -> Callable[[], None]:

@@ -17,6 +17,7 @@ from migration.shards import Shard
 
 TENSORS, BEHAVIOUR = "tensors of a checkpoint", "layers of a checkpoint"
 """Kinds of cases: answered from the files, and asked of frameworks."""
+KINDS = (TENSORS, BEHAVIOUR)
 MODULES = ("test_checkpoint.py", "test_checkpoint_behaviour.py")
 
 
