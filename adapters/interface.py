@@ -327,7 +327,8 @@ class Adapter(abc.ABC):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         """A freshly initialised layer by the framework's constructor, seeded.
 
-        layer: "embedding" (num_embeddings, dims) or "linear" (in, out); options: ``bias=False``.
+        layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
+        where the adapter builds a Llama.
         """
 
     def converted(

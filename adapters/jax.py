@@ -169,6 +169,8 @@ class JaxAdapter(HoldsPacked):
         with self.jax.default_device(self.native_device):
             if layer == "embedding":
                 module, roles = self.nnx.Embed(*sizes, rngs=self.nnx.Rngs(seed)), {"weight": ("embedding", False)}
+            elif layer == "rms_norm":
+                module, roles = self.nnx.RMSNorm(*sizes, rngs=self.nnx.Rngs(seed)), {"weight": ("scale", False)}
             else:
                 use_bias = options.get("bias", True)
                 module = self.nnx.Linear(*sizes, use_bias=use_bias, rngs=self.nnx.Rngs(seed))

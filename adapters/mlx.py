@@ -209,8 +209,12 @@ class MLXAdapter(Adapter):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
-            constructor = {"embedding": self.nn.Embedding, "linear": self.nn.Linear}[layer]
+            constructor = _constructors(self.nn)[layer]
             return MLXLayer(self, constructor(*sizes, **options))
+
+
+def _constructors(nn: Any) -> dict[str, Callable[..., Any]]:
+    return {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
 
 
 def _parts(packed: Packed) -> dict[str, Any]:

@@ -179,8 +179,9 @@ class TorchAdapter(HoldsPacked):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.torch.random.fork_rng():
             self.torch.manual_seed(seed)
-            constructor = {"embedding": self.torch.nn.Embedding, "linear": self.torch.nn.Linear}[layer]
-            return TorchLayer(self, constructor(*sizes, device=self.device, **options))
+            nn = self.torch.nn
+            constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
+            return TorchLayer(self, constructors[layer](*sizes, device=self.device, **options))
 
 
 def _call(module: Any, inputs: Any) -> Any:

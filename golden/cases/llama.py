@@ -114,6 +114,15 @@ TREE_CASES = _both()
 GRADIENT_CASES = _both(needs=("gradients",))
 STEP_CASES = _both(needs=("gradients", "optimizer"))
 SAVE_CASES = _both(needs=("persistence",))
+TINY = 2.0**-20
+"""Its square is far below every epsilon, so that a norm of nothing else shows what was added."""
+DEFAULT_CASES = [
+    Case(
+        {"layer": "rms_norm"},
+        {"x": add("llama/tiny", Recipe("constant", "float32", (2, 8), {"value": TINY}))},
+        ("model:llama", "construction"),
+    )
+]
 _SCHEME = f"scheme:affine{BITS}g{GROUP_SIZE}"
 QUANTIZE_CASES = _both(needs=(_SCHEME,))
 PACKED_CASES = _both(needs=(_SCHEME,), weights=PACKED)
