@@ -172,7 +172,8 @@ def _fitting(parts: tuple[Tensor, ...]) -> Iterator[Format]:
 def claim(config: Mapping[str, Any], layer: str) -> Format | bool | None:
     """What the configuration says of a layer, by mlx-lm's ``quantization`` (bits, group_size, mode, and paths).
 
-    None where it says nothing, or says it in a way that no form has.
+    None where it says nothing, or says it in a way that no form has. bits and group_size may be null, which mlx-lm's
+    mixed recipes write: MLX's defaults, 4 and 64, hold then.
     """
     settings = config.get("quantization", config.get("quantization_config"))
     if not isinstance(settings, Mapping):
@@ -186,6 +187,6 @@ def claim(config: Mapping[str, Any], layer: str) -> Format | bool | None:
     if mode in block:
         return block[mode]
     try:
-        return format_of(mode, int(chosen.get("bits", 4)), int(chosen.get("group_size", 64)))
+        return format_of(mode, int(chosen.get("bits") or 4), int(chosen.get("group_size") or 64))
     except (KeyError, TypeError, ValueError):
         return None
