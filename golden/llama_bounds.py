@@ -74,7 +74,8 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, dtype: str) -> np.ndarra
        score, once as it is and once after a mask was added.
     2. exp(s - max): the maximum's own error cancels in the quotient. σ, the difference's rounding, and exp's error make
        ε = σ + v |s - max| + 8 v, a relative error of the exponential.
-    3. A probability: ε of its own, at most the largest ε from the sum, the sum's accumulation, and two roundings.
+    3. A probability p is 1 / (p + Σ p' exp(ε' - ε)) times itself, the sum over the other keys, whose exponents lie
+       within the sum of both ε; then the sum's accumulation, and two roundings.
     4. The product with v accumulates over the keys, and the result rounds once.
     """
     u, keys = bounds.unit_roundoff(dtype), k.shape[-2]
@@ -88,7 +89,10 @@ def attend(q: np.ndarray, k: np.ndarray, v: np.ndarray, dtype: str) -> np.ndarra
     p = np.exp(scores - scores.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
     summed = bounds.gamma(keys)
-    relative = np.expm1(eps + eps.max(-1, keepdims=True) + np.log1p(_grow(summed, u, u)))
+    apart = eps[..., :, None] + eps[..., None, :]
+    others = p[..., None, :] * (1 - np.eye(keys))
+    above, below = (1 / (p + (others * np.exp(sign * apart)).sum(-1)) for sign in (-1, 1))
+    relative = _grow(np.maximum(above - 1, 1 - below), summed, u, u)
     size = np.abs(v)
     error = (p * relative) @ size + summed * ((p * (1 + relative)) @ size)
     return error + bounds.rounding(p @ size + error, dtype)

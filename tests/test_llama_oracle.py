@@ -197,6 +197,16 @@ def test_bounds_hold_where_every_operation_rounds(dtype: str) -> None:
         assert 0 < headroom.max() <= 1, step.kind
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16", "bfloat16"])
+def test_the_bound_of_attention_holds_for_large_scores(dtype: str) -> None:
+    """Where the errors of scores decide: they are as large as the scores, and exponents of what is compared."""
+    for size in (2, 3, 4, 6):
+        given = [rounding.to_dtype(random(name, 1, 2, 6, 16) * size, dtype).astype(np.float64) for name in "qkv"]
+        step = Step("", "attend", tuple(given), llama.attend(*given))
+        got = every_operation_rounds(step, DTYPES[dtype]).astype(np.float64)
+        assert (np.abs(got - step.output) <= llama_bounds.of(step, dtype)).all(), size
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_bounds_do_not_hold_for_the_next_narrower_arithmetic(dtype: str) -> None:
     """As where a float32 product is of TF32's class, or a float16 one is rounded to bfloat16 on the way."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from functools import cache
 from typing import Any
@@ -30,6 +30,15 @@ CONFIG = llama.Config(vocabulary=30, dims=32, layers=2, heads=2, mlp_dims=48, ti
 IDS = np.random.default_rng(5).integers(0, CONFIG.vocabulary, (2, 5), np.int32)
 SAMPLES = 8
 """Enough to cover rounding where nothing is wrong; 64 take eight times as long."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Products this small only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @cache
@@ -127,16 +136,22 @@ WEIGHT_FAULTS = {
         "layers.0.ffn_norm",
     ),
     "another head": ({"output.weight": -weights()["output.weight"]}, "output"),
-    "a row of the table": (off_by("tok_embeddings.weight", 1 + 2.0**-20), "tok_embeddings"),
+    "rows of the table off by one": (
+        {"tok_embeddings.weight": np.roll(weights()["tok_embeddings.weight"], 1, 0)},
+        "tok_embeddings",
+    ),
 }
+EVERYWHERE = ("square kernel transposed", "two layers swapped")
+WEIGHT_FAULTS_BY_TARGET = [
+    (fault, target)
+    for number, fault in enumerate(WEIGHT_FAULTS)
+    for target in (FRAMEWORKS if fault in EVERYWHERE else [FRAMEWORKS[number % 3]])
+]
 
 
-@pytest.mark.parametrize("target", FRAMEWORKS)
-@pytest.mark.parametrize("fault", WEIGHT_FAULTS)
+@pytest.mark.parametrize(("fault", "target"), WEIGHT_FAULTS_BY_TARGET)
 def test_a_wrong_weight_is_named_first(fault: str, target: str) -> None:
     changed, where = WEIGHT_FAULTS[fault]
-    if fault == "a row of the table":
-        changed = {"tok_embeddings.weight": np.roll(weights()["tok_embeddings.weight"], 1, 0)}
     found = first_beyond(traced(model("torch"), model(target, changed=changed), names_between("torch", target)))
     assert found
     assert found.source == where
