@@ -293,11 +293,20 @@ def consolidated(folder: Path) -> Path:
     return folder
 
 
-def packed_array(shape: list[int], dtype: str, data: bytes, code: int = 1) -> bytes:
+def packed_array(shape: list[int], dtype: str, data: bytes, code: int = 1, more: bytes = b"") -> bytes:
     import msgpack
 
-    content = msgpack.packb((shape, dtype, data))
+    content = msgpack.packb((shape, dtype, data)) + more
     return bytes(msgpack.packb({"w": msgpack.ExtType(code, content)}))
+
+
+def missing_chunk(folder: Path) -> Path:
+    from flax import serialization
+
+    chunks = {"0": np.ones(2, np.float32), "2": np.ones(2, np.float32)}
+    tree = {"w": {"__msgpack_chunked_array__": True, "shape": {"0": 2}, "chunks": chunks}}
+    (folder / "a.msgpack").write_bytes(serialization.msgpack_serialize(tree))
+    return folder / "a.msgpack"
 
 
 def deep_msgpack() -> bytes:
@@ -323,6 +332,26 @@ def orbax(change: Callable[[Path], object]) -> Make:
 
 def orbax_metadata(text: str) -> Make:
     return orbax(lambda path: (path / "_METADATA").write_text(text))
+
+
+def orbax_of_folders(change: Callable[[Path], object]) -> Make:
+    """With a folder per array, as older versions of Orbax wrote."""
+
+    def make(folder: Path) -> Path:
+        import orbax.checkpoint as ocp
+
+        saver = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(use_ocdbt=False))
+        saver.save(folder / "orbax", {"big": np.arange(12.0).reshape(3, 4)})
+        change(folder / "orbax")
+        return folder / "orbax"
+
+    return make
+
+
+def rename_above(path: Path) -> None:
+    """The only array is one in the folder above."""
+    text = (path / "_METADATA").read_text()
+    (path / "_METADATA").write_text(text.replace('"key": "big"', '"key": "../big"'))
 
 
 def remove_data(path: Path) -> None:
@@ -514,6 +543,10 @@ BAD: dict[str, tuple[Make, str]] = {
     "msgpack of one array": (a_file("a.msgpack", packed_array([2], "float32", bytes(8))[3:]), "no mapping of names"),
     "msgpack without arrays": (a_file("a.msgpack", b"\x81\xa1a\x01"), "holds no tensors"),
     "msgpack name that is not UTF-8": (a_file("a.msgpack", b"\x81\xa1\xff\x01"), "not UTF-8"),
+    "msgpack key twice": (a_file("a.msgpack", b"\x82\xa1a\x01\xa1a\x02"), "has the key 'a' twice"),
+    "msgpack more bytes than shape": (a_file("a.msgpack", packed_array([1], "float32", bytes(8))), "4 bytes, 8 are"),
+    "msgpack array with more": (a_file("a.msgpack", packed_array([2], "float32", bytes(8), more=b"\xc0")), "says 8"),
+    "msgpack chunk missing": (missing_chunk, "'w' is a chunked array with a missing chunk"),
     "msgpack names that join to one": (twice_msgpack, "two arrays are named 'a.b'"),
     # Orbax
     "Orbax without metadata": (orbax(lambda p: (p / "_METADATA").unlink()), "holds no checkpoint"),
@@ -524,6 +557,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "Orbax without its data": (orbax(remove_data), "is missing, and arrays lie in it"),
     "Orbax with half of its data": (orbax(shorten_data), "are needed; copy it again"),
     "Orbax array that is not there": (orbax(rename_array), "array 'bog' cannot be opened"),
+    "Orbax path for a name": (orbax_of_folders(rename_above), r"names the array '\.\./big', a path"),
     "Orbax never finished": (unfinished, "was never finished"),
     # GGUF
     "GGUF cut in the data": (cut("gguf", 0.8), "does not fit the file"),
@@ -539,6 +573,8 @@ BAD: dict[str, tuple[Make, str]] = {
     ),
     "GGUF numbers of 2**60": (gguf(text("a") + struct.pack("<IIQ", 9, 4, 2**60), counts=(0, 1)), "bytes more"),
     "GGUF name of 2**60": (gguf(struct.pack("<Q", 2**60), counts=(0, 1)), "announces a name of|more than it has room"),
+    "GGUF value twice": (gguf((text("a") + struct.pack("<II", 4, 3)) * 2, counts=(0, 2)), "holds the value 'a' twice"),
+    "GGUF name of 2 MB": (gguf(text("a" * 2**21), counts=(0, 1)), "announces a name of 2,097,152 bytes"),
     "GGUF unknown value": (gguf(text("a") + struct.pack("<I", 99), counts=(0, 1)), "value 'a' has type 99"),
     "GGUF lists in lists": (
         gguf(text("a") + struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * 50, counts=(0, 1)),
@@ -667,6 +703,26 @@ def test_an_orbax_folder_that_loses_its_data(tmp_path: Path) -> None:
     remove_data(path)
     with pytest.raises(CheckpointError, match="tensor 'big': cannot be read"):
         tensor.rows(0, 7)
+
+
+def test_a_piece_that_is_missing_is_not_read_as_zeros(tmp_path: Path) -> None:
+    path = orbax_of_folders(lambda p: (p / "big" / "0.0").unlink())(tmp_path)
+    with pytest.raises(CheckpointError, match="tensor 'big': cannot be read"):
+        open_checkpoint(path).tensors["big"].rows(0, 3)
+
+
+def test_a_database_that_refers_to_files_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = orbax(lambda p: (p.parent / "outside").write_bytes(bytes(99)))(tmp_path)
+    for place in ("../outside", str(tmp_path / "outside")):
+        monkeypatch.setattr("migration.formats.orbax._references", lambda ts, base, place=place: [(place, 9)])
+        with pytest.raises(CheckpointError, match="outside', outside of the folder"):
+            open_checkpoint(path)
+
+
+def test_a_vocabulary_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("migration.formats.gguf._MOST_ENTRIES", 4)
+    with pytest.raises(CheckpointError, match="its metadata has more than 4 entries"):
+        open_checkpoint(files.write_gguf(tmp_path, arrays()))
 
 
 def test_compressed_data_is_compared_with_its_checksum(tmp_path: Path) -> None:

@@ -80,8 +80,6 @@ def open_gguf(path: Path) -> Checkpoint:
             raise CheckpointError(f"{path}: holds {record.name!r} twice; convert it again")
         tensors[record.name], size = _tensor(gguf, path, whole, record, begin)
         used.append((record.offset, record.offset + size, record.name))
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors")
     _refuse_overlap(path, used)
     return Checkpoint(path, NAME, tensors, config, [path])
 

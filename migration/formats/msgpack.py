@@ -96,8 +96,6 @@ def open_msgpack(path: Path) -> Checkpoint:
         return stored(name, dtype, leaf.shape, leaf.data, path)
 
     tensors = named(arrays, path, tensor)
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors")
     return Checkpoint(path, NAME, tensors, {}, [path], passed_over(others, "not an array"))
 
 

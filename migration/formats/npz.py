@@ -54,8 +54,6 @@ def open_npz(path: Path) -> Checkpoint:
         tensors[name], was_void = _tensor(path, name, member)
         if was_void and not notes:
             notes.append(BFLOAT16)
-    if not tensors:
-        raise CheckpointError(f"{path}: holds no tensors")
     return Checkpoint(path, NAME, tensors, {}, [path], notes)
 
 
