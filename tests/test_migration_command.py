@@ -104,6 +104,16 @@ def test_packed_weights_through_layers(source: Path, tmp_path: Path, scheme: Sch
     assert asked >= {"MIG-QUANT-1", "MIG-CONFIG-1", "MIG-LOOKUP-1", "MIG-LINEAR-1", "MIG-LOGITS-1"}
 
 
+def test_packed_weights_through_every_framework_s_layers(source: Path, tmp_path: Path) -> None:
+    target = write(tmp_path / "b", packed(hugging_face(meta()), Scheme(4, 32)), quantization(Scheme(4, 32)))
+    targets = ("torch@cpu", "mlx@cpu", "jax@cpu")
+    adapters = [word for t in targets for word in ("--adapter", t)]
+    ended = run("-m", "migration", "check", str(source), str(target), *adapters, "--report", str(tmp_path / "r"))
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    columns = {c.target: {r.requirement for r in c.cases.values()} for c in model.load(tmp_path / "r").columns}
+    assert all(columns[t] == {"MIG-LOOKUP-1", "MIG-LINEAR-1", "MIG-LOGITS-1"} for t in targets)
+
+
 def test_shards_make_the_whole(source: Path, bad: Path, tmp_path: Path) -> None:
     folders = [tmp_path / f"shard{i}" for i in (1, 2, 3)]
     for i, folder in enumerate(folders, 1):
@@ -253,3 +263,9 @@ def test_memory_stays_small(tmp_path: Path) -> None:
     lines = [line for line in ended.stdout.splitlines() if line.startswith("check, ")]
     assert len(lines) == 3
     assert all(float(line.split()[-1]) < 200 for line in lines), ended.stdout
+
+
+def test_the_page_names_the_tensor_that_is_to_be_looked_at(source: Path, bad: Path, tmp_path: Path) -> None:
+    check(source, bad, "--report", tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert f"rows shifted <small>(deviates)</small>: {UP1}</span>" in page
