@@ -400,7 +400,8 @@ BAD: dict[str, tuple[Make, str]] = {
     "folder of other things": (lambda f: a_file("readme.md", b"x")(f).parent, "holds no checkpoint"),
     "no format": (a_file("readme.md", b"# A model, and its weights"), "is none of safetensors"),
     "named pipe": (lambda f: os.mkfifo(f / "model.safetensors") or f / "model.safetensors", "not a regular file"),
-    "null byte in the path": (lambda f: Path(f"{f}/a\0b"), "cannot be read|does not exist"),
+    "name too long": (lambda f: f / ("a" * 5000), "cannot be read"),
+    "null byte in the path": (lambda f: Path(f"{f}/a\0b"), "does not exist|cannot be read"),
     # safetensors
     "no tensors": (header({"__metadata__": {"a": "b"}}), "holds no tensors"),
     "a few bytes": (a_file("model.safetensors", b"\1\0\0"), "3 bytes are too few"),
