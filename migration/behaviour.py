@@ -56,7 +56,7 @@ def samples(check: Check, source_target: str) -> dict[str, list[Case]]:
     seen: set[str] = set()
     for question in check.questions:
         p = question.subject
-        if p is None or not _can_be_asked(p):
+        if not isinstance(p, Pair) or not _can_be_asked(p):
             continue
         case = Case({"tensor": question.name, "from": source_target, "dtype": question.params["dtype"]})
         if p.target.name == check.pairing.table[1] and not p.is_tied:

@@ -40,14 +40,13 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Question:
-    """One case of a check. name: the tensor; subject: what is asked about, None where the answer is known."""
+    """One case of a check. name: the tensor; subject: what is asked about, or the answer where nothing need be read."""
 
     requirement: str
     name: str
     params: dict[str, Any]
     size: int
-    subject: Pair | None = None
-    answer: Finding | None = None
+    subject: Pair | Alone | Finding
 
     @property
     def key(self) -> str:
@@ -63,6 +62,10 @@ class _Open:
     rows: int
     left: int
     compared: Compared
+
+
+Piece = tuple[_Open, int, int]
+"""Rows of a pair that one thread compares."""
 
 
 class Check:
@@ -104,9 +107,9 @@ class Check:
         for p in pairing.pairs:
             params = {"tensor": p.name, "source": p.source.name, **_form(p.source, p.target)}
             out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
-        out += [_unpaired(alone, pairing) for alone in pairing.alone]
+        out += [_unpaired(alone) for alone in pairing.alone]
         for name, found in findings.configured(pairing):
-            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, answer=found))
+            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, found))
         return out
 
     def start(self, asked: Collection[tuple[str, str]], threads: int, folder: Path | None, process: str) -> None:
@@ -124,7 +127,7 @@ class Check:
             self._recall(self._ledger, chosen)
         if not threads:
             return
-        work: SimpleQueue[tuple[_Open, int, int] | None] = SimpleQueue()
+        work: SimpleQueue[Piece | None] = SimpleQueue()
         for question in chosen:
             if not self._answers[question.key].done():
                 self._begin(question, work.put)
@@ -140,7 +143,7 @@ class Check:
                 self._answers[question.key].set_result(known)
                 self._tell(question.size, resumed=True)
 
-    def _drain(self, work: SimpleQueue[tuple[_Open, int, int] | None]) -> None:
+    def _drain(self, work: SimpleQueue[Piece | None]) -> None:
         while (item := work.get()) is not None and not self._stop.is_set():
             self._do(*item)
 
@@ -149,24 +152,35 @@ class Check:
 
     def where(self, question: Question) -> str:
         """The file and key of what the target must hold."""
-        return question.subject.source.where if question.subject else str(self.source.path)
+        return question.subject.source.where if isinstance(question.subject, Pair) else str(self.source.path)
 
     def finding(self, question: Question) -> Finding:
         """The answer to one question; waits for it."""
         answer = self._answers[question.key]
         if not answer.done() and not self._threads:
-            items: list[tuple[_Open, int, int]] = []
+            items: list[Piece] = []
             self._begin(question, items.append)
             for item in items:
                 self._do(*item)
         return answer.result()
 
-    def _begin(self, question: Question, put: Callable[[tuple[_Open, int, int]], object]) -> None:
-        """Split a question into pieces of work, or answer it where nothing is to be read."""
-        if question.answer or question.subject is None:
-            assert question.answer
-            self._answer(question, question.answer)
+    def _begin(self, question: Question, put: Callable[[Piece], object]) -> None:
+        """Put a question's pieces of work, or answer it where rows are not to be compared."""
+        try:
+            found = self._pieces(question)
+        except CheckpointError as error:
+            found = Finding("cannot be read", False, str(error))
+        if isinstance(found, Finding):
+            self._answer(question, found)
             return
+        for piece in found:
+            put(piece)
+
+    def _pieces(self, question: Question) -> Finding | list[Piece]:
+        if isinstance(question.subject, Finding):
+            return question.subject
+        if isinstance(question.subject, Alone):
+            return findings.of_alone(question.subject, self.pairing)
         p = with_heads(question.subject)
         rows = common_rows(p) if how(p.source, p.target) not in UNASKED else 0
         step = max(1, rows * WORK_BYTES // max(1, p.nbytes))
@@ -174,8 +188,7 @@ class Check:
             step = max(1, rows)
         ranges = [(a, min(rows, a + step)) for a in range(0, rows, step)] or [(0, 0)]
         state = _Open(question, p, rows, len(ranges), Compared())
-        for a, b in ranges:
-            put((state, a, b))
+        return [(state, a, b) for a, b in ranges]
 
     def _do(self, state: _Open, start: int, stop: int) -> None:
         """Compare some rows; whoever does the last ones gives the verdict."""
@@ -233,9 +246,9 @@ def _form(source: Any, target: Any) -> dict[str, str]:
     return {"dtype": before if before == after else f"{before} to {after}"}
 
 
-def _unpaired(alone: Alone, pairing: Pairing) -> Question:
+def _unpaired(alone: Alone) -> Question:
     name = f"{alone.parameter.name} of the {alone.side}"
-    return Question(findings.PAIRED, name, {"tensor": name}, 0, answer=findings.of_alone(alone, pairing))
+    return Question(findings.PAIRED, name, {"tensor": name}, 0, alone)
 
 
 def cores() -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from golden.packing import Format
-from migration import diagnosis
+from migration import diagnosis, hypotheses
 from migration.comparing import Compared, How, how
 from migration.conventions import Name
+from migration.hypotheses import Sample
 from migration.pairing import Alone, Pair, Pairing
 from migration.parameters import Parameter
 
@@ -24,6 +25,8 @@ _SHOWS: Mapping[How, str] = {
     "dequantized": "dequantized",
     "values": "exact",
 }
+_MOST_COMPARED = 64
+"""Unpaired tensors whose values are tried for another that has no partner."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def of_alone(alone: Alone, pairing: Pairing) -> Finding:
     if alone.side == "source" and name.leaf == "bias" and _sibling_is_paired(parameter, pairing):
         return Finding("bias dropped", False, f"{text}, though its weight has one", **facts)
     near = _nearest(alone, pairing)
-    hint = f"; of its shape there is {near}" if near else ""
+    hint = f"; {near}" if near else ""
     return Finding(
         "missing" if alone.side == "source" else "unexpected",
         False,
@@ -122,14 +125,21 @@ def _sibling_is_paired(parameter: Parameter, pairing: Pairing) -> bool:
 
 
 def _nearest(alone: Alone, pairing: Pairing) -> str:
-    """Names of unpaired tensors of the other side with this shape."""
-    shape = alone.parameter.shape
-    others = [
-        a.parameter.name
-        for a in pairing.alone
-        if a.side != alone.side and a.parameter.shape in (shape, shape[::-1]) and not a.reason
-    ]
-    return ", ".join(others[:3])
+    """Unpaired tensors of the other side with this shape: the one with these values, or the first few."""
+    own = alone.parameter
+    others = [a.parameter for a in pairing.alone if a.side != alone.side and not a.reason]
+    others = [p for p in others if p.shape in (own.shape, own.shape[::-1])]
+    for other in others[:_MOST_COMPARED]:
+        pair = Pair(*((own, other) if alone.side == "source" else (other, own)), "its values")
+        for tried in (pair, replace(pair, transposed=True)) if len(own.shape) == 2 else (pair,):
+            if (
+                own.length
+                and tried.wanted_shape == tried.target.shape
+                and hypotheses.explains(tried, Sample.ends(tried))
+            ):
+                turned = ", transposed" if tried.transposed else ""
+                return f"{other.name} has its values{turned}"
+    return f"of its shape there is {', '.join(p.name for p in others[:3])}" if others else ""
 
 
 def configured(pairing: Pairing) -> Iterator[tuple[str, Finding]]:

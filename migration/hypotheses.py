@@ -36,6 +36,11 @@ class Sample:
     blocks: Sequence[tuple[int, int]]
 
     @classmethod
+    def ends(cls, pair: Pair) -> Sample:
+        """The first and the last rows."""
+        return cls.of(pair, Compared(), pair.target.length)
+
+    @classmethod
     def of(cls, pair: Pair, compared: Compared, rows: int) -> Sample:
         width = max(1, int(np.prod(pair.target.shape[1:], dtype=np.int64)))
         size = min(rows, max(4, -(-_SAMPLE // width)))

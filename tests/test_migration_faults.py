@@ -375,6 +375,39 @@ def test_a_padded_vocabulary_that_the_configuration_knows(tmp_path: Path) -> Non
     assert check(tmp_path, meta(), target, config) == {TABLE: "rows of zeros"}
 
 
+UNEXPLAINED: dict[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "reshaped": (lambda t: t.reshape(-1), "reshaped"),
+    "another shape": (lambda t: t[:, :-1], "wrong shape"),
+    "longer": (lambda t: np.concatenate([t, t[:4]]), "tensor padded"),
+    "shorter": (lambda t: t[:-4], "tensor truncated"),
+    "one axis more": (lambda t: t[None, :-1], "wrong shape"),
+    "integers": (lambda t: t.astype(np.int32), "wrong dtype"),
+    "booleans": (lambda t: t > 0, "wrong dtype"),
+    "nothing": (lambda t: t[:0], "tensor truncated"),
+    "words": (lambda t: t.view(np.uint32), "bits read as another width"),
+}
+
+
+@pytest.mark.parametrize("fault", UNEXPLAINED)
+def test_a_shape_or_dtype_that_no_pairing_explains(tmp_path: Path, fault: str) -> None:
+    change, behaviour = UNEXPLAINED[fault]
+    target = hugging_face(meta())
+    target[UP1] = change(target[UP1])
+    assert check(tmp_path, meta(), target) == {UP1: behaviour}
+
+
+def test_a_tensor_without_a_partner_is_told_where_its_values_are(tmp_path: Path) -> None:
+    target = hugging_face(meta())
+    target["elsewhere.weight"] = np.ascontiguousarray(target.pop(UP1).T)
+    target["unlike.weight"] = target["elsewhere.weight"] + 1
+    found = verdicts(write(tmp_path / "a", meta()), write(tmp_path / "b", target))
+    source = found["MIG-PAIR-1", "layers.1.feed_forward.w3.weight of the source"]
+    assert "elsewhere.weight has its values, transposed" in source.message
+    moved = found["MIG-PAIR-1", "elsewhere.weight of the target"]
+    assert "layers.1.feed_forward.w3.weight has its values, transposed" in moved.message
+    assert "of its shape there is layers.1" in found["MIG-PAIR-1", "unlike.weight of the target"].message
+
+
 def test_every_code_one_too_high_is_beyond_its_bound(tmp_path: Path) -> None:
     """Half of such codes would pass a bound of one step."""
     target = packed(hugging_face(meta()), Scheme(8, 64))
