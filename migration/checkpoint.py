@@ -47,7 +47,7 @@ class Checkpoint:
     """What one path holds.
 
     format: "safetensors", "safetensors shards", "npz", "pytorch", "msgpack", "orbax" or "gguf".
-    config: config.json beside the tensors, or a GGUF file's metadata; empty where there is none.
+    config: config.json or params.json beside the tensors, or a GGUF file's metadata; empty where there is none.
     files: every file that was, or will be, read: their size and time tell whether a check can be resumed.
     notes: what a reader should know of how the file was understood.
     """

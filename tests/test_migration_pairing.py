@@ -202,3 +202,9 @@ def test_packed_parts_are_one_parameter_and_settle_on_the_sources_columns(tmp_pa
     pairing = paired(tmp_path, meta(), target)
     found = of(pairing, "model.layers.0.mlp.up_proj.weight").target
     assert (found.form and found.form.name, found.shape, len(found.possible)) == ("affine4g32", (128, 64), 3)
+
+
+def test_meta_s_own_configuration_says_how_many_heads(tmp_path: Path) -> None:
+    folder = write(tmp_path / "a", meta())
+    (folder / "config.json").rename(folder / "params.json").write_text('{"n_heads": 8, "n_kv_heads": 4}')
+    assert Heads.of(open_checkpoint(folder).config) == Heads(8, 4)

@@ -9,7 +9,8 @@ from typing import Any
 from migration.checkpoint import CheckpointError
 from migration.formats.reading import file_bytes
 
-CONFIG = "config.json"
+CONFIGS = ("config.json", "params.json")
+"""transformers' and mlx-lm's configuration, and Meta's."""
 _MOST = 256 * 2**20
 
 
@@ -30,9 +31,9 @@ def json_object(path: Path) -> dict[str, Any]:
 
 
 def config_beside(folder: Path) -> tuple[dict[str, Any], list[Path]]:
-    """(config.json of the folder, its path), or nothing where there is none."""
-    path = folder / CONFIG
-    return (json_object(path), [path]) if path.exists() else ({}, [])
+    """(the folder's configuration, its path), or nothing where there is none; of two the first of `CONFIGS`."""
+    path = next((folder / name for name in CONFIGS if (folder / name).exists()), None)
+    return (json_object(path), [path]) if path else ({}, [])
 
 
 def _kind(value: Any) -> str:
