@@ -57,7 +57,8 @@ def narrowing(values: np.ndarray, dtype: str) -> np.ndarray:
 def dequantized(values: np.ndarray, codes: str, dtype: str) -> np.ndarray:
     """A source's float64 `values` of codes, computed in the dtype `codes`, written in `dtype`."""
     u, size = 2.0 ** -SIGNIFICAND[codes], np.abs(values)
-    return u * (2 * size + size.max(initial=0.0)) + SMALLEST[codes] + narrowing(values, dtype)
+    largest = np.fmax.reduce(size, axis=None, initial=0.0)  # of those that are known
+    return u * (2 * size + largest) + SMALLEST[codes] + narrowing(values, dtype)
 
 
 def quantized(source: np.ndarray, found: Dequantized, dtype: str, through: str = "") -> np.ndarray:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from golden.packing import Format
 from migration import hypotheses
 from migration.bounds import SIGNIFICAND
 from migration.comparing import ELEMENTS, Compared, how, source_rows
@@ -64,6 +65,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         lambda: _dropped_head(pair, pairing),
         lambda: hypotheses.another(pair, pairing, sample),
         lambda: hypotheses.parts(pair, pairing, sample),
+        lambda: _width(pair),
         lambda: _arithmetic(pair, compared, kind, sample),
     )
     found = next((c for idea in ideas if (c := idea())), None)
@@ -133,6 +135,15 @@ def _sampled(pair: Pair, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     want = [source_rows(pair, a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     got = [pair.target.rows(a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     return np.concatenate(want), np.concatenate(got)
+
+
+def _width(pair: Pair) -> Cause | None:
+    """Parts that have the size of one form, where the configuration says another, and hold the source in neither."""
+    form, claimed = pair.target.form, pair.target.claimed
+    if form is None or not isinstance(claimed, Format) or form == claimed:
+        return None
+    text = f"its parts have the size of {form.name}, its configuration says {claimed.name}, and no codes of either fit"
+    return Cause("bits read as another width", text)
 
 
 def _dropped_head(pair: Pair, pairing: Pairing) -> Cause | None:

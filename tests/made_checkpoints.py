@@ -136,5 +136,5 @@ def verdicts(
 
 
 def red(found: Mapping[tuple[str, str], Finding]) -> dict[str, str]:
-    """Tensor -> behaviour, of the verdicts that do not conform."""
-    return {name: f.behaviour for (_, name), f in found.items() if not f.conforms}
+    """Tensor -> behaviour, of the verdicts that do not conform; its values' before its configuration's."""
+    return {name: f.behaviour for (_, name), f in reversed(found.items()) if not f.conforms}

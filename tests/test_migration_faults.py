@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from adapters.interface import Scheme
+from migration.opening import open_checkpoint
+from migration.parameters import parameters
 from tests.made_checkpoints import (
     CONFIG,
     DIMS,
@@ -335,6 +337,27 @@ def test_words_that_no_width_explains(tmp_path: Path) -> None:
     target = packed(hugging_face(meta()), AFFINE)
     other_width(target)
     assert check(tmp_path, meta(), target, quantization(AFFINE)) == {UP1: "bits read as another width"}
+
+
+def test_words_of_half_the_width(tmp_path: Path) -> None:
+    """Their size is that of 2-bit codes."""
+    target = packed(hugging_face(meta()), AFFINE)
+    target[UP1] = np.ascontiguousarray(target[UP1][:, ::2])
+    assert check(tmp_path, meta(), target, quantization(AFFINE)) == {UP1: "bits read as another width"}
+
+
+def test_a_transposed_square_kernel_of_what_were_codes(tmp_path: Path) -> None:
+    source = packed(meta(), AFFINE)
+    found = parameters(open_checkpoint(write(tmp_path / "a", source, quantization(AFFINE))))
+    values = {name: p.rows(0, p.length).astype(np.float32) for name, p in found.items()}
+    target = hugging_face(values)
+
+    def red_of() -> dict[str, str]:
+        return red(verdicts(tmp_path / "a", write(tmp_path / "b", target)))
+
+    assert red_of() == {}
+    transpose(target)
+    assert red_of() == {V0: "transposed"}
 
 
 @pytest.mark.parametrize(
