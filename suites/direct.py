@@ -29,8 +29,8 @@ class Question:
 def questions() -> Iterator[Question]:
     """Every test of the suites that has golden cases, in file order."""
     catalogue = requirements.load()
-    for path in sorted(HERE.glob("test_*.py")):
-        module = importlib.import_module(f"suites.{path.stem}")
+    for path in sorted(HERE.rglob("test_*.py")):
+        module = importlib.import_module(".".join(("suites", *path.relative_to(HERE).with_suffix("").parts)))
         for name, function in list(vars(module).items()):  # a warning writes to the module it is raised in
             for mark in getattr(function, "pytestmark", []) if name.startswith("test_") else []:
                 if mark.name == "requirement" and not isinstance(mark.args[1], str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -21,17 +20,12 @@ from suites.assay import Bench
 from suites.direct import Question
 from suites.verdict import verdict_of
 
-FOLDER = Path(direct.HERE, "migration")
 SLOW = "LLAMA-COMPILED-1"
 """Asked only of the defect it is there for."""
 
 
 def questions() -> list[Question]:
-    catalogue = requirements.load()
-    modules = [importlib.import_module(f"suites.migration.{path.stem}") for path in FOLDER.glob("test_llama_*.py")]
-    asked = [f for module in modules for name, f in vars(module).items() if name.startswith("test_")]
-    marks = [(f, mark.args) for f in asked for mark in f.pytestmark if mark.name == "requirement"]
-    return [Question(f, catalogue[identifier], tuple(cases)) for f, (identifier, cases) in marks]
+    return [q for q in direct.questions() if q.requirement.group == "Llama"]
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +237,17 @@ def stale_head(adapter: Any, patch: Any) -> None:
     on_models(adapter, change)
 
 
+def another_default_epsilon(adapter: Any, patch: pytest.MonkeyPatch) -> None:
+    construct = adapter.construct
+
+    def made(*arguments: Any, **options: Any) -> Any:
+        layer = construct(*arguments, **options)
+        layer.native.eps = 1e-3
+        return layer
+
+    patch.setattr(adapter, "construct", made)
+
+
 def climbs(adapter: Any, patch: Any) -> None:
     from adapters import torch_llama
 
@@ -400,6 +405,7 @@ FAULTS = [
     Fault("mlx", loss_is_a_sum, {"LLAMA-LOSS-1", "LLAMA-GRAD-1", "LLAMA-SGD-1"}),
     Fault("mlx", prints_no_epsilon, {"LLAMA-PRINT-1"}),
     Fault("torch", prints_no_layers, {"LLAMA-PRINT-1"}),
+    Fault("torch", another_default_epsilon, {"LLAMA-EPS-1"}),
     Fault("torch", second_sum_forgets_its_first_term, WHOLE | {"LLAMA-EXACT-1"}),
 ]
 

@@ -47,6 +47,8 @@ def _red(target: Target, planted: Target, bench: Bench) -> dict[str, set[str]]:
     red: dict[str, set[str]] = {}
     for question in direct.questions():
         asked = [c for c in question.cases if "inductor" not in c.marks]
+        if question.requirement.group == "Llama":
+            continue  # a model of layers turns red with them; its own faults are planted in test_llama_faults
         if question.requirement.id == "LIN-PRECISION-1":
             continue  # asked in a worker of its own, which a defect planted here cannot reach
         for case in asked[:: max(1, len(asked) // CASES_PER_TEST)]:
@@ -424,4 +426,5 @@ def test_a_planted_defect_is_red_in_its_group(
 
 
 def test_every_group_has_a_planted_defect() -> None:
-    assert {p[2] for p in PLANTED} == {r.group for r in requirements.load().values()}
+    elsewhere = {"Llama", "Migration of a checkpoint"}  # in test_llama_faults and test_migration_faults
+    assert {p[2] for p in PLANTED} == {r.group for r in requirements.load().values()} - elsewhere
