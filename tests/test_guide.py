@@ -503,7 +503,10 @@ def test_requirements_and_deviations_still_say_so(observed: Observations) -> Non
 
 
 def test_planted_staleness_is_found(observed: Observations, collected: Cases, monkeypatch: pytest.MonkeyPatch) -> None:
-    name, facts = next(iter(collected["mlx"].items()))
+    recorded = observed.column("mlx")
+    assert recorded is not None
+    names = {case_name(r.id, r.target) for r in recorded.cases.values()}
+    name, facts = next((n, f) for n, f in collected["mlx"].items() if n in names)
     others = {n: f for n, f in collected["mlx"].items() if n != name}
     for changed, expected in (
         (others, "is no case now"),
