@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 import pytest
 
+import touchstone_options
 from adapters import known, machine, registry
 from adapters.registry import Target
 from golden.catalogue import Case
@@ -49,29 +50,10 @@ BAD_INPUT = (
 SUITES = Path(__file__).parent / "suites"
 
 
-OPTIONS = {
-    "--adapter": ("NAME[@DEVICE]", "a target to run, or package.module:Class (default: all on their best device)"),
-    "--table": ("FILE:KEY", "run the embedding, tied-output and quantization requirements on this table"),
-    "--linear": ("FILE:KEY", "run the linear and quantization requirements on this weight [out, in]"),
-    "--bootstrap": ("TARGET", "a target never reviewed before: what has no pin yet is listed as unreviewed"),
-}
-CHECKPOINT_OPTIONS = {
-    "--source": ("PATH", "check a converted checkpoint: the one it was made from"),
-    "--target": ("PATH", "check a converted checkpoint: the one to check"),
-    "--map": ("FILE", "pairs of names that no convention knows, a TOML file (docs/migration.md)"),
-    "--shard": ("I/N", "check only share I of N of the tensors; `reports merge` puts the reports together"),
-    "--source-adapter": ("NAME[@DEVICE]", "whose layers the source's weights go through (default: by its format)"),
-}
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("touchstone")
-    for name, (metavar, text) in OPTIONS.items():
-        group.addoption(name, action="append", default=[], metavar=metavar, help=f"{text}; repeatable")
-    for name, (metavar, text) in CHECKPOINT_OPTIONS.items():
-        group.addoption(name, metavar=metavar, help=text)
-    group.addoption("--tensors-only", action="store_true", help="put no tensor of a checkpoint through layers")
-    group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """The options, where the package that registers them is not installed."""
+    if not pluginmanager.hasplugin(touchstone_options.NAME):
+        touchstone_options.pytest_addoption(parser)
 
 
 class Run:
@@ -281,7 +263,9 @@ def _run_line(run: Run) -> records.RunLine:
                 cases=run.unmarked[r.id],
             )
             for r in run.requirements.values()
+            if run.unmarked[r.id] or not run.checkpoints
         },
+        share=run.checkpoints.share,
         planned=dict(run.planned),
         deselected=dict(run.deselected),
     )
@@ -455,7 +439,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
             duration=round(time.time() - run.started, 3),
         )
         _record_or_exit(run.recorder.write, line)
-        run.ended = True
+        run.ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -10,9 +10,14 @@ step so that zero is a code, which may leave the far end up to one step outside 
 weight is clipped. s and e were rounded to their dtype after the codes were chosen: u (|w - e| + |s| / 2), u |e|, and
 half a smallest subnormal for e and each of up to n steps. The quantizer works in float32: 3 * 2**-24 |w - e|.
 
+A lattice that is far wider than its group holds everything within half a step and nothing of the weights. So the step
+is bounded too, by what any quantizer of these forms needs: one that is symmetric about zero has 2 max|w| / n, and
+refitting makes it at most half as large again: 3 max|w| / n, or the smallest step there is.
+
 Block modes (scale S). The element nearest to w / S is half a gap of the elements away. Beyond the largest element M the
 weight saturates: an E8M0 scale of floor(log2(largest)) - emax (OCP Microscaling Formats v1.0, section 6.3) reaches it
-up to a third of M S too early, an E4M3 scale by 2**-4 of it. A scale of zero loses weights below the smallest scale.
+up to a third of M S too early, an E4M3 scale by 2**-4 of it. The smallest power of two that reaches the largest weight
+is less than twice max|w| / M, which bounds S. A scale of zero loses weights below the smallest scale.
 
 Converters cast a model before they quantize it: where the target's other tensors are in a narrower dtype than their
 sources, half the distance between that dtype's neighbours comes on top.
@@ -43,6 +48,11 @@ SMALLEST = {
 }
 """The smallest subnormal."""
 FLOAT32 = 2.0**-24
+STEP_FLOOR = 2e-7
+"""MLX's smallest step is 1e-7 before it is refitted (`eps` in mlx/backend/cpu/quantized.cpp)."""
+SMALLEST_SCALE = {"E8M0": 2.0**-127, "E4M3": 2.0**-9}
+LEVELS = {"Q4_0": 8, "Q4_1": 15, "Q5_0": 16, "Q5_1": 31, "Q8_0": 127}
+"""GGUF's types -> steps from zero to the largest magnitude, or from end to end."""
 CLIPPED = {"Q4_0": 7, "Q5_0": 15}
 """GGUF's symmetric types -> steps from zero to the end that may be clipped."""
 
@@ -54,10 +64,17 @@ def narrowing(values: np.ndarray, dtype: str) -> np.ndarray:
         return np.maximum(np.ldexp(1.0, exponent - SIGNIFICAND[dtype]), SMALLEST[dtype]) / 2
 
 
-def dequantized(values: np.ndarray, codes: str, dtype: str) -> np.ndarray:
-    """A source's float64 `values` of codes, computed in the dtype `codes`, written in `dtype`."""
+def dequantized(values: np.ndarray, codes: str, dtype: str, group: int | None) -> np.ndarray:
+    """A source's float64 `values` of codes, computed in the dtype `codes`, written in `dtype`.
+
+    group: how many neighbours share an offset, None where neighbours of the source are not neighbours here; 0 where
+    products are exact.
+    """
     u, size = 2.0 ** -SIGNIFICAND[codes], np.abs(values)
-    largest = np.fmax.reduce(size, axis=None, initial=0.0)  # of those that are known
+    if group:
+        largest = np.repeat(size.reshape(*size.shape[:-1], -1, group).max(-1), group, axis=-1)
+    else:
+        largest = np.zeros(()) if group == 0 else np.fmax.reduce(size, axis=None, initial=0.0)  # of those known
     return u * (2 * size + largest) + SMALLEST[codes] + narrowing(values, dtype)
 
 
@@ -74,7 +91,8 @@ def _affine(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
     assert found.offset is not None
     n, u, tiny = 2**found.form.bits - 1, 2.0 ** -SIGNIFICAND[dtype], SMALLEST[dtype] / 2
     step, offset = found.scale[..., None], found.offset[..., None]
-    half = np.abs(step) / 2
+    widest = np.maximum(3 * np.abs(w).max(-1, keepdims=True) / n, STEP_FLOOR) * (1 + 4 * u) + tiny
+    half = np.minimum(np.abs(step), widest) / 2
     away = w - offset
     low, high = away.min(-1, keepdims=True), away.max(-1, keepdims=True)
     ends = np.minimum(0, n * step), np.maximum(0, n * step)
@@ -90,8 +108,10 @@ def _block(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
     elements = values_of(found.form.element)
     elements = elements[: len(elements) // 2]
     elements = elements[~np.isnan(elements)]
-    scale = found.scale[..., None]
     sizes = np.abs(w)
+    # A cast to bfloat16 before may have moved the largest weight by 2**-8 of it.
+    widest = 2 * sizes.max(-1, keepdims=True) / elements[-1] * (1 + 2.0**-7) + SMALLEST_SCALE[found.form.scale]
+    scale = np.minimum(found.scale[..., None], widest)
     with np.errstate(divide="ignore", invalid="ignore"):
         quotient = np.where(scale == 0, 0.0, sizes / scale)
     upper = np.searchsorted(elements, quotient).clip(1, len(elements) - 1)
@@ -105,8 +125,9 @@ def _block(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
 def blocks(source: np.ndarray, step: np.ndarray, encoding: str) -> np.ndarray:
     """Bound for GGUF's types. source: float64 ``[rows, columns]``; step: ``[rows, columns / 32]``."""
     w = source.reshape(*step.shape, -1)
-    size = np.abs(step.astype(np.float64))[..., None]
     sizes = np.abs(w)
+    widest = 2 * sizes.max(-1, keepdims=True) / LEVELS[encoding] * (1 + 2.0**-7) + 2.0**-23
+    size = np.minimum(np.abs(step.astype(np.float64))[..., None], widest)
     over = np.clip(sizes - CLIPPED[encoding] * size, 0.0, size) if encoding in CLIPPED else np.zeros_like(w)
     stored = 2.0**-11 * (3 * sizes + 64 * size) + 2.0**-24
     return (np.maximum(size / 2, over) + stored).reshape(source.shape)

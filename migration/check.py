@@ -6,16 +6,16 @@ import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar, Protocol
 
-from migration import findings
+from migration import configuration, findings
 from migration.checkpoint import Checkpoint, CheckpointError
 from migration.comparing import UNASKED, Compared, common_rows, compare, how
 from migration.findings import Finding
-from migration.hypotheses import with_heads
+from migration.hypotheses import consistent_heads
 from migration.keymap import KeyMap
 from migration.ledger import Ledger, fingerprint
 from migration.opening import open_checkpoint
@@ -80,13 +80,21 @@ class Check:
         keymap: Path | None = None,
         shard: Shard | None = None,
     ) -> None:
-        """Read headers, pair tensors, deal out the shard's questions; no tensor's data is read.
+        """Read headers, pair tensors, deal out the shard's questions.
+
+        Of the data only a few rows are read: of q and k where no configuration says how many heads they have, and of a
+        head that a configuration ties.
 
         Raises CheckpointError for a checkpoint, map or shard that cannot be used.
         """
         self.source, self.target = open_checkpoint(source), open_checkpoint(target)
+        if {p.resolve() for p in self.source.files} == {p.resolve() for p in self.target.files}:
+            raise CheckpointError(
+                f"{source} and {target} are the same files; name what was converted, and what came of it"
+            )
         names = KeyMap.read(keymap) if keymap else KeyMap()
-        self.pairing: Pairing = pair(self.source, self.target, names)
+        found = pair(self.source, self.target, names)
+        self.pairing: Pairing = replace(found, pairs=consistent_heads(found.pairs))
         self.shard = shard or Shard()
         self.vocabulary = findings.vocabulary_of(self.target.config)
         every = self._questions()
@@ -108,8 +116,10 @@ class Check:
             params = {"tensor": p.name, "source": p.source.name, **_form(p.source, p.target)}
             out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
         out += [_unpaired(alone) for alone in pairing.alone]
-        for name, found in findings.configured(pairing):
+        for name, found in configuration.of_tensors(pairing, self.target.config):
             out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, found))
+        for name, answer in configuration.of_model(pairing, self.source.config, self.target.config):
+            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, answer))
         return out
 
     def start(self, asked: Collection[tuple[str, str]], threads: int, folder: Path | None, process: str) -> None:
@@ -181,7 +191,7 @@ class Check:
             return question.subject
         if isinstance(question.subject, Alone):
             return findings.of_alone(question.subject, self.pairing)
-        p = with_heads(question.subject)
+        p = question.subject
         rows = common_rows(p) if how(p.source, p.target) not in UNASKED else 0
         step = max(1, rows * WORK_BYTES // max(1, p.nbytes))
         if p.transposed:  # every piece reads the whole source

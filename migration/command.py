@@ -87,22 +87,13 @@ def check(options: Namespace) -> int:
 
 def _arguments(options: Namespace) -> list[str]:
     """pytest's own arguments; its terminal output gives way to ours."""
-    out = [
-        str(SUITE),
-        *(["--tensors-only"] if options.tensors_only else []),
-        "-p",
-        "no:terminalreporter",
-        "-p",
-        "no:cacheprovider",
-        "--source",
-        options.source,
-    ]
-    out += ["--target", options.target]
-    for name in ("map", "shard", "report", "source_adapter"):
-        if value := getattr(options, name):
-            out += [f"--{name.replace('_', '-')}", value]
-    for adapter in options.adapter:
-        out += ["--adapter", adapter]
+    out = [str(SUITE), "-p", "no:terminalreporter", "-p", "no:cacheprovider"]
+    out += ["--tensors-only"] if options.tensors_only else []
+    # One word each: what follows a word alone, pytest may take for a path, and load what lies there.
+    for name in ("source", "target", "map", "shard", "report", "source_adapter"):
+        if (value := getattr(options, name)) is not None:
+            out.append(f"--{name.replace('_', '-')}={value}")
+    out += [f"--adapter={adapter}" for adapter in options.adapter]
     return out
 
 

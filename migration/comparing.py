@@ -256,7 +256,9 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
     if kind == "rounded":
         return got, bounds.narrowing(want, target.dtype)
     if kind == "dequantized":
-        return got, bounds.dequantized(want, pair.source.dtype, target.dtype)
+        form = pair.source.form
+        group = 0 if form is None else None if pair.transposed else form.group_size
+        return got, bounds.dequantized(want, pair.source.dtype, target.dtype, group)
     return got, np.zeros(got.shape)
 
 

@@ -151,12 +151,25 @@ CONVENTIONS = (HUGGING_FACE, META, MLX_EXAMPLE, FLAX_LLAMA, GGUF)
 
 BUFFERS = re.compile(
     r"(^|\.)(rope\.freqs|rope_freqs(\.weight)?|rotary_emb\.inv_freq|inv_freq|freqs_cis|cos_cached|sin_cached"
-    r"|position_ids|token_type_ids|attn\.(masked_)?bias|attention\.(masked_)?bias|num_batches_tracked)$"
+    r"|position_ids|token_type_ids|num_batches_tracked)$"
 )
 """Buffers that a model computes when it is built, so that a checkpoint may leave them out."""
+_MASKS = re.compile(r"(^|\.)(attn|attention)\.(masked_)?bias$")
+
+
+def is_buffer(name: str, axes: int) -> bool:
+    """Whether a model computes what has this name; causal masks are called biases, and have 4 axes or none."""
+    return bool(BUFFERS.search(name) or (_MASKS.search(name) and axes in (0, 4)))
+
 
 _TABLES = ("embed_tokens", "tok_embeddings", "token_embd", "wte", "word_embeddings", "embedding", "embed")
 _HEADS = ("lm_head", "output", "out_proj", "head", "unembed")
+
+
+def rope_of(convention: Convention, config: Mapping[str, Any]) -> Rope:
+    """How a checkpoint of this convention rotates: llama.cpp permutes q and k of its architecture "llama" alone."""
+    permuted = config.get("general.architecture", "llama") == "llama"
+    return convention.rope if convention is not GGUF or permuted else "half"
 
 
 def convention_of(names: Collection[str]) -> tuple[Convention | None, dict[str, str]]:

@@ -105,12 +105,14 @@ def _arithmetic(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Ca
     if pair.target.encoding:
         return None
     want, got = _sampled(pair, sample)
-    if kind == "bits" and pair.target.dtype in ("float32", "float64"):
-        for narrow in ("bfloat16", "float16"):
-            with np.errstate(over="ignore"):
-                rounded = want.astype(named(narrow)).astype(np.float64)
-            if np.mean(got == rounded) >= AGREES:
-                return Cause("rounded on the way", f"every value went through {narrow}; it should be its source's bits")
+    for narrow in ("bfloat16", "float16"):
+        if SIGNIFICAND.get(narrow) == SIGNIFICAND.get(pair.target.dtype) or kind not in ("bits", "rounded"):
+            continue
+        with np.errstate(over="ignore"):
+            nearest = want.astype(named(pair.target.dtype)).astype(np.float64)
+            rounded = want.astype(named(narrow)).astype(named(pair.target.dtype)).astype(np.float64)
+        if (rounded != nearest).any() and np.mean(got == rounded) >= AGREES:
+            return Cause("rounded on the way", f"every value went through {narrow} before it was {pair.target.dtype}")
     if kind == "rounded":
         unit = np.ldexp(1.0, np.frexp(want)[1] - SIGNIFICAND[pair.target.dtype])
         if np.mean(got == np.trunc(want / unit) * unit) >= AGREES:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from golden.packing import Format
 from migration import diagnosis, hypotheses
 from migration.comparing import Compared, How, how
 from migration.conventions import Name
@@ -140,47 +139,6 @@ def _nearest(alone: Alone, pairing: Pairing) -> str:
                 turned = ", transposed" if tried.transposed else ""
                 return f"{other.name} has its values{turned}"
     return f"of its shape there is {', '.join(p.name for p in others[:3])}" if others else ""
-
-
-def configured(pairing: Pairing) -> Iterator[tuple[str, Finding]]:
-    """(name, verdict) of every matrix of the target of whose quantization its configuration says something."""
-    for pair in pairing.pairs:
-        target = pair.target
-        if target.claimed is None or (not target.is_packed and not _could_be_packed(pair)):
-            continue
-        if (found := _claim(pair)) and not pair.is_tied:
-            yield target.name, found
-
-
-def _could_be_packed(pair: Pair) -> bool:
-    """Matrices of layers that mlx-lm quantizes: embedding tables and linear weights."""
-    return len(pair.target.shape) == 2 and Name.of(pair.target.name).leaf == "weight"
-
-
-def _claim(pair: Pair) -> Finding:
-    target, claimed = pair.target, pair.target.claimed
-    facts: dict[str, Any] = {"dtype": target.dtype, "shape": target.shape}
-    if not isinstance(claimed, Format):
-        if target.is_packed:
-            return Finding("quantized against the configuration", False, "its configuration says it is not", **facts)
-        return Finding("not quantized as configured", True, "its configuration says so", **facts)
-    if not target.is_packed:
-        columns = target.shape[-1]
-        if columns % claimed.group_size:
-            text = f"{columns} columns do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
-            return Finding("left unquantized", True, text, **facts)
-        text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
-        return Finding("silently unquantized", False, text, **facts)
-    stored = target.form
-    if stored is None or target.shape[-1] != pair.wanted_shape[-1]:
-        text = f"its configuration says {claimed.name}, and its parts do not have its source's columns so"
-        return Finding("bits read as another width", False, text, **facts)
-    if stored == claimed:
-        return Finding("as configured", True, claimed.name, **facts)
-    names = [n for n in ("mode", "bits", "group_size") if getattr(stored, n) != getattr(claimed, n)]
-    wrong = " and ".join(n.replace("_size", " size") for n in names)
-    text = f"its configuration says {claimed.name}; for its source's columns its parts are {stored.name}"
-    return Finding(f"wrong {wrong} in the configuration", False, text, **facts)
 
 
 def vocabulary_of(config: Mapping[str, Any]) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from migration import bounds, rope
 from migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
-from migration.conventions import Rope
+from migration.conventions import Name, Rope
 from migration.pairing import Pair, Pairing, rope_axis
 from migration.parameters import Dequantized, Parameter
 
@@ -135,8 +135,24 @@ def with_heads(pair: Pair) -> Pair:
     sample = _several_heads(pair)
     for heads in rope.possible_heads(pair.source.shape[rope_axis(pair)]):
         if explains(found := replace(pair, heads=heads), sample):
-            return replace(found, how=f"{pair.how}; {heads} heads, by their values")
+            return found
     return pair
+
+
+def consistent_heads(pairs: Sequence[Pair]) -> list[Pair]:
+    """The pairs, those of q and of k without a configured number of heads with the one that the first of each shows."""
+    found: dict[str, Pair] = {}
+    out = []
+    for p in pairs:
+        if p.rope is None or p.heads:
+            out.append(p)
+            continue
+        kind = Name.of(p.target.name).module[-1:][0]
+        shown = found.setdefault(kind, with_heads(p))
+        out.append(
+            replace(p, heads=shown.heads, how=f"{p.how}; {shown.heads} heads, by the values of {shown.target.name}")
+        )
+    return out
 
 
 def _several_heads(pair: Pair) -> Sample:
@@ -211,7 +227,7 @@ def another(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:
 def parts(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:
     """Codes that fit the source with other scales, or read in another order."""
     target = pair.target
-    if not target.is_packed or target.form is None or pair.transposed or len(target.shape) != 2:
+    if not target.is_packed or target.form is None or pair.transposed:
         return None
     for other in _alike(target, pairing):
         if all(_same_scales(target, other, a, b) for a, b in sample.blocks):
@@ -286,7 +302,7 @@ def _fits(pair: Pair, changed: Changed, start: int, stop: int) -> bool:
     size = target.form.group_size
     if size < want.shape[-1] and any(groups for groups, _ in moves):
         # The group that came round from the other end of the row may have a scale of its own.
-        good = good[:, :-size] if max(groups for groups, _ in moves) > 0 else good[:, size:]
+        good = good[..., :-size] if max(groups for groups, _ in moves) > 0 else good[..., size:]
     return bool(good.mean() >= AGREES)
 
 

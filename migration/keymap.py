@@ -91,6 +91,8 @@ class KeyMap:
                     raise CheckpointError(
                         f"--map {self.path}: [rename] {old!r}: {renamed!r} is no tensor of the target"
                     )
+                if out.get(name, renamed) != renamed:
+                    raise CheckpointError(f"--map {self.path}: [rename] {name!r} to both {out[name]!r} and {renamed!r}")
                 out[name] = renamed
         claimed: dict[str, str] = {}
         for name, renamed in out.items():

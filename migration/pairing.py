@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -12,7 +12,7 @@ import numpy as np
 from migration import conventions, rope
 from migration.bounds import SIGNIFICAND
 from migration.checkpoint import Checkpoint, CheckpointError
-from migration.conventions import BUFFERS, KEY, QUERY, Convention, Heads, Name
+from migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
 from migration.keymap import KeyMap
 from migration.parameters import Parameter, parameters
 
@@ -91,19 +91,24 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     tables, lasts = zip(*table_and_head, strict=True)
     mapped = keymap.targets(before.keys(), after.keys())
     found: dict[tuple[str, str], str] = dict.fromkeys(mapped.items(), f"the map {keymap.path}")
+    left_out = {n for n in before if keymap.ignores_source(n)}, {n for n in after if keymap.ignores_target(n)}
     for how, names in _ways(before, after, theirs, ours):
         taken_source, taken_target = {s for s, _ in found}, {t for _, t in found}
         for old, new in names.items():
-            if old not in taken_source and new not in taken_target:
+            free = old not in taken_source | left_out[0] and new not in taken_target | left_out[1]
+            if free:
                 found[old, new] = how
     pairs = []
     for (old, new), how in found.items():
         a, b = _settled(before[old], after[new])
+        if keymap.transposes(new) and len(a.shape) != 2:
+            raise CheckpointError(f"--map {keymap.path}: [transpose] {new!r} has {len(a.shape)} axes, not two")
         transposed = keymap.transposes(new) or (new not in mapped.values() and _kernels(old, new, a))
         pairs.append(Pair(a, b, how, transposed, is_table=new in (tables[1], lasts[1]) or old in (tables[0], lasts[0])))
-    pairs = [_with_rope(p, theirs, ours, heads) for p in _oriented(pairs)]
-    left = [before[n] for n in before if n not in {s for s, _ in found} and not keymap.ignores_source(n)]
-    right = [after[n] for n in after if n not in {t for _, t in found} and not keymap.ignores_target(n)]
+    ropes = [rope_of(c[0], k.config) if c[0] else None for c, k in ((theirs, source), (ours, target))]
+    pairs = [_with_rope(p, theirs, ours, ropes, heads) for p in _oriented(pairs, set(mapped.values()))]
+    left = [before[n] for n in before if n not in {s for s, _ in found} | left_out[0]]
+    right = [after[n] for n in after if n not in {t for _, t in found} | left_out[1]]
     tied = _tied(left, right, before, after, tables, lasts)
     alone = [_alone("source", p) for p in left if all(p.name != t.source.name for t in tied)]
     alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
@@ -196,39 +201,45 @@ def _kernels(old: str, new: str, parameter: Parameter) -> bool:
     return len(parameter.shape) == 2 and Name.of(old).is_kernel != Name.of(new).is_kernel
 
 
-def _oriented(pairs: Sequence[Pair]) -> list[Pair]:
-    """Where most matrices of a leaf that are not square show that the target holds the transpose, all of them must."""
-    votes: Counter[str] = Counter()
-    for p in pairs:
-        a, b = p.source.shape, p.target.shape
-        if _may_be_transposed(p) and a[0] != a[1] and b in (a, a[::-1]):
-            votes[_leaf(p)] += 1 if b == a[::-1] else -1
-    return [
-        replace(p, transposed=True, how=f"{p.how}; most matrices of this name are transposed")
-        if votes[_leaf(p)] > 0 and _may_be_transposed(p)
-        else p
-        for p in pairs
+def _oriented(pairs: Sequence[Pair], mapped: Collection[str]) -> list[Pair]:
+    """Matrices that no leaf and no map turns, turned as most of their kind of layer are, as far as shapes show it.
+
+    A kind without a matrix that is not square follows most of all matrices. mapped: targets that a map names.
+    """
+    of_kind: Counter[str] = Counter()
+    of_all = 0
+    free = [
+        p for p in pairs if len(p.source.shape) == 2 and not (p.is_table or p.transposed or p.target.name in mapped)
     ]
+    for p in free:
+        a, b = p.source.shape, p.target.shape
+        if a[0] != a[1] and b in (a, a[::-1]):
+            vote = 1 if b == a[::-1] else -1
+            of_kind[_kind(p)] += vote
+            of_all += vote
+    turned = {p.target.name for p in free if of_kind.get(_kind(p), of_all) > 0}
+    why = "most matrices like it are transposed"
+    return [replace(p, transposed=True, how=f"{p.how}; {why}") if p.target.name in turned else p for p in pairs]
 
 
-def _may_be_transposed(p: Pair) -> bool:
-    return len(p.source.shape) == 2 and not p.is_table and not p.transposed
+def _kind(p: Pair) -> str:
+    """The kind of layer: its module's own name, and the leaf."""
+    name = Name.of(p.target.name)
+    return ".".join((*[t for t in name.module if not t.isdigit()][-1:], name.leaf))
 
 
-def _leaf(p: Pair) -> str:
-    return p.target.name.rpartition(".")[2]
-
-
-def _with_rope(p: Pair, theirs: Understood, ours: Understood, heads: Heads) -> Pair:
+def _with_rope(
+    p: Pair, theirs: Understood, ours: Understood, ropes: Sequence[conventions.Rope | None], heads: Heads
+) -> Pair:
     """The pair with the order of rows that q and k take where the two conventions rotate differently."""
     role = theirs[1].get(p.source.name, "").split(".")
     if role[2:3] not in ([QUERY], [KEY]):
         return p
     count = heads.query if role[2] == QUERY else heads.key
-    changes = theirs[0] and ours[0] and theirs[0].rope != ours[0].rope and p.target.name in ours[1]
-    if not changes or not ours[0]:
+    before, after = ropes
+    if before is None or after is None or before == after or p.target.name not in ours[1]:
         return replace(p, heads=count)
-    return replace(p, rope=ours[0].rope, heads=count, how=f"{p.how}; q and k rows go to {ours[0].rope} order")
+    return replace(p, rope=after, heads=count, how=f"{p.how}; q and k rows go to {after} order")
 
 
 def _tied(
@@ -264,7 +275,9 @@ def _cast_before(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _alone(side: Side, parameter: Parameter) -> Alone:
-    return Alone(side, parameter, "a buffer that models compute" if BUFFERS.search(parameter.name) else "")
+    return Alone(
+        side, parameter, "a buffer that models compute" if is_buffer(parameter.name, len(parameter.shape)) else ""
+    )
 
 
 def rope_axis(p: Pair) -> int:

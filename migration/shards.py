@@ -29,8 +29,10 @@ class Shard:
     def own(self, sizes: Sequence[int]) -> set[int]:
         """Places of the items of this share; the same sizes are dealt out alike everywhere.
 
-        Raises CheckpointError where there are fewer items than shares.
+        Raises CheckpointError where there are fewer items than shares, or none.
         """
+        if not sizes:
+            raise CheckpointError("there is nothing to check: the map ignores every tensor")
         if len(sizes) < self.count:
             raise CheckpointError(f"--shard {self}: there are only {len(sizes)} tensors to share")
         loads = [0] * self.count

@@ -66,7 +66,8 @@ def _check(report: model.Report, folder: Path, *, allow_truncated: bool) -> None
         raise ReportError(f"{folder}: holds no finished case")
     if report.state == "empty" and not benchmarks and not allow_truncated:
         raise ReportError(f"{folder}: no framework answered a case")
-    if report.problems and not allow_truncated:
+    problems = [p for p in report.problems if p not in report.missing_shares]
+    if problems and not allow_truncated:
         raise ReportError(
-            f"{folder}: truncated: {report.problems[0]}; run it again, or merge with --allow-truncated, which shows it"
+            f"{folder}: truncated: {problems[0]}; run it again, or merge with --allow-truncated, which shows it"
         )

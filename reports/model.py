@@ -105,6 +105,19 @@ class Report:
     problems: list[str]
 
     @property
+    def missing_shares(self) -> list[str]:
+        """Shares of a divided run that are not here, a sentence for each number of shares."""
+        held: dict[int, set[int]] = {}
+        for run in self.runs:
+            if run.share:
+                held.setdefault(run.share[1], set()).add(run.share[0])
+        out = []
+        for count, shares in held.items():
+            if lacking := sorted(set(range(1, count + 1)) - shares):
+                out.append(f"share {', '.join(map(str, lacking))} of {count} is missing: merge its report too")
+        return out
+
+    @property
     def suite_hash(self) -> str:
         return next((r.suite_hash for r in self.runs if r.planned or r.requirements), "")
 
@@ -264,7 +277,9 @@ class _Builder:
             for name, requirement in header.requirements.items():
                 if name not in requirements or requirement.cases > requirements[name].cases:
                     requirements[name] = requirement
-        return Report(columns, self._headers(), requirements, [*self.told, *self._problems(columns)])
+        report = Report(columns, self._headers(), requirements, [*self.told, *self._problems(columns)])
+        report.problems += report.missing_shares
+        return report
 
     def _headers(self) -> list[RunLine]:
         """One line per run: that of a process that planned cases, else any."""

@@ -96,7 +96,8 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
 class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="run"):
     """Written first by every process of a run; those of one run share `run`.
 
-    started: UTC, ISO 8601. planned, deselected: target -> cases; empty in a process that collects nothing itself.
+    started: UTC, ISO 8601. share: (which, of how many) where other runs ask the rest of the cases. planned,
+    deselected: target -> cases; empty in a process that collects nothing itself.
     """
 
     schema: int
@@ -112,6 +113,7 @@ class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     requirements: dict[str, Requirement] = {}
     planned: dict[str, Count] = {}
     deselected: dict[str, Count] = {}
+    share: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if datetime.fromisoformat(self.started).tzinfo is None:

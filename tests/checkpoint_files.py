@@ -120,11 +120,11 @@ def write_orbax(folder: Path, found: Arrays) -> Path:
     return folder / "orbax"
 
 
-def write_gguf(folder: Path, found: Arrays, **types: str) -> Path:
+def write_gguf(folder: Path, found: Arrays, architecture: str = "llama", **types: str) -> Path:
     """`types`: tensor name with _ for . -> a quantization type; without its empty arrays and those without axes."""
     import gguf
 
-    writer = gguf.GGUFWriter(folder / "model.gguf", "llama")
+    writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
     writer.add_block_count(3)
     writer.add_token_list(["a", "b", "<s>"])
     for name, array in found.items():

@@ -29,6 +29,6 @@ def copy_repository(folder: Path) -> Path:
     """What `pytest suites/` needs, copied into `folder` so that it can be damaged."""
     for name in ("adapters", "golden", "migration", "suites", "reports"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("conftest.py", "pyproject.toml"):
+    for name in ("conftest.py", "pyproject.toml", "touchstone_options.py"):
         shutil.copy(ROOT / name, folder / name)
     return folder

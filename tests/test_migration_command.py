@@ -154,7 +154,7 @@ def test_an_interrupted_check_goes_on(source: Path, bad: Path, tmp_path: Path) -
     assert "resumed" not in ended.stdout
 
 
-def _killed(source: Path, target: Path, report: Path) -> Path:
+def _killed(source: Path, target: Path, report: Path, how: signal.Signals = signal.SIGKILL) -> Path:
     """A check that slows down after its tenth verdict, killed there; its ledger."""
     script = (
         "import sys, time; from migration import check, findings; from migration.__main__ import main\n"
@@ -173,9 +173,45 @@ def _killed(source: Path, target: Path, report: Path) -> Path:
     deadline = time.monotonic() + 60
     while not (ledger.exists() and ledger.read_text().count("\n") >= 10) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.send_signal(how)
+    try:
+        process.wait(20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
     return ledger
+
+
+def test_an_interrupt_keeps_what_was_found(source: Path, bad: Path, tmp_path: Path) -> None:
+    ledger = _killed(source, bad, tmp_path, signal.SIGINT)
+    assert ledger.exists()
+    assert "resumed" in check(source, bad, "--report", tmp_path).stdout
+
+
+def test_a_missing_share_is_no_whole(source: Path, good: Path, tmp_path: Path) -> None:
+    folders = [tmp_path / f"shard{i}" for i in (1, 3)]
+    for i, folder in zip((1, 3), folders, strict=True):
+        assert check(source, good, "--shard", f"{i}/3", "--report", folder).returncode == 0
+    assert run("-m", "reports", "merge", *map(str, folders), "--output", str(tmp_path / "all")).returncode == 0
+    report = model.load(tmp_path / "all")
+    assert report.state == "incomplete"
+    assert report.problems == ["share 2 of 3 is missing: merge its report too"]
+
+
+@pytest.mark.parametrize("place", ["conftest.py", "tests/conftest.py"])
+@pytest.mark.parametrize("form", ["command", "pytest"])
+def test_nothing_beside_a_checkpoint_is_executed(good: Path, tmp_path: Path, place: str, form: str) -> None:
+    """pytest loads the conftest.py of every path that it takes for tests."""
+    source = write(tmp_path / "a", meta())
+    (source / place).parent.mkdir(exist_ok=True)
+    (source / place).write_text(f"open({str(tmp_path / 'executed')!r}, 'w').close()")
+    if form == "command":
+        ended = check(source, good)
+    else:
+        pair = ("--source", str(source), "--target", str(good))
+        ended = run(*PYTEST, *pair, "suites/migration", "-q", "--tensors-only")
+    assert ended.returncode == 0, ended.stderr
+    assert not (tmp_path / "executed").exists()
 
 
 def test_a_ledger_of_other_files_or_cut_off_is_not_believed(source: Path, bad: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from adapters.interface import Scheme
+from golden import packing
 from migration.opening import open_checkpoint
 from migration.parameters import parameters
 from tests.made_checkpoints import (
@@ -90,7 +91,11 @@ CLEAN: dict[str, tuple[Arrays, Arrays, dict]] = {
         for s in SCHEMES
         for d in DTYPES[1:]
     },
-    "packed twice the same": (packed(meta(), Scheme(4, 32)), packed(hugging_face(meta()), Scheme(4, 32)), {}),
+    "packed twice the same": (
+        packed(meta(), Scheme(4, 32)),
+        packed(hugging_face(meta()), Scheme(4, 32)),
+        quantization(Scheme(4, 32)),
+    ),
 }
 
 
@@ -374,6 +379,106 @@ def test_a_configuration_that_is_not_what_is_stored(tmp_path: Path, claimed: Sch
     target = packed(hugging_face(meta()), AFFINE)
     own = {UP1.removesuffix(".weight"): {"bits": claimed.bits, "group_size": claimed.group_size, "mode": claimed.mode}}
     assert check(tmp_path, meta(), target, quantization(AFFINE, **own)) == {UP1: behaviour}
+
+
+Config = dict[str, object]
+CLAIMS: dict[str, tuple[Callable[[Arrays, Config], None], dict[str, str]]] = {
+    "no quantization": (lambda t, c: c.pop("quantization"), {UP1: "quantization missing in the configuration"}),
+    "no numbers": (
+        lambda t, c: c.update(quantization={"bits": -3, "group_size": "a"}),
+        {"quantization": "quantization that cannot be read"},
+    ),
+    "a list": (lambda t, c: c.update(quantization=[1]), {"quantization": "quantization that cannot be read"}),
+    "other heads": (lambda t, c: c.update(num_attention_heads=8), {"number of heads": "other number of heads"}),
+    "ties, and stores another head": (
+        lambda t, c: c.update(tie_word_embeddings=True),
+        {"tie_word_embeddings": "head that the configuration ties"},
+    ),
+    "ties not, and stores no head": (
+        lambda t, c: (t.pop(HEAD), c.update(tie_word_embeddings=False)),
+        {"tie_word_embeddings": "head missing for the configuration", f"{TABLE} (tied)": "untied head dropped"},
+    ),
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS)
+def test_what_a_configuration_says_of_the_model(tmp_path: Path, claim: str) -> None:
+    change, want = CLAIMS[claim]
+    config: Config = quantization(AFFINE)
+    target = hugging_face(meta())
+    target |= packed({UP1: target.pop(UP1)}, AFFINE)
+    own = {n.removesuffix(".weight"): False for n, t in target.items() if t.ndim == 2 and n != UP1}
+    config["quantization"] = {**config["quantization"], **own}  # type: ignore[dict-item]
+    assert check(tmp_path, meta(), target, config) == {}, "the control"
+    change(target, config)
+    found = check(tmp_path, meta(), target, config)
+    assert want.items() <= found.items()
+    assert found.keys() - want.keys() <= {UP1}
+
+
+def test_a_copy_of_the_table_may_be_stored_though_it_is_tied(tmp_path: Path) -> None:
+    source = meta(tied=True)
+    target = hugging_face(source) | {HEAD: source["tok_embeddings.weight"]}
+    assert check(tmp_path, source, target, {**CONFIG, "tie_word_embeddings": True}) == {}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES, ids=str)
+def test_a_scale_that_holds_everything_and_nothing(tmp_path: Path, scheme: Scheme) -> None:
+    """Within half a step of its own scale is no praise where the step is as wide as the weights."""
+    target = packed(hugging_face(meta()), scheme)
+    stem = UP1.removesuffix("weight")
+    target[UP1] = np.zeros_like(target[UP1])
+    target[f"{stem}scales"] = np.full_like(target[f"{stem}scales"], 140 if scheme.mode.startswith("mx") else 100)
+    if f"{stem}biases" in target:
+        target[f"{stem}biases"] = np.zeros_like(target[f"{stem}biases"])
+    assert check(tmp_path, meta(), target, quantization(scheme)) == {UP1: "zeros everywhere"}
+
+
+def test_one_scale_for_a_whole_tensor(tmp_path: Path) -> None:
+    source = meta()
+    source["layers.1.feed_forward.w3.weight"][0, 0] = 40.0
+    target = packed(hugging_face(source), AFFINE)
+    stem, weight = UP1.removesuffix("weight"), hugging_face(source)[UP1]
+    step = np.float32((weight.max() - weight.min()) / 15)
+    codes = np.clip(np.rint((weight - weight.min()) / step), 0, 15).astype(np.int64)
+    target[UP1] = packing.pack(codes, 4)
+    target[f"{stem}scales"] = np.full_like(target[f"{stem}scales"], step)
+    target[f"{stem}biases"] = np.full_like(target[f"{stem}biases"], weight.min())
+    assert check(tmp_path, source, target, quantization(AFFINE)) == {UP1: "beyond quantization bound"}
+
+
+def test_zeroed_rows_beside_an_outlier_of_what_were_codes(tmp_path: Path) -> None:
+    source = meta()
+    source["layers.1.feed_forward.w3.weight"][0, 0] = 1000.0
+    coded = packed(source, AFFINE, "bfloat16")
+    found = parameters(open_checkpoint(write(tmp_path / "a", coded, quantization(AFFINE))))
+    target = hugging_face({n: p.rows(0, p.length).astype(np.float32) for n, p in found.items()})
+    assert red(verdicts(tmp_path / "a", write(tmp_path / "b", target))) == {}
+    target[UP1][1:] = 0
+    assert red(verdicts(tmp_path / "a", write(tmp_path / "c", target))).keys() == {UP1}
+
+
+def test_double_rounding_is_named(tmp_path: Path) -> None:
+    target = as_dtype(as_dtype(hugging_face(meta()), "bfloat16"), "float16")
+    assert set(check(tmp_path, meta(), target).values()) == {"rounded on the way"}
+
+
+def test_a_bias_that_is_called_like_a_mask(tmp_path: Path) -> None:
+    source = {"pool.attn.weight": np.ones((8, 8), np.float32), "pool.attn.bias": np.ones(8, np.float32)}
+    found = check(tmp_path, source, {"pool.attn.weight": source["pool.attn.weight"]})
+    assert found == {"pool.attn.bias of the source": "bias dropped"}
+    mask = {**source, "pool.attn.bias": np.ones((1, 1, 8, 8), np.float32)}
+    assert check(tmp_path, mask, {"pool.attn.weight": source["pool.attn.weight"]}) == {}
+
+
+def test_scales_of_the_next_expert(tmp_path: Path) -> None:
+    experts = np.random.default_rng(3).standard_normal((4, 32, 64)).astype(np.float32)
+    parts = packed({"experts.weight": experts.reshape(128, 64)}, AFFINE)
+    target = {name: t.reshape(4, 32, -1) for name, t in parts.items()}
+    assert check(tmp_path, {"experts.weight": experts}, target, quantization(AFFINE)) == {}
+    target["experts.scales"] = np.roll(target["experts.scales"], 1, axis=0)
+    found = check(tmp_path, {"experts.weight": experts}, target, quantization(AFFINE))
+    assert found == {"experts.weight": "scales of the wrong group"}
 
 
 def test_mixed_settings_are_read_per_layer(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from migration.keymap import KeyMap
 from migration.opening import open_checkpoint
 from migration.pairing import Pair, Pairing, pair
 from tests import made_checkpoints as made
+from tests.checkpoint_files import write_gguf
 from tests.made_checkpoints import Arrays, hugging_face, meta, red, renamed, verdicts, write
 
 SPELLED = {
@@ -145,6 +146,10 @@ BAD_MAPS = {
     "[ignore]\nsource = ['nope']\n": "ignore.source 'nope' is no tensor of the source",
     "[ignore]\ntarget = ['nope']\n": "ignore.target 'nope' is no tensor of the target",
     "[transpose]\ntargets = ['nope']\n": "transpose.targets 'nope' is no tensor of the target",
+    "[transpose]\ntargets = ['model.norm.weight']\n": "'model.norm.weight' has 1 axes",
+    "[rename]\n'norm.weight' = 'model.norm.weight'\n'n{n}rm.weight' = 'lm_head.weight'\n": "is no tensor of the source",
+    "[rename]\n'layers.0.ffn_norm.weight' = 'model.norm.weight'\n'layers.{n}.ffn_norm.weight' = "
+    "'model.layers.{n}.input_layernorm.weight'\n": "to both",
     "[heads]\nquery = -1\n": "\\[heads\\] query must be a number of heads",
     "[heads]\nquery = 'four'\n": "\\[heads\\] query must be a number of heads",
     "= \n": "cannot be read as TOML",
@@ -156,6 +161,65 @@ def test_a_bad_map_is_refused_by_name(tmp_path: Path, text: str) -> None:
     with pytest.raises(CheckpointError, match=BAD_MAPS[text]) as error:
         paired(tmp_path, meta(), hugging_face(meta()), text)
     assert "map.toml" in str(error.value)
+
+
+def test_gpt_2_s_transposed_kernels_and_its_tables(tmp_path: Path) -> None:
+    """Conv1D stores [in, out]; tables of positions are as they were, and square kernels follow their kind."""
+    rng = np.random.default_rng(0)
+    shapes = {"c_attn": (16, 48), "c_proj": (16, 16), "c_fc": (16, 64), "mlp.c_proj": (64, 16)}
+    source = {f"h.{n}.{m}.weight": rng.standard_normal(s).astype(np.float32) for n in "01" for m, s in shapes.items()}
+    tables = {
+        f"{t}.weight": rng.standard_normal(s).astype(np.float32) for t, s in {"wte": (50, 16), "wpe": (32, 16)}.items()
+    }
+    target = {name: np.ascontiguousarray(t.T) for name, t in source.items()} | tables
+    a = write(tmp_path / "a", source | tables)
+    assert red(verdicts(a, write(tmp_path / "b", target))) == {}
+    target["h.1.c_proj.weight"] = source["h.1.c_proj.weight"]
+    assert red(verdicts(a, write(tmp_path / "b", target))) == {"h.1.c_proj.weight": "not transposed"}
+
+
+def test_an_architecture_that_gguf_does_not_permute(tmp_path: Path) -> None:
+    plain = renamed(meta(), made.GGUF, "blk", permuted=False)
+    own = tmp_path / "a"
+    own.mkdir()
+    source = write_gguf(own, plain, architecture="qwen2")
+    target = write(tmp_path / "b", hugging_face(meta(), permuted=False))
+    assert red(verdicts(source, target)) == {}
+    wrong = red(verdicts(source, write(tmp_path / "c", hugging_face(meta()))))
+    assert set(wrong.values()) == {"q/k permuted"}
+
+
+def test_heads_found_by_values_are_the_same_in_every_layer(tmp_path: Path) -> None:
+    target = hugging_face(meta(), permuted=False)
+    for n, heads in enumerate((4, 8, 4)):
+        name = f"model.layers.{n}.self_attn.q_proj.weight"
+        target[name] = made.halves(target[name], heads)
+        target[name.replace("q_proj", "k_proj")] = made.halves(target[name.replace("q_proj", "k_proj")], 4)
+    found = verdicts(write(tmp_path / "a", meta(), {}), write(tmp_path / "b", target, {}))
+    assert red(found) == {"model.layers.1.self_attn.q_proj.weight": "q/k permuted for other heads"}
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_what_is_ignored_is_not_paired(tmp_path: Path, side: str) -> None:
+    source = {"norm.weight": np.ones(4, np.float32), "other": np.ones(4, np.float32)}
+    keymap = f"[ignore]\n{side} = ['other']\n"
+    pairing = paired(tmp_path, source, {**source, "other": np.zeros(4, np.float32)}, keymap)
+    assert [p.target.name for p in pairing.pairs] == ["norm.weight"]
+    assert [a.parameter.name for a in pairing.alone] == ["other"]
+
+
+def test_a_map_that_ignores_everything(tmp_path: Path) -> None:
+    path = tmp_path / "map.toml"
+    path.write_text("[ignore]\nsource = ['a']\ntarget = ['a']\n")
+    one = write(tmp_path / "a", {"a": np.ones(2, np.float32)}), write(tmp_path / "b", {"a": np.ones(2, np.float32)})
+    with pytest.raises(CheckpointError, match="the map ignores every tensor"):
+        verdicts(*one, path)
+
+
+def test_one_path_given_twice(tmp_path: Path) -> None:
+    a = write(tmp_path / "a", meta())
+    with pytest.raises(CheckpointError, match="are the same files"):
+        verdicts(a, a / "model.safetensors")
 
 
 def test_heads_come_from_a_map_where_no_configuration_says(tmp_path: Path) -> None:

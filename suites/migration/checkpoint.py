@@ -83,6 +83,12 @@ class CheckpointInput:
         if any(self._behaviour.values()):
             self.targets = [*self.targets, *asked]
 
+    @property
+    def share(self) -> tuple[int, int] | None:
+        """(which, of how many) where only a share of the tensors is checked."""
+        shard = self.check.shard if self.check else Shard()
+        return (shard.index, shard.count) if shard.count > 1 else None
+
     def asks(self, target: Target, kind: str) -> bool:
         """Whether cases of this kind are for this target."""
         return (target.cls is files.CheckpointFiles) == (kind == TENSORS)

@@ -1,0 +1,99 @@
+"""Does the target's configuration say what is stored?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from golden.packing import Format
+from migration import hypotheses
+from migration.conventions import Heads, Name
+from migration.findings import Finding
+from migration.hypotheses import Sample
+from migration.pairing import Pair, Pairing
+
+_KEYS = ("quantization", "quantization_config")
+
+
+def of_tensors(pairing: Pairing, config: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
+    """(name, verdict) of every matrix of the target of whose quantization its configuration speaks, or should."""
+    for pair in pairing.pairs:
+        target = pair.target
+        is_silent = target.claimed is None and not (target.is_packed and config)
+        if is_silent or pair.is_tied or (not target.is_packed and not _could_be_packed(pair)):
+            continue
+        yield target.name, _claim(pair)
+
+
+def _could_be_packed(pair: Pair) -> bool:
+    """Matrices of layers that mlx-lm quantizes: embedding tables and linear weights."""
+    return len(pair.target.shape) == 2 and Name.of(pair.target.name).leaf == "weight"
+
+
+def _claim(pair: Pair) -> Finding:
+    target, claimed = pair.target, pair.target.claimed
+    facts: dict[str, Any] = {"dtype": target.dtype, "shape": target.shape}
+    if claimed is None:
+        text = f"its parts are packed, and its configuration has no {_KEYS[0]} that can be read"
+        return Finding("quantization missing in the configuration", False, text, **facts)
+    if not isinstance(claimed, Format):
+        if target.is_packed:
+            return Finding("quantized against the configuration", False, "its configuration says it is not", **facts)
+        return Finding("not quantized as configured", True, "its configuration says so", **facts)
+    if not target.is_packed:
+        columns = target.shape[-1]
+        if columns % claimed.group_size:
+            text = f"{columns} columns do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
+            return Finding("left unquantized", True, text, **facts)
+        text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
+        return Finding("silently unquantized", False, text, **facts)
+    stored = target.form
+    if stored is None or target.shape[-1] != pair.wanted_shape[-1]:
+        text = f"its configuration says {claimed.name}, and its parts do not have its source's columns so"
+        return Finding("bits read as another width", False, text, **facts)
+    if stored == claimed:
+        return Finding("as configured", True, claimed.name, **facts)
+    names = [n for n in ("mode", "bits", "group_size") if getattr(stored, n) != getattr(claimed, n)]
+    wrong = " and ".join(n.replace("_size", " size") for n in names)
+    text = f"its configuration says {claimed.name}; for its source's columns its parts are {stored.name}"
+    return Finding(f"wrong {wrong} in the configuration", False, text, **facts)
+
+
+def of_model(pairing: Pairing, source: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
+    """(name, verdict) of what the target's configuration says of the whole model. Reads some rows of head and table."""
+    settings = next((target[key] for key in _KEYS if key in target), None)
+    if settings is not None and not _is_readable(settings):
+        text = f"its configuration's {_KEYS[0]} is {str(settings)[:100]}; write bits, group_size and mode"
+        yield _KEYS[0], Finding("quantization that cannot be read", False, text)
+    before, after = Heads.of(source), Heads.of(target)
+    if before.query and after.query and before != after:
+        text = f"{after.query} heads of q and {after.key} of k; its source has {before.query} and {before.key}"
+        yield "number of heads", Finding("other number of heads", False, text)
+    ties = target.get("tie_word_embeddings")
+    if isinstance(ties, bool) and pairing.table[1]:
+        yield "tie_word_embeddings", _tying(pairing, ties)
+
+
+def _is_readable(settings: Any) -> bool:
+    if not isinstance(settings, Mapping):
+        return False
+    if not {"bits", "group_size", "mode"} & settings.keys():
+        return True  # another library's
+    numbers = (settings.get("bits"), settings.get("group_size"))
+    return all(n is None or (isinstance(n, int) and not isinstance(n, bool) and n > 0) for n in numbers)
+
+
+def _tying(pairing: Pairing, ties: bool) -> Finding:
+    table, head = pairing.table[1], pairing.head[1]
+    said = f"its configuration has tie_word_embeddings {str(ties).lower()}"
+    if head is None:
+        if ties:
+            return Finding("as configured", True, f"{said}, and it stores no head")
+        return Finding("head missing for the configuration", False, f"{said}, and it stores no head")
+    if not ties:
+        return Finding("as configured", True, f"{said}, and it stores {head}")
+    assert table
+    both = Pair(pairing.target[table], pairing.target[head], "the configuration")
+    if both.wanted_shape == both.target.shape and hypotheses.explains(both, Sample.ends(both)):
+        return Finding("as configured", True, f"{said}, and {head} is a copy of {table}")
+    return Finding("head that the configuration ties", False, f"{said}, and {head} is no copy of {table}")
