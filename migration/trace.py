@@ -47,9 +47,10 @@ _DTYPES = {"float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16), 
 class Step:
     """One operation of the source, and what the target's does with the same inputs.
 
-    target: the name of its partner, "" where it has none. problem: why nothing was compared, or what differs that is no
-    number; a problem counts as `is_beyond` only where the target's operation gave another shape, or raised.
-    headroom: the largest error over its bound; error, bound, got, want and index belong to the element that has it.
+    target: the name of its partner, "" where it has none. problem: why nothing was compared, what differs that is no
+    number, or between which of its parts a whole module goes wrong. fails: the target's operation gave another shape,
+    or raised. headroom: the largest error over its bound; error, bound, got, want and index belong to the element that
+    has it.
     """
 
     source: str
@@ -74,9 +75,10 @@ class Step:
         if self.headroom is None:
             return f"{pair}: {self.problem}"
         verdict = "beyond its bound" if self.is_beyond else "within its bound"
+        where = f"; {self.problem}" if self.problem else ""
         return (
             f"{pair}, {self.kind}: {verdict}, worst element {self.index}: got {self.got!r}, want {self.want!r}, "
-            f"error {self.error:.3g}, bound {self.bound:.3g}, error/bound {self.headroom:.3g}"
+            f"error {self.error:.3g}, bound {self.bound:.3g}, error/bound {self.headroom:.3g}{where}"
         )
 
 
@@ -98,6 +100,7 @@ def compare(
         partners = _partners(before, after, names)
         comparison = _Comparison(left, right, samples)
         steps = [comparison.step(name, one, partners.get(name), after) for name, one in before.items()]
+        steps = _between(steps, before, after, partners)
     finally:
         for adapter in reversed(made):
             adapter.default_precision()
@@ -108,6 +111,41 @@ def compare(
 def first_beyond(steps: Sequence[Step]) -> Step | None:
     """The first operation beyond its bound, None where there is none."""
     return next((step for step in steps if step.is_beyond), None)
+
+
+def _between(
+    steps: list[Step], before: Mapping[str, Recording], after: Mapping[str, Recording], partners: Mapping[str, str]
+) -> list[Step]:
+    """The steps, the first beyond its bound with a word of where its parts part, if none of them is.
+
+    That is the first of them that in the target's own run is given something else: the two agree in less than half of
+    the digits, where rounding would have left most.
+    """
+    first = first_beyond(steps)
+    if first is None or first.fails:
+        return steps
+    inside = f"{first.source}." if first.source else ""
+    previous = ""
+    for name, one in before.items():
+        if not name.startswith(inside) or name == first.source or name not in partners:
+            continue
+        if not _alike(one.inputs, after[partners[name]].inputs):
+            follows = f", behind {previous}" if previous else ""
+            hint = f"its parts are within their bounds, and {name} is the first that is given something else{follows}"
+            return [replace(step, problem=hint) if step is first else step for step in steps]
+        previous = name
+    return steps
+
+
+def _alike(ours: tuple[np.ndarray, ...], theirs: tuple[np.ndarray, ...]) -> bool:
+    """Whether floating inputs of the same shape agree in half of their digits, measured against the largest number."""
+    for a, b in zip(ours, theirs, strict=False):
+        if a.shape != b.shape or a.dtype.kind not in "fV" or not a.size:
+            continue
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        if np.abs(x - y).max() > np.sqrt(bounds.unit_roundoff(_narrower(a.dtype, b.dtype))) * np.abs(x).max():
+            return False
+    return True
 
 
 def _traceable(model: Any, made: list[Adapter]) -> Traceable:

@@ -292,6 +292,28 @@ def test_another_epsilon_of_a_layer_norm_is_named() -> None:
     assert found.source == "3"
 
 
+class Activated(nn.Module):
+    """A function between two layers, which is no operation of its own."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.up, self.down, self.function = nn.Linear(8, 16), nn.Linear(16, 8), function
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down(self.function(self.up(x)))
+
+
+def test_a_difference_between_two_operations_is_placed() -> None:
+    one, other = Activated(nn.functional.gelu), Activated(nn.functional.relu)
+    other.load_state_dict(one.state_dict())
+    x = np.random.default_rng(0).standard_normal((3, 8)).astype(np.float32)
+    found = first_beyond(compare(one, other, x, samples=SAMPLES))
+    assert found is not None
+    assert "down is the first that is given something else, behind up" in str(found)
+    one.function = other.function
+    assert first_beyond(compare(one, other, x, samples=SAMPLES)) is None
+
+
 def test_an_operation_that_works_in_place_is_seen_before_and_after() -> None:
     recorded = adapter("torch").traceable(torch_mlp(inplace=True)).record(MLP_IDS)
     (before,) = recorded["2"].inputs
