@@ -214,7 +214,10 @@ def stale_head(t: Arrays, rng: np.random.Generator) -> dict[str, str]:
     table = t["model.embed_tokens.weight"]
     noise = (0.01 * rng.standard_normal(table.shape)).astype(np.float32)
     t["lm_head.weight"] = (table.astype(np.float32) + noise).astype(table.dtype)
-    return {"lm_head.weight (tied)": "head untied and stale"}
+    return {
+        "lm_head.weight (tied)": "head untied and stale",
+        "tie_word_embeddings": "head that the configuration ties",
+    }
 
 
 def one_row(t: Arrays, rng: np.random.Generator) -> dict[str, str]:
