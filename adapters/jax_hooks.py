@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.tracing import Change, Known, Log, Recording, patched, replaced
+from adapters.tracing import Change, Known, Log, Recording, patched
 
 METHODS = ("__call__", "attend")
 
@@ -34,13 +34,8 @@ class JaxTraceable:
         return dict(log.recordings)
 
     def apply(self, operation: str, inputs: tuple[np.ndarray, ...], change: Change | None = None) -> np.ndarray:
-        call = self._log.calls[operation]
-        arrays = map(self.adapter.place, inputs)
-        args, kwargs = replaced((call.args, dict(call.kwargs)), self._log.is_array, arrays)
-        with self._changed(call.module, change):
-            again = self._new_log()
-            again.add(operation, call, (), getattr(call.module, call.method)(*args, **kwargs))
-        return again.recordings[operation].output
+        with self._changed(self._log.calls[operation].module, change):
+            return self._log.again(operation, map(self.adapter.place, inputs))
 
     @contextmanager
     def _changed(self, module: Any, change: Change | None) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.tracing import Change, Known, Log, Recording, patched, replaced
+from adapters.tracing import Change, Known, Log, Recording, patched
 
 METHODS = ("__call__", "as_linear")
 
@@ -29,13 +29,9 @@ class MLXTraceable:
         return dict(log.recordings)
 
     def apply(self, operation: str, inputs: tuple[np.ndarray, ...], change: Change | None = None) -> np.ndarray:
-        call = self._log.calls[operation]
-        with self.mx.stream(self.adapter.native_device), self._changed(call.module, change):
-            arrays = map(self.adapter.place, inputs)
-            args, kwargs = replaced((call.args, dict(call.kwargs)), self._log.is_array, arrays)
-            again = self._new_log()
-            again.add(operation, call, (), getattr(call.module, call.method)(*args, **kwargs))
-        return again.recordings[operation].output
+        module = self._log.calls[operation].module
+        with self.mx.stream(self.adapter.native_device), self._changed(module, change):
+            return self._log.again(operation, map(self.adapter.place, inputs))
 
     @contextmanager
     def _changed(self, module: Any, change: Change | None) -> Iterator[None]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.tracing import Call, Change, Known, Log, Recording, replaced
+from adapters.tracing import Call, Change, Known, Log, Recording
 
 
 class TorchTraceable:
@@ -45,13 +45,8 @@ class TorchTraceable:
         return dict(log.recordings)
 
     def apply(self, operation: str, inputs: tuple[np.ndarray, ...], change: Change | None = None) -> np.ndarray:
-        call = self._log.calls[operation]
-        arrays = map(self.adapter.place, inputs)
-        args, kwargs = replaced((call.args, dict(call.kwargs)), self._log.is_array, arrays)
-        with self.torch.no_grad(), self._changed(call.module, change):
-            again = self._new_log()
-            again.add(operation, call, (), call.module(*args, **kwargs))
-        return again.recordings[operation].output
+        with self.torch.no_grad(), self._changed(self._log.calls[operation].module, change):
+            return self._log.again(operation, map(self.adapter.place, inputs))
 
     @contextmanager
     def _changed(self, module: Any, change: Change | None) -> Iterator[None]:

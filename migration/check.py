@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar, Protocol
@@ -116,11 +117,11 @@ class Check:
             params = {"tensor": p.name, "source": p.source.name, **_form(p.source, p.target)}
             out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
         out += [_unpaired(alone) for alone in pairing.alone]
-        for name, found in configuration.of_tensors(pairing, self.target.config):
-            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, found))
-        for name, answer in configuration.of_model(pairing, self.source.config, self.target.config):
-            out.append(Question(findings.CONFIGURED, name, {"tensor": name}, 0, answer))
-        return out
+        configured = chain(
+            configuration.of_tensors(pairing, self.target.config),
+            configuration.of_model(pairing, self.source.config, self.target.config),
+        )
+        return out + [Question(findings.CONFIGURED, name, {"tensor": name}, 0, found) for name, found in configured]
 
     def start(self, asked: Collection[tuple[str, str]], threads: int, folder: Path | None, process: str) -> None:
         """Begin to look for the answers to `asked` (requirement, tensor): in the background with `threads`, or with

@@ -108,8 +108,7 @@ def _show(watcher: Watcher, options: Namespace, status: int) -> None:
     red = [r for r in watcher.records if r["verdict"] in RED]
     for record in watcher.records if options.all else red:
         print(f"{record['verdict']:<16} {record['params']['tensor']}  {record['behaviour']}")
-        if record in red or options.all:
-            print(f"    {record['message'] or record['note']}")
+        print(f"    {record['message'] or record['note']}")
     for text in watcher.faults:
         print(text, file=sys.stderr)
     counts = Counter((r["verdict"], r["behaviour"]) for r in watcher.records)

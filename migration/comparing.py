@@ -44,14 +44,13 @@ class Compared:
     """What is known of some rows; of several parts of one pair the sum.
 
     beyond: elements whose bits are not the source's, or that are beyond their bound. infinite, nan: those of them that
-    the target made infinite or NaN. nan_source, nan_target, zeros: NaN on either side, zeros in the target.
+    the target made infinite or NaN. nan_target, zeros: NaN and zeros in the target.
     """
 
     elements: int = 0
     beyond: int = 0
     infinite: int = 0
     nan: int = 0
-    nan_source: int = 0
     nan_target: int = 0
     zeros: int = 0
     worst: Worst | None = None
@@ -59,7 +58,7 @@ class Compared:
     """Rows with an element beyond its bound; the first `MOST_ROWS` of each part."""
 
     def add(self, other: Compared) -> None:
-        for name in ("elements", "beyond", "infinite", "nan", "nan_source", "nan_target", "zeros"):
+        for name in ("elements", "beyond", "infinite", "nan", "nan_target", "zeros"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         if other.worst and (self.worst is None or other.worst.ratio > self.worst.ratio):
             self.worst = other.worst
@@ -183,24 +182,22 @@ def columns(parameter: Parameter, start: int, stop: int) -> np.ndarray:
 def _bits(pair: Pair, start: int, stop: int) -> Compared:
     plain = not (pair.transposed or rope_order(pair) is not None)
     if plain and len(pair.source.parts) == len(pair.target.parts):
-        both = list(zip(pair.source.parts, pair.target.parts, strict=True))
-        if all(same_bytes(a.rows(start, stop), b.rows(start, stop)) for a, b in both):
-            got = pair.target.parts[0].rows(start, min(stop, start + 1))
-            return _all_equal(pair, start, stop, got)
+        both = [
+            (a.rows(start, stop), b.rows(start, stop))
+            for a, b in zip(pair.source.parts, pair.target.parts, strict=True)
+        ]
+        if all(same_bytes(a, b) for a, b in both):
+            return _all_equal(pair, both[0][1])
     return _values(pair, start, stop, "bits")
 
 
-def _all_equal(pair: Pair, start: int, stop: int, first: np.ndarray) -> Compared:
+def _all_equal(pair: Pair, rows: np.ndarray) -> Compared:
     """Rows with equal bytes. NaN and zeros are counted only where the first row has nothing else."""
-    count = (stop - start) * _width(pair.target)
-    out = Compared(elements=count)
-    if pair.target.encoding or not first.size:
+    out = Compared(elements=len(rows) * _width(pair.target))
+    first = rows[:1]
+    if pair.target.encoding or not first.size or (first.flat[0] == first.flat[0] and first.any()):
         return out
-    if first.reshape(-1)[0] == first.reshape(-1)[0] and first.any():
-        return out
-    rows = pair.target.rows(start, stop)
-    nan = int((rows != rows).sum())
-    return Compared(elements=count, nan_source=nan, nan_target=nan, zeros=int((rows == 0).sum()))
+    return Compared(elements=out.elements, nan_target=int((rows != rows).sum()), zeros=int((rows == 0).sum()))
 
 
 def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
@@ -226,7 +223,7 @@ def _values(pair: Pair, start: int, stop: int, kind: How) -> Compared:
 def _some_values(pair: Pair, before: np.ndarray, start: int, stop: int, kind: How) -> Compared:
     if kind == "bits" and not pair.target.encoding:
         got = pair.target.rows(start, stop)
-        return _all_equal(pair, start, stop, got) if same_bytes(before, got) else _differing(before, got, start)
+        return _all_equal(pair, got) if same_bytes(before, got) else _differing(before, got, start)
     if kind == "rounded":
         with np.errstate(over="ignore"):
             nearest = before.astype(named(pair.target.dtype))
@@ -317,11 +314,11 @@ def _counted(
         size = np.where(np.isfinite(error), error, 0.0)
         flat = int(np.argmax(np.where(ratio == ratio.max(), size, -1.0)))
         out.worst = _worst(ratio, flat, got, want, error, bound, start)
-    nan_target, nan_source = np.isnan(got), np.isnan(want)
-    out.nan_target, out.nan_source = int(nan_target.sum()), int(nan_source.sum())
+    nan_target = np.isnan(got)
+    out.nan_target = int(nan_target.sum())
     if out.beyond:
         out.infinite = int((beyond & np.isinf(got) & np.isfinite(want)).sum())
-        out.nan = int((beyond & nan_target & ~nan_source).sum())
+        out.nan = int((beyond & nan_target & ~np.isnan(want)).sum())
         rows = beyond.reshape(len(beyond), -1).any(axis=1)
         out.bad_rows = [int(r) + start for r in np.flatnonzero(rows)[:MOST_ROWS]]
     return out

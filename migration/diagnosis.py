@@ -53,7 +53,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         return _kinds(pair)
     if kind == "no bound":
         return Cause("no bound", f"no bound is derived for {target.encoding}; compare the tensor it was made from")
-    if counted := _counted(compared, kind):
+    if counted := _counted(compared):
         return counted
     sample = Sample.of(pair, compared, rows)
     ideas: tuple[Callable[[], Cause | None], ...] = (
@@ -66,7 +66,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         lambda: hypotheses.another(pair, pairing, sample),
         lambda: hypotheses.parts(pair, pairing, sample),
         lambda: _width(pair),
-        lambda: _arithmetic(pair, compared, kind, sample),
+        lambda: _arithmetic(pair, kind, sample),
     )
     found = next((c for idea in ideas if (c := idea())), None)
     if found:
@@ -86,7 +86,7 @@ def _kinds(pair: Pair) -> Cause:
     return Cause("wrong dtype", f"{target.dtype} for {source.dtype}")
 
 
-def _counted(compared: Compared, kind: str) -> Cause | None:
+def _counted(compared: Compared) -> Cause | None:
     """What counts alone tell."""
     size, beyond = compared.elements, compared.beyond
     if size and compared.nan_target == size:
@@ -100,7 +100,7 @@ def _counted(compared: Compared, kind: str) -> Cause | None:
     return None
 
 
-def _arithmetic(pair: Pair, compared: Compared, kind: str, sample: Sample) -> Cause | None:
+def _arithmetic(pair: Pair, kind: str, sample: Sample) -> Cause | None:
     """The source's values, changed by a rule."""
     if pair.target.encoding:
         return None

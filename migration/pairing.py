@@ -25,7 +25,8 @@ class Pair:
 
     how: why they are a pair, in words. transposed: the target holds the transpose. rope: q or k rows change to this
     order; heads: how many heads they have, 0 where no configuration says. is_tied: one side has a head, the other ties
-    its head to this table. is_table: an embedding's table or the head, whose first axis is the vocabulary.
+    its head to this table. is_table: an embedding's table or the head, whose first axis is the vocabulary. through: the
+    narrower dtype that a converter cast the model to before it quantized, "" for none.
     """
 
     source: Parameter
@@ -68,7 +69,6 @@ class Pairing:
     alone: Sequence[Alone]
     source: Mapping[str, Parameter]
     target: Mapping[str, Parameter]
-    heads: Heads
     table: tuple[str | None, str | None] = (None, None)
     """The names of the embedding's table on either side."""
     head: tuple[str | None, str | None] = (None, None)
@@ -90,25 +90,27 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     table_and_head = [conventions.table_and_head(p.keys(), c[1]) for p, c in ((before, theirs), (after, ours))]
     tables, lasts = zip(*table_and_head, strict=True)
     mapped = keymap.targets(before.keys(), after.keys())
+    by_map = set(mapped.values())
     found: dict[tuple[str, str], str] = dict.fromkeys(mapped.items(), f"the map {keymap.path}")
-    left_out = {n for n in before if keymap.ignores_source(n)}, {n for n in after if keymap.ignores_target(n)}
+    # Names that are paired, or are to be left alone.
+    gone = {n for n in before if keymap.ignores_source(n)} | mapped.keys()
+    gone_there = {n for n in after if keymap.ignores_target(n)} | by_map
     for how, names in _ways(before, after, theirs, ours):
-        taken_source, taken_target = {s for s, _ in found}, {t for _, t in found}
-        for old, new in names.items():
-            free = old not in taken_source | left_out[0] and new not in taken_target | left_out[1]
-            if free:
-                found[old, new] = how
+        new_pairs = {(old, new): how for old, new in names.items() if old not in gone and new not in gone_there}
+        found |= new_pairs
+        gone |= {old for old, _ in new_pairs}
+        gone_there |= {new for _, new in new_pairs}
     pairs = []
     for (old, new), how in found.items():
         a, b = _settled(before[old], after[new])
         if keymap.transposes(new) and len(a.shape) != 2:
             raise CheckpointError(f"--map {keymap.path}: [transpose] {new!r} has {len(a.shape)} axes, not two")
-        transposed = keymap.transposes(new) or (new not in mapped.values() and _kernels(old, new, a))
+        transposed = keymap.transposes(new) or (new not in by_map and _kernels(old, new, a))
         pairs.append(Pair(a, b, how, transposed, is_table=new in (tables[1], lasts[1]) or old in (tables[0], lasts[0])))
     ropes = [rope_of(c[0], k.config) if c[0] else None for c, k in ((theirs, source), (ours, target))]
-    pairs = [_with_rope(p, theirs, ours, ropes, heads) for p in _oriented(pairs, set(mapped.values()))]
-    left = [before[n] for n in before if n not in {s for s, _ in found} | left_out[0]]
-    right = [after[n] for n in after if n not in {t for _, t in found} | left_out[1]]
+    pairs = [_with_rope(p, theirs, ours, ropes, heads) for p in _oriented(pairs, by_map)]
+    left = [before[n] for n in before if n not in gone]
+    right = [after[n] for n in after if n not in gone_there]
     tied = _tied(left, right, before, after, tables, lasts)
     alone = [_alone("source", p) for p in left if all(p.name != t.source.name for t in tied)]
     alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
@@ -119,7 +121,7 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
         if convention:
             notes.append(f"{checkpoint.path.name}: names as in {convention.name}")
     by_source = {p.source.name: p for p in pairs if not p.is_tied}
-    return Pairing(pairs, alone, before, after, heads, tables, lasts, notes, by_source)
+    return Pairing(pairs, alone, before, after, tables, lasts, notes, by_source)
 
 
 def _heads(keymap: KeyMap, source: Checkpoint, target: Checkpoint) -> Heads:
@@ -142,10 +144,10 @@ def _ways(
             raise CheckpointError(f"{both} of the target are both the {twice}; rename one of them in a --map FILE")
         why = f"{theirs[0].name} to {ours[0].name}" if theirs[0] is not ours[0] else f"both as in {ours[0].name}"
         ways.append((why, _joined(theirs[1], by_role)))
-    flax = _by_understood_name(after)
-    ways.append(("the same path, with another framework's leaf", _joined(_names(before), flax)))
+    names = _names(before), _names(after)
+    ways.append(("the same path, with another framework's leaf", _joined(names[0], _unique(names[1]))))
     prefixes = _prefixes(before, after)
-    return ways + [(f"the same name after {p!r}", _without_prefix(before, after, p)) for p in prefixes]
+    return ways + [(f"the same name after {p!r}", _without_prefix(*names, p)) for p in prefixes]
 
 
 def _joined(roles: Mapping[str, str], by_role: Mapping[str, str]) -> dict[str, str]:
@@ -155,11 +157,12 @@ def _joined(roles: Mapping[str, str], by_role: Mapping[str, str]) -> dict[str, s
 
 
 def _names(these: Mapping[str, Parameter]) -> dict[str, str]:
+    """Name -> module path and leaf, as every framework would write them."""
     return {text: ".".join((*(n := Name.of(text)).module, n.leaf)) for text in these}
 
 
-def _by_understood_name(these: Mapping[str, Parameter]) -> dict[str, str]:
-    names = _names(these)
+def _unique(names: Mapping[str, str]) -> dict[str, str]:
+    """Understood name -> name, of those that are understood like no other."""
     count = Counter(names.values())
     return {name: text for text, name in names.items() if count[name] == 1}
 
@@ -171,10 +174,9 @@ def _prefixes(before: Mapping[str, Parameter], after: Mapping[str, Parameter]) -
     return [p for p in only if not p[:-1].isdigit()]
 
 
-def _without_prefix(before: Mapping[str, Parameter], after: Mapping[str, Parameter], prefix: str) -> dict[str, str]:
-    shorter = _names(after)
-    by_name = {shorter[t].removeprefix(prefix): t for t in after}
-    return {s: by_name[n] for s, name in _names(before).items() if (n := name.removeprefix(prefix)) in by_name}
+def _without_prefix(before: Mapping[str, str], after: Mapping[str, str], prefix: str) -> dict[str, str]:
+    by_name = {name.removeprefix(prefix): t for t, name in after.items()}
+    return {s: by_name[n] for s, name in before.items() if (n := name.removeprefix(prefix)) in by_name}
 
 
 def _settled(a: Parameter, b: Parameter) -> tuple[Parameter, Parameter]:
