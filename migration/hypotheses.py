@@ -147,11 +147,12 @@ def consistent_heads(pairs: Sequence[Pair]) -> list[Pair]:
         if p.rope is None or p.heads:
             out.append(p)
             continue
-        kind = Name.of(p.target.name).module[-1:][0]
-        shown = found.setdefault(kind, with_heads(p))
-        out.append(
-            replace(p, heads=shown.heads, how=f"{p.how}; {shown.heads} heads, by the values of {shown.target.name}")
-        )
+        kind = Name.of(p.target.name).module[-1]
+        if kind not in found:
+            found[kind] = with_heads(p)
+        shown = found[kind]
+        why = f"{p.how}; {shown.heads} heads, by the values of {shown.target.name}" if shown.heads else p.how
+        out.append(replace(p, heads=shown.heads, how=why))
     return out
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from adapters.interface import Scheme
-from migration import llama_names
+from migration import hypotheses, llama_names
 from migration.checkpoint import CheckpointError
 from migration.conventions import FLAX_LLAMA, GGUF, HUGGING_FACE, META, MLX_EXAMPLE, Heads, Name, convention_of
 from migration.keymap import KeyMap
@@ -272,3 +272,24 @@ def test_meta_s_own_configuration_says_how_many_heads(tmp_path: Path) -> None:
     folder = write(tmp_path / "a", meta())
     (folder / "config.json").rename(folder / "params.json").write_text('{"n_heads": 8, "n_kv_heads": 4}')
     assert Heads.of(open_checkpoint(folder).config) == Heads(8, 4)
+
+
+def test_heads_are_looked_for_once_for_q_and_once_for_k(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    look = hypotheses.with_heads
+
+    def counted(pair: Pair) -> Pair:
+        seen.append(pair.target.name)
+        return look(pair)
+
+    monkeypatch.setattr(hypotheses, "with_heads", counted)
+    found = verdicts(write(tmp_path / "a", meta(), {}), write(tmp_path / "b", hugging_face(meta()), {}))
+    assert red(found) == {}
+    assert len(seen) == 2
+
+
+def test_heads_that_no_values_show_are_not_spoken_of(tmp_path: Path) -> None:
+    target = hugging_face(meta(seed=5))
+    found = verdicts(write(tmp_path / "a", meta(), {}), write(tmp_path / "b", target, {}))
+    name = "model.layers.0.self_attn.q_proj.weight"
+    assert "heads" not in found["MIG-VALUES-1", name].message
