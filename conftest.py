@@ -94,12 +94,12 @@ class Run:
         self.recorder = Recorder(Path(directory), process) if directory and not config.option.collectonly else None
         self.ended = False
 
-    def asked(self, identifier: str, cases: str | Sequence[Case]) -> list[tuple[Target, Case]]:
-        """The targets and cases of one test: its own, or those of the user's input that it names."""
+    def asked(self, identifier: str, cases: str | Sequence[Case]) -> tuple[list[Target], list[Case]]:
+        """Targets, and the cases that each is asked: a test's own, or those of the user's input that it names."""
         if isinstance(cases, str) and cases in checkpoint.KINDS:
-            found = self.checkpoints.cases(identifier, cases)
-            return [(t, c) for t in self.targets if self.checkpoints.asks(t, cases) for c in found]
-        return [(t, c) for t in self.targets for c in self.real.cases(cases) if self.concerns(c)]
+            targets = [t for t in self.targets if self.checkpoints.asks(t, cases)]
+            return targets, self.checkpoints.cases(identifier, cases)
+        return self.targets, [case for case in self.real.cases(cases) if self.concerns(case)]
 
     def collects(self, path: Path) -> bool:
         """Whether the tests in a file of suites/ belong to this run: those on the user's input need it."""
@@ -158,7 +158,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     run = config.stash.get(RUN, None)
     if run is None or SUITES not in collection_path.parents or not collection_path.name.startswith("test_"):
         return None
-    return None if run.collects(collection_path) else True
+    return not run.collects(collection_path) or None
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -170,9 +170,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if identifier not in run.requirements:
         raise pytest.UsageError(f"{metafunc.definition.nodeid} names {identifier!r}, which requirements.toml lacks")
     requirement = run.requirements[identifier]
-    asked = run.asked(identifier, cases)
-    run.unmarked[identifier] += len({c.id for _, c in asked if not c.marks})
-    assays = [pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(run, t, c)) for t, c in asked]
+    targets, chosen = run.asked(identifier, cases)
+    run.unmarked[identifier] += sum(not c.marks for c in chosen)
+    assays = [
+        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(run, t, c)) for t in targets for c in chosen
+    ]
     metafunc.parametrize("assay", assays, indirect=True)
 
 
