@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -17,14 +18,18 @@ import numpy as np
 from migration.checkpoint import Checkpoint, CheckpointError, Tensor
 from migration.formats.documents import json_object
 from migration.formats.names import MOST_NODES, Leaf, named, passed_over, without_value
-from migration.formats.reading import DamagedError, array_bytes, guarded, library, numpy_dtype
+from migration.formats.reading import DamagedError, Source, array_bytes, guarded, library, numpy_dtype, stored
+from migration.formats.streams import PIECE, Forward
 
 NAME = "orbax"
 METADATA = "_METADATA"
 UNFINISHED = ".orbax-checkpoint-tmp"
-LARGE = 128 * 2**20
-"""A piece above this is mentioned: TensorStore decodes a piece whole, whichever rows of it are asked for."""
+LARGE = 16 * 2**20
+"""TensorStore decodes a piece whole, whichever rows of it are asked for: larger ones are decoded as a stream, where an
+array is one piece that Zstandard compressed, which is Orbax's default, or nothing did; others are mentioned."""
 _CACHE = 64 * 2**20
+_WINDOW = 2**27
+"""The most that Zstandard may look back, and so hold: what its own command allows without being told."""
 _ABSENT = ("None", "Dict", "List", "Tuple", "NamedTuple", "string")
 
 
@@ -56,15 +61,17 @@ def open_orbax(folder: Path) -> Checkpoint:
     notes = passed_over(others, "not an array")
     context = ts.Context({"cache_pool": {"total_bytes_limit": _CACHE}})
     opened = named(found, folder, lambda name, keys: _open(ts, folder, metadata, keys, context))
-    largest = max(opened, key=lambda name: _piece(opened[name]))
-    if _piece(opened[largest]) > LARGE:
-        context = ts.Context({"cache_pool": {"total_bytes_limit": _piece(opened[largest]) + _CACHE}})
-        opened = named(found, folder, lambda name, keys: _open(ts, folder, metadata, keys, context))
+    streams = {name: source for name, array in opened.items() if (source := _stream(folder, array))}
+    largest = max((_piece(array) for name, array in opened.items() if name not in streams), default=0)
+    if largest > LARGE:
+        name = next(n for n, array in opened.items() if n not in streams and _piece(array) == largest)
         notes.append(
-            f"{largest} is stored in pieces of {_piece(opened[largest]) / 2**20:,.0f} MB, each decoded whole: memory "
-            "grows by about twice that; SaveArgs(chunk_byte_size=…) makes smaller ones"
+            f"{name} is stored in pieces of {largest / 2**20:,.0f} MB, each decoded whole: memory grows by about twice "
+            "that for every thread; SaveArgs(chunk_byte_size=…) makes smaller ones"
         )
-    tensors = {name: _tensor(folder, name, array) for name, array in opened.items()}
+        context = ts.Context({"cache_pool": {"total_bytes_limit": largest + _CACHE}})
+        opened = named(found, folder, lambda name, keys: _open(ts, folder, metadata, keys, context))
+    tensors = {name: _tensor(folder, name, array, streams.get(name)) for name, array in opened.items()}
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     return Checkpoint(folder, NAME, tensors, {}, files, notes)
 
@@ -177,7 +184,104 @@ def _piece(array: Any) -> int:
     return int(np.prod([max(1, n) for n in shape], dtype=object)) * int(array.dtype.numpy_dtype.itemsize)
 
 
-def _tensor(folder: Path, name: str, array: Any) -> Tensor:
+def _stream(folder: Path, array: Any) -> Source | None:
+    """The bytes of an array that is one large piece in C order, which need not be decoded at once; None for others."""
+    if _piece(array) <= LARGE:
+        return None
+    layout = array.spec().to_json()
+    about = layout.get("metadata", {})
+    packed, shape = about.get("compressor"), list(array.shape)
+    plain = layout["driver"] == "zarr" and about.get("order") == "C" and not about.get("filters")
+    whole = plain and about.get("chunks") == shape and not str(about.get("dtype", ">")).startswith(">")
+    if not whole or (packed is not None and packed.get("id") != "zstd"):
+        return None
+    size, key = _piece(array), about.get("dimension_separator", ".").join("0" * len(shape))
+    value = _Value(array.kvstore, key)
+    if packed is None:
+        return _Plain(size, value)
+    zstandard = library("large arrays of Orbax", "zstandard", folder, _import_zstandard)
+    return Forward(size, lambda: _Decoding(size, value, zstandard))
+
+
+def _import_zstandard() -> Any:
+    import zstandard
+
+    return zstandard
+
+
+@dataclass(frozen=True)
+class _Value:
+    """What a key of a TensorStore database holds."""
+
+    store: Any
+    key: str
+
+    def part(self, start: int, size: int) -> bytes:
+        """Up to `size` bytes from `start` on: fewer where the value ends. Raises DamagedError."""
+        try:
+            return self._read(slice(start, start + size))
+        except ValueError:  # out of range: the value ends in between, or before
+            try:
+                return self._read(slice(start, None))[:size]
+            except ValueError:
+                return b""
+
+    def _read(self, where: slice) -> bytes:
+        try:
+            found = self.store.read(self.key, byte_range=where).result()
+        except ValueError:
+            raise
+        except Exception as error:  # TensorStore documents no list of what it raises
+            raise DamagedError(_short(error)) from error
+        if found.state != "value":
+            raise DamagedError(f"piece {self.key!r} is {found.state}")
+        return bytes(found.value)
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """`size` bytes that lie in a value as they are."""
+
+    size: int
+    value: _Value
+
+    def read_into(self, offset: int, buffer: memoryview) -> None:
+        found = self.value.part(offset, len(buffer))
+        if len(found) != len(buffer):
+            raise DamagedError(f"its data ends before byte {offset + len(buffer):,} of {self.size:,}")
+        buffer[:] = found
+
+
+class _Decoding:
+    """A value that Zstandard compressed, from its beginning on (`migration.formats.streams.Stream`)."""
+
+    def __init__(self, size: int, value: _Value, zstandard: Any) -> None:
+        self.at, self._size, self._value, self._taken = 0, size, value, 0
+        self._error = zstandard.ZstdError
+        self._reader = zstandard.ZstdDecompressor(max_window_size=_WINDOW).stream_reader(self, read_size=PIECE)
+
+    def read(self, count: int) -> bytes:
+        """Further compressed bytes, for the decoder."""
+        found = self._value.part(self._taken, count)
+        self._taken += len(found)
+        return found
+
+    def read_into(self, buffer: memoryview) -> None:
+        done = 0
+        try:
+            while done < len(buffer):
+                count = self._reader.readinto(buffer[done:])
+                if not count:
+                    raise DamagedError(f"its compressed data ends after {self.at + done:,} of {self._size:,} bytes")
+                done += count
+            self.at += done
+            if self.at == self._size and self._reader.read(1):
+                raise DamagedError(f"its compressed data goes on after {self._size:,} bytes")
+        except self._error as error:
+            raise DamagedError(f"its compressed data is damaged ({error})") from error
+
+
+def _tensor(folder: Path, name: str, array: Any, source: Source | None) -> Tensor:
     shape = tuple(int(n) for n in array.shape)
     dtype = numpy_dtype(array.dtype.name.removesuffix("_t"))
     if dtype is None:
@@ -186,6 +290,8 @@ def _tensor(folder: Path, name: str, array: Any) -> Tensor:
         array_bytes(dtype, shape)
     except DamagedError as error:
         raise CheckpointError(f"{folder}: array {name!r}: {error}") from error
+    if source:
+        return stored(name, dtype, shape, source, folder)
 
     def read(start: int, stop: int) -> np.ndarray:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-import threading
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from migration.checkpoint import CheckpointError
 from migration.formats.names import MOST_NODES
 from migration.formats.reading import DamagedError, FileBytes, Source
+from migration.formats.streams import PIECE, Forward
 
 MAGIC = b"PK\x03\x04"
 EMPTY = b"PK\x05\x06"
@@ -18,8 +18,6 @@ _LOCAL = struct.Struct("<4s22xHH")
 _MOST_RATIO = 1032
 """Deflate cannot shrink more (https://zlib.net/zlib_tech.html): a member that claims more is a bomb or damaged."""
 _ENCRYPTED = 0x1
-_PIECE = 2**18
-_STREAMS = 4
 _DAMAGE = (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError, OSError, struct.error, OverflowError)
 
 
@@ -74,7 +72,7 @@ def _member(whole: FileBytes, info: zipfile.ZipInfo) -> Member:
         return Member(info.filename, where, where)
     if info.file_size > _MOST_RATIO * info.compress_size:
         raise DamagedError(f"claims {info.file_size:,} bytes out of {info.compress_size:,} compressed ones")
-    return Member(info.filename, where, Inflated(where, info.file_size, info.CRC))
+    return Member(info.filename, where, Forward(info.file_size, lambda: _Inflating(where, info.file_size, info.CRC)))
 
 
 def content(member: Member, most: int) -> bytes:
@@ -92,50 +90,17 @@ def content(member: Member, most: int) -> bytes:
     return bytes(buffer)
 
 
-class Inflated:
-    """A deflated member. Reading on from where some read ended costs nothing extra; reading back starts anew.
-
-    A few places are kept, so that several threads can each read on.
-    """
-
-    def __init__(self, where: FileBytes, size: int, crc: int) -> None:
-        self._where, self._size, self._crc = where, size, crc
-        self._lock, self._streams = threading.Lock(), list[_Stream]()
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def read_into(self, offset: int, buffer: memoryview) -> None:
-        if offset + len(buffer) > self._size:
-            raise DamagedError(f"bytes {offset:,} to {offset + len(buffer):,} are asked for, {self._size:,} are there")
-        with self._lock:
-            usable = [s for s in self._streams if s.at <= offset]
-            stream = max(usable, key=lambda s: s.at) if usable else _Stream(self._where, self._size, self._crc)
-            if usable:
-                self._streams.remove(stream)
-        stream.skip(offset - stream.at)
-        stream.read_into(buffer)
-        with self._lock:
-            if stream.at < self._size:
-                self._streams = [*self._streams[-_STREAMS + 1 :], stream]
-
-
-class _Stream:
-    """Inflates a member from its beginning on; `at` is how far it came. Used by one thread at a time."""
+class _Inflating:
+    """A deflated member from its beginning on (`migration.formats.streams.Stream`)."""
 
     def __init__(self, where: FileBytes, size: int, crc: int) -> None:
         self.at, self._where, self._size, self._expected = 0, where, size, crc
         self._taken, self._crc, self._inflate = 0, 0, zlib.decompressobj(-zlib.MAX_WBITS)
 
-    def skip(self, count: int) -> None:
-        while count:
-            count -= len(self._next(min(count, _PIECE)))
-
     def read_into(self, buffer: memoryview) -> None:
         done = 0
         while done < len(buffer):
-            piece = self._next(min(len(buffer) - done, _PIECE))
+            piece = self._next(min(len(buffer) - done, PIECE))
             buffer[done : done + len(piece)] = piece
             done += len(piece)
 
@@ -145,7 +110,7 @@ class _Stream:
         while not piece:
             fresh = self._inflate.unconsumed_tail
             if not fresh:
-                count = min(_PIECE, self._where.size - self._taken)
+                count = min(PIECE, self._where.size - self._taken)
                 fresh = self._where.take(self._taken, count)
                 self._taken += count
             try:
