@@ -1,0 +1,85 @@
+"""What do the suites say with one defect planted? A pytest run in a child process, and another for what is left.
+
+First the cases of the requirements that the defect should turn red, until one does; where none does, all others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from mutants.defects import Defect
+from mutants.planting import VARIABLE
+
+ROOT = Path(__file__).parent.parent
+LIMIT = 900
+"""Seconds for one pytest run."""
+_STALE = re.compile(r"^stale deviation +(\S+)", re.MULTILINE)
+CAUGHT, ELSEWHERE, SURVIVED, BROKEN = "caught", "caught elsewhere", "survived", "broken"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run with a defect ended. `requirement`, `case` and `why` are of the first red case."""
+
+    id: str
+    verdict: str
+    requirement: str = ""
+    case: str = ""
+    why: str = ""
+    seconds: float = 0.0
+
+    def document(self) -> dict[str, object]:
+        return asdict(self)
+
+
+def run(defect: Defect) -> Outcome:
+    """Plant the defect and ask; "broken" is a run that says nothing: it planted nothing, or asked nothing."""
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="touchstone-mutant-") as name:
+        first = _ask(defect, Path(name), [f"--requirement={p}" for p in defect.expect])
+        if first.verdict == SURVIVED:
+            rest = _ask(defect, Path(name), [f"--without={p}" for p in defect.expect])
+            first = rest if rest.verdict != CAUGHT else Outcome(**{**asdict(rest), "verdict": ELSEWHERE})
+    return Outcome(**{**asdict(first), "seconds": round(time.monotonic() - begun, 1)})
+
+
+def environment(plan: Path) -> dict[str, str]:
+    """This process's environment, with the hook that plants on the path of every child."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOUCHSTONE_REQUIRE"))}
+    return own | {VARIABLE: str(plan), "PYTHONPATH": os.pathsep.join((str(ROOT / "mutants" / "hook"), str(ROOT)))}
+
+
+def _ask(defect: Defect, folder: Path, choice: Sequence[str]) -> Outcome:
+    plan, log, red = folder / "defect.json", folder / "planted", folder / "red"
+    plan.write_text(json.dumps(defect.planted(log)))
+    red.unlink(missing_ok=True)
+    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-q", "-p", "no:cacheprovider"]
+    command += ["-p", "mutants.choosing", f"--red={red}", "--maxfail=1", "--adapter", f"{defect.target}@cpu", *choice]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(plan), capture_output=True, text=True, timeout=LIMIT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(defect.id, BROKEN, why=f"no end within {LIMIT} s")
+    last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [""]
+    if done.returncode not in (0, 1):
+        return Outcome(defect.id, BROKEN, why=f"pytest ended with {done.returncode}: {last[0][:300]}")
+    if not log.exists():
+        return Outcome(defect.id, BROKEN, why=f"{defect.module} was never imported")
+    if done.returncode == 0:
+        return Outcome(defect.id, SURVIVED)
+    if red.exists():
+        found = json.loads(red.read_text().splitlines()[0])
+        return Outcome(defect.id, CAUGHT, found["requirement"], found["case"], found["why"])
+    if stale := _STALE.search(done.stdout):
+        return Outcome(defect.id, CAUGHT, stale[1], why="a registered deviation no longer holds")
+    return Outcome(defect.id, BROKEN, why=f"red without a red case: {last[0][:300]}")
