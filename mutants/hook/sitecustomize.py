@@ -1,4 +1,4 @@
-"""Python imports this at start wherever this folder is on PYTHONPATH, and so plants the defect in child processes too."""
+"""Python imports this at start wherever this folder is on PYTHONPATH: the defect is planted in child processes too."""
 
 from mutants import planting
 
