@@ -83,7 +83,7 @@ class Run:
         if self.real and self.checkpoints:
             raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
         kept = {Check: self.checkpoints.check, CheckpointInput: self.checkpoints}
-        self.bench = Bench(self.real.extend(open_golden()), open_recorded(), kept=kept)
+        self.bench = Bench(self.real.extend(open_golden()), open_recorded(), kept=kept, large=config.getoption("large"))
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         process = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -317,7 +317,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
     """Ask nothing of a target that is not there, or that declares that it cannot answer."""
     made = pyfuncitem.stash.get(ASSAY, None)
     pyfuncitem.stash[STARTED] = time.perf_counter()
-    if made is None or not (made.target.unavailable or made.unmet_need()):
+    if made is None or not (made.target.unavailable or made.unmet_need() or made.withheld()):
         return (yield)
     raise NotAsked
 
@@ -391,7 +391,8 @@ def _record(
         note=judgement.note,
         missing=judgement.missing,
         sometimes=judgement.sometimes,
-        **{name: getattr(entry, name, "") for name in ("advice", "reproduction", "upstream", "page")},
+        upstream=getattr(entry, "upstream", "") or (made.case.upstream if judgement.verdict.is_red else ""),
+        **{name: getattr(entry, name, "") for name in ("advice", "reproduction", "page")},
         **facts,
     )
 

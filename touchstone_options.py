@@ -32,4 +32,5 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (metavar, text) in CHECKPOINT_OPTIONS.items():
         group.addoption(name, metavar=metavar, help=text)
     group.addoption("--tensors-only", action="store_true", help="put no tensor of a checkpoint through layers")
+    group.addoption("--large", action="store_true", help="ask CPUs too what takes up to 18 GB of memory a case")
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")

@@ -116,8 +116,10 @@ class Isolation:
         *,
         discard: bool = False,
         discard_after_error: bool = False,
+        limit: float | None = None,
     ) -> Outcome:
-        """Send one probe and wait. With `discard` the worker is not trusted afterwards and is replaced."""
+        """Send one probe and wait, `limit` seconds where the usual time is too short. With `discard` the worker is not
+        trusted afterwards and is replaced."""
         worker = self._worker or self._start()
         self._worker = worker
         if not worker.ready:
@@ -129,7 +131,7 @@ class Isolation:
             worker.pipe.send_bytes(pickle.dumps((function, dict(arguments))))
         except (BrokenPipeError, ConnectionError):
             return self._bury(worker)
-        outcome = self._receive(worker, self.time_limit)
+        outcome = self._receive(worker, limit or self.time_limit)
         discard = discard or (discard_after_error and outcome.kind == "raised")
         if discard and self._worker is worker:
             self._replace(worker)

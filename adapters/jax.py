@@ -83,6 +83,11 @@ class JaxAdapter(HoldsPacked):
             "jax_enable_x64": str(self.jax.config.jax_enable_x64),
         }
 
+    def device_memory(self) -> int | None:
+        """Bytes free on the device, None where it does not count them, as a CPU."""
+        stats = self.native_device.memory_stats() or {}
+        return int(stats["bytes_limit"] - stats["bytes_in_use"]) if "bytes_limit" in stats else None
+
     def place(self, value: Any) -> Any:
         """A JAX array on this device; anything that is neither operand nor array passes through."""
         if isinstance(value, Operand):

@@ -78,6 +78,14 @@ class MLXAdapter(Adapter):
 
         return {"MLX_ENABLE_TF32": os.environ.get("MLX_ENABLE_TF32", "unset (framework default)")}
 
+    def device_memory(self) -> int | None:
+        """Bytes of the largest buffer and of the working set that Metal recommends, the smaller; None off the GPU."""
+        if self.device == "cpu":
+            return None
+        info = self.mx.device_info(self.native_device) if hasattr(self.mx, "device_info") else {}
+        limits = [info[name] for name in ("max_buffer_length", "max_recommended_working_set_size") if name in info]
+        return int(min(limits)) if limits else None
+
     def place(self, value: Any) -> Any:
         """An MLX array on this device; anything that is neither operand nor array passes through."""
         mx = self.mx

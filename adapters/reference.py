@@ -178,7 +178,7 @@ class ReferenceLayer(Layer):
         x = _plain(inputs)
         out: dict[str, np.ndarray] = {}
         weight = _table(self._values, self._scheme)
-        wide, g = weight.astype("f4"), cotangent.astype("f4")
+        wide, g = weight.astype("f4"), _plain(cotangent).astype("f4")
         total = np.zeros(wide.shape, "f4")
         if method == "tied":
             hidden = _rows(weight, x).astype("f4").reshape(-1, wide.shape[1])

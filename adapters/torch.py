@@ -78,6 +78,15 @@ class TorchAdapter(HoldsPacked):
             "PYTORCH_ENABLE_MPS_FALLBACK": os.environ.get("PYTORCH_ENABLE_MPS_FALLBACK", "unset"),
         }
 
+    def device_memory(self) -> int | None:
+        """Bytes free on a CUDA device, or that Metal recommends and nothing holds; None where the host's count."""
+        torch = self.torch
+        if self.device == "cuda":
+            return int(torch.cuda.mem_get_info()[0])
+        if self.device == "mps":
+            return int(torch.mps.recommended_max_memory() - torch.mps.driver_allocated_memory())
+        return None
+
     def _set_precision(self, float32: str, float16_reduction: Any, bfloat16_reduction: Any) -> tuple[str, Any, Any]:
         """Set PyTorch's matmul precision (its CUDA notes name all three); the previous settings."""
         torch, matmul = self.torch, self.torch.backends.cuda.matmul

@@ -26,7 +26,8 @@ class Case:
     params: what deviations and pins select on. arrays: role -> golden key. needs: capabilities the target must
     have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory, so that it
     runs in the isolated worker (as do probes of default settings, which are process-wide); the worker is replaced
-    after writes. marks: pytest markers, to select by.
+    after writes. marks: pytest markers, to select by. upstream: the thread that reports the fault a case looks for.
+    memory: bytes that the target must have free, else *not run*; a CPU is asked such a case only with ``--large``.
     """
 
     params: Mapping[str, Any]
@@ -34,6 +35,8 @@ class Case:
     needs: tuple[str, ...] = ()
     hazard: Literal["reads", "writes"] | None = None
     marks: tuple[str, ...] = ()
+    upstream: str = ""
+    memory: int = 0
 
     @property
     def id(self) -> str:

@@ -16,6 +16,7 @@ def explain(record: EndLine, sentence: str) -> str:
         f"  observed   {record.behaviour}" + (f": {record.message}" if record.message else ""),
         f"  golden     {record.golden}" if record.golden else "",
         f"  registered {record.note}" if record.note else "",
+        f"  upstream   {record.upstream}" if record.upstream else "",
         f"  rerun      {record.rerun}",
     ]
     return "\n".join(line for line in lines if line)

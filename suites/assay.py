@@ -17,6 +17,9 @@ from suites import observation
 from suites.observation import Deviates, Observation
 from suites.requirements import Requirement
 
+LARGE_LIMIT = 600.0
+"""Seconds for a case of gigabytes."""
+
 
 @dataclass
 class Bench:
@@ -27,6 +30,8 @@ class Bench:
     workers: dict[str, Isolation] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict)
     """What several cases need and is dear to make, such as a user's table quantized by a target."""
+    large: bool = False
+    """Whether CPUs are asked cases that take gigabytes; other devices always are."""
 
     def worker(self, target: Target) -> Isolation:
         """The target's isolated worker. It runs with the framework's default precision settings: what it is asked
@@ -64,6 +69,12 @@ class Assay:
                 return reason
         return None
 
+    def withheld(self) -> str | None:
+        """Why this target is not asked although it could answer, None where it is: the case takes gigabytes."""
+        if not self.case.memory or self.target.device != "cpu" or self.bench.large:
+            return None
+        return f"takes {self.case.memory / 1e9:.1f} GB: a CPU is asked with --large"
+
     def golden(self, role: str) -> np.ndarray:
         """The golden array in this role; read-only."""
         return self.bench.golden[self.case.arrays[role]]
@@ -86,7 +97,11 @@ class Assay:
             # A GPU's context may be lost with the first error: the next probe gets a new one.
             unsafe = self.target.cls.corrupts_memory and self.case.hazard == "writes"
             return self.bench.worker(self.target).run(
-                probe, arguments, discard=unsafe, discard_after_error=self.target.device != "cpu"
+                probe,
+                arguments,
+                discard=unsafe,
+                discard_after_error=self.target.device != "cpu",
+                limit=LARGE_LIMIT if self.case.memory else None,
             )
         return attempt(probe, self.target.adapter, arguments)
 

@@ -28,7 +28,8 @@ class Observation:
 
 
 class NotAsked(Exception):
-    """The target is not there, or declares that it cannot answer; nothing was asked."""
+    """The target is not there, declares that it cannot answer, or has too little memory (the message says so); nothing
+    was asked."""
 
 
 class Deviates(Exception):

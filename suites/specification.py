@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import combinations, groupby
 from pathlib import Path
@@ -39,7 +39,31 @@ def specification() -> str:
             source = f"[page]({r.source})" if r.source.startswith("http") else r.source
             lines.append(f"| {r.id} | {r.level} | {r.sentence}{choices} | {source} |")
         lines.append("")
-    return "\n".join(lines).rstrip() + "\n"
+    return "\n".join([*lines, *_reported()]).rstrip() + "\n"
+
+
+def _reported() -> list[str]:
+    """The threads that report a fault, and how many cases of which requirements look for it."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    memory: dict[str, int] = defaultdict(int)
+    for question in direct.questions():
+        for case in question.cases:
+            if case.upstream:
+                found[case.upstream][question.requirement.id] += 1
+                memory[case.upstream] = max(memory[case.upstream], case.memory)
+    lines = [
+        "## Faults that were reported\n",
+        "Cases that look for a fault which a thread reports, on whichever device it was. They run wherever a target "
+        "does; those that take gigabytes run on a device with as much free memory, on a CPU only with `--large`, and "
+        "are counted as *not run*, with the reason, elsewhere.\n",
+        "| thread | cases | memory |",
+        "|---|---|---|",
+    ]
+    for thread, counts in sorted(found.items()):
+        cases = ", ".join(f"{count} of {identifier}" for identifier, count in counts.items())
+        size = f"{memory[thread] / 1e9:.1f} GB" if memory[thread] else ""
+        lines.append(f"| [{'/'.join(thread.split('/')[3:])}]({thread}) | {cases} | {size} |")
+    return lines
 
 
 def deviations() -> str:

@@ -20,7 +20,7 @@ from suites.layouts import lay_out
 from suites.requirements import requirement
 
 
-def _given(assay: Assay) -> Packed:
+def given_parts(assay: Assay) -> Packed:
     """Packed parts from the case's own arrays."""
     biases = assay.golden("biases") if "biases" in assay.case.arrays else None
     return Packed(assay.golden("weight"), assay.golden("scales"), biases, assay.scheme)
@@ -43,7 +43,7 @@ def test_lookup(assay: Assay) -> None:
 
 @requirement("QNT-DEQUANT-1", quantized.DEQUANTIZE_CASES)
 def test_dequantization_rounds_as_stated(assay: Assay) -> None:
-    packed, ids = _given(assay), assay.golden("ids")
+    packed, ids = given_parts(assay), assay.golden("ids")
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
     got, dtype = assay.value(outcome), codes.row_dtype(packed)
     codes.assay_lookup(assay, got, packed, ids)
@@ -63,9 +63,9 @@ def test_dequantization_rounds_as_stated(assay: Assay) -> None:
     assay.behaves(found[0] if found else "another rounding", message=message)
 
 
-@requirement("QNT-LINEAR-1", quantized.PRODUCT_CASES)
-def test_products(assay: Assay) -> None:
-    packed, x, layout = _given(assay), assay.golden("x"), assay.params["layout"]
+def assay_given_product(assay: Assay) -> None:
+    """x times the case's parts, in the case's layout, within the bound."""
+    packed, x, layout = given_parts(assay), assay.golden("x"), assay.params["layout"]
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
     weight, inputs = packed, x if layout != "x strided" else lay_out(x, "inner strided")
     if layout == "parts strided":
@@ -76,9 +76,14 @@ def test_products(assay: Assay) -> None:
     codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
 
 
+@requirement("QNT-LINEAR-1", quantized.PRODUCT_CASES)
+def test_products(assay: Assay) -> None:
+    assay_given_product(assay)
+
+
 @requirement("QNT-CAST-1", quantized.MIXED_CASES)
 def test_mixed_dtypes(assay: Assay) -> None:
-    packed, x = replace(_given(assay), scheme=Scheme(4, 64)), assay.golden("x")
+    packed, x = replace(given_parts(assay), scheme=Scheme(4, 64)), assay.golden("x")
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
     if (
         outcome.kind == "value"
@@ -94,7 +99,7 @@ def test_mixed_dtypes(assay: Assay) -> None:
 
 @requirement("QNT-EMPTY-1", quantized.EMPTY_CASES)
 def test_no_rows(assay: Assay) -> None:
-    packed, x = _given(assay), assay.golden("x")
+    packed, x = given_parts(assay), assay.golden("x")
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x, bias=bias)
     assay.same_bits(assay.value(outcome), np.zeros((0, assay.params["n"]), x.dtype), "x")
@@ -102,18 +107,23 @@ def test_no_rows(assay: Assay) -> None:
 
 @requirement("QNT-EMPTY-2", quantized.UNTRANSPOSED_EMPTY_CASES)
 def test_no_rows_of_the_cotangent(assay: Assay) -> None:
-    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+    packed, x, cotangent = given_parts(assay), assay.golden("x"), assay.golden("cotangent")
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
     assay.same_bits(assay.value(outcome).get("x"), np.zeros((0, assay.params["n"]), x.dtype), "x")
 
 
-@requirement("GRAD-QUANT-2", quantized.UNTRANSPOSED_CASES)
-def test_input_gradients(assay: Assay) -> None:
-    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+def assay_given_gradient(assay: Assay) -> None:
+    """The gradient of x through the case's parts within the bound."""
+    packed, x, cotangent = given_parts(assay), assay.golden("x"), assay.golden("cotangent")
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
     codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
+
+
+@requirement("GRAD-QUANT-2", quantized.UNTRANSPOSED_CASES)
+def test_input_gradients(assay: Assay) -> None:
+    assay_given_gradient(assay)
 
 
 @requirement("QNT-SIMILAR-1", quantized.ORDINARY_CASES)
@@ -141,7 +151,7 @@ def _exact(assay: Assay, product: np.ndarray, magnitude: np.ndarray) -> np.ndarr
 
 @requirement("QNT-EXACT-1", quantized.EXACT_CASES)
 def test_exact_products(assay: Assay) -> None:
-    packed, x = _given(assay), assay.golden("x")
+    packed, x = given_parts(assay), assay.golden("x")
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x)
     wide, table = x.astype(np.float64), codes.dequantized(packed)
     exact = _exact(assay, wide @ table.T, np.abs(wide) @ np.abs(table).T)
@@ -150,7 +160,7 @@ def test_exact_products(assay: Assay) -> None:
 
 @requirement("QNT-EXACT-2", quantized.EXACT_GRADIENT_CASES)
 def test_exact_input_gradients(assay: Assay) -> None:
-    packed, x, cotangent = _given(assay), assay.golden("x"), assay.golden("cotangent")
+    packed, x, cotangent = given_parts(assay), assay.golden("x"), assay.golden("cotangent")
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
     wide, table = cotangent.astype(np.float64), codes.dequantized(packed)

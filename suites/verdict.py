@@ -57,7 +57,9 @@ def verdict_of(
     if isinstance(error, NotAsked):
         if target.unavailable:
             return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
-        return Judgement(Verdict.UNSUPPORTED, str(assay.unmet_need())), Observation("unsupported", False)
+        if reason := assay.unmet_need():
+            return Judgement(Verdict.UNSUPPORTED, reason), Observation("unsupported", False)
+        return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
     if isinstance(error, Deviates):
         seen = error.observation
     elif error is not None and _raised_in_adapter(error, target.cls):

@@ -1,5 +1,27 @@
 """The golden cases, one module per family of data; importing this package fills the catalogue."""
 
-from golden.cases import construction, conversion, elsewhere, exercise, gradients, linear, llama, lookup, quantized
+from golden.cases import (
+    construction,
+    conversion,
+    elsewhere,
+    exercise,
+    extents,
+    gradients,
+    linear,
+    llama,
+    lookup,
+    quantized,
+)
 
-__all__ = ["construction", "conversion", "elsewhere", "exercise", "gradients", "linear", "llama", "lookup", "quantized"]
+__all__ = [
+    "construction",
+    "conversion",
+    "elsewhere",
+    "exercise",
+    "extents",
+    "gradients",
+    "linear",
+    "llama",
+    "lookup",
+    "quantized",
+]

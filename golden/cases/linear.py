@@ -11,6 +11,8 @@ from golden.recipes import Derived, Recipe
 
 LONG = 32769
 """One K beyond 2**15, where Metal's matrix product once failed (pytorch/pytorch#195163)."""
+STRIDED_WEIGHT = "https://github.com/pytorch/pytorch/pull/161641"
+"""Weights that were not contiguous were read as if they were (the fault is #161640 there)."""
 
 
 def _spell(shape: tuple[int, ...]) -> str:
@@ -64,9 +66,15 @@ def _layouts() -> list[Case]:
                     {"dtype": dtype, "operand": operand, "layout": layout},
                     _product("uniform", dtype, shape, 6, bias=True),
                     ("layer:linear", f"dtype:{dtype}", *LAYOUT_NEEDS[layout]),
+                    upstream=STRIDED_WEIGHT if operand == "weight" and layout != "offset" else "",
                 )
             )
     return out
+
+
+def exact_case(dtype: str, x: tuple[int, ...], out: int, *, bias: bool) -> Case:
+    """Operands whose products and sums are integers below 2**24."""
+    return _case("linear", "wide integers", dtype, x, out, bias=bias)
 
 
 _EXACT_K = (1, 2, 3, 8, 31, 64, 256, 1024, 4096, LONG)
@@ -74,8 +82,7 @@ PAIR_DTYPES = (*FLOATS, "int32")
 
 ERROR_CASES = [_case("linear", "uniform", d, x, n, bias=b) for d in FLOATS for x, n, b in _shapes()]
 EXACT_CASES = [
-    _case("linear", "wide integers", d, (m, k), 4, bias=b)
-    for d, k, (m, b) in product(FLOATS, _EXACT_K, ((1, False), (2, False), (2, True)))
+    exact_case(d, (m, k), 4, bias=b) for d, k, (m, b) in product(FLOATS, _EXACT_K, ((1, False), (2, False), (2, True)))
 ]
 ROUNDING_CASES = [
     _case("linear", "wide integers", d, (2, k), 4, bias=True)

@@ -128,7 +128,7 @@ def _inner_sizes(form: Format) -> tuple[int, ...]:
     return (form.group_size, 3 * form.group_size, 512, 4096, 8192)
 
 
-def _product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
+def product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
     shape = (2, m, k) if layout == "batched" else (m, k)
     arrays = _random_parts(dtype, form, n, k)
     name = "x".join(map(str, shape))
@@ -149,7 +149,7 @@ def _product_cases() -> list[Case]:
     for (i, form), (j, n) in product(enumerate(FORMATS), enumerate(N_SIZES)):
         m, k = M_SIZES[(i + j) % 4], _inner_sizes(form)[(i + 2 * j) % 5]
         dtype, layout = FLOATS[(2 * i + j) % 3], LAYOUTS[(i + j // 2 + i // 4) % 4]
-        out.append(_product_case(form, LAYERS[(i + j // 3) % 2], dtype, m, n, k, layout))
+        out.append(product_case(form, LAYERS[(i + j // 3) % 2], dtype, m, n, k, layout))
     return out
 
 
@@ -157,12 +157,12 @@ def _empty_cases() -> list[Case]:
     """No rows of x (M = 0): asked in the isolated worker, for it can end the process."""
     out = []
     for i, form in enumerate(FORMATS):
-        case = _product_case(form, LAYERS[i % 2], FLOATS[i % 3], 0, N_SIZES[i % 10], 2 * form.group_size, "dense")
+        case = product_case(form, LAYERS[i % 2], FLOATS[i % 3], 0, N_SIZES[i % 10], 2 * form.group_size, "dense")
         out.append(replace(case, hazard="reads"))
     return out
 
 
-def _untransposed_case(form: Format, layer: str, dtype: str, m: int, rows: int, columns: int) -> Case:
+def untransposed_case(form: Format, layer: str, dtype: str, m: int, rows: int, columns: int) -> Case:
     """The gradient of x: the cotangent [m, rows] times the weights [rows, columns] as they lie."""
     arrays = _random_parts(dtype, form, rows, columns)
     arrays["x"] = add(f"quantized/{dtype}/x/{m}x{columns}", Recipe("uniform", dtype, (m, columns)))
@@ -177,14 +177,14 @@ def _untransposed_cases() -> list[Case]:
         sizes = [n for n in (32, 64, 96, 128) if n % form.group_size == 0]
         columns = sizes[(i + j) % len(sizes)]
         out.append(
-            _untransposed_case(form, LAYERS[(i + j) % 2], FLOATS[(i + j // 2) % 3], M_SIZES[(i + j) % 4], k, columns)
+            untransposed_case(form, LAYERS[(i + j) % 2], FLOATS[(i + j // 2) % 3], M_SIZES[(i + j) % 4], k, columns)
         )
     return out
 
 
 def _untransposed_empty_cases() -> list[Case]:
     return [
-        replace(_untransposed_case(f, LAYERS[i % 2], FLOATS[i % 3], 0, 9, 2 * f.group_size), hazard="reads")
+        replace(untransposed_case(f, LAYERS[i % 2], FLOATS[i % 3], 0, 9, 2 * f.group_size), hazard="reads")
         for i, f in enumerate(FORMATS)
     ]
 
@@ -213,7 +213,7 @@ def _integer_parts(form: Format, dtype: str, codes: str, rows: int, columns: int
     return out
 
 
-def _exact_case(form: Format, layer: str, dtype: str, codes: str, columns: int) -> Case:
+def exact_case(form: Format, layer: str, dtype: str, codes: str, columns: int) -> Case:
     """Small integer weights, and x of zeros and ones, or ("wide") of integers too wide for TF32: sums are integers."""
     x = {
         "ones": Recipe("constant", dtype, (1, columns), {"value": 1}),
@@ -235,12 +235,12 @@ def _exact_cases() -> list[Case]:
     out = []
     for form, dtype in product(FORMATS, FLOATS):
         layers = LAYERS if form.group_size in (16, 32) else LAYERS[1:]
-        out += [_exact_case(form, layer, dtype, "random", 4096) for layer in layers]
+        out += [exact_case(form, layer, dtype, "random", 4096) for layer in layers]
         if 32 % form.bits == 0:
-            out.append(_exact_case(form, LAYERS[1], dtype, "ones", 8192))
+            out.append(exact_case(form, LAYERS[1], dtype, "ones", 8192))
     for i, form in enumerate(FORMATS):
         out += [
-            _exact_case(form, LAYERS[(i + j) % 2], "float32", "wide", k)
+            exact_case(form, LAYERS[(i + j) % 2], "float32", "wide", k)
             for j, k in enumerate((form.group_size, 512, 8192))
         ]
     return out
