@@ -1,17 +1,19 @@
-"""``python -m mutants run | list``: plant defects and see whether the suites turn red."""
+"""``python -m mutants run | own | list | page``: plant defects and see whether the suites turn red."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from mutants import defects, running
+from mutants import defects, own_tests, page, running, score
 from mutants.defects import Defect
+from mutants.running import Outcome
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,9 +23,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run.add_argument("patterns", nargs="*", default=["*"], metavar="ID", help="which, as patterns (default: all)")
     run.add_argument("-n", type=int, default=1, metavar="PROCESSES", help="how many runs at a time")
     run.add_argument("--output", type=Path, metavar="FILE", help="outcomes, a line of JSON each; known ones are kept")
+    own = commands.add_parser("own", help="the same with the frameworks' own tests, where they are at hand")
+    own.add_argument("patterns", nargs="*", default=["*"], metavar="ID")
+    own.add_argument("--tests", action="append", default=[], metavar="TARGET=FOLDER", help="where their files are")
+    own.add_argument("--output", type=Path, metavar="FILE")
+    writing = commands.add_parser("page", help="docs/detection.md and the report's summary, from recorded outcomes")
+    writing.add_argument("--write", action="store_true", help="write them (default: check that they are current)")
     listing = commands.add_parser("list", help="print the defects")
     listing.add_argument("patterns", nargs="*", default=["*"], metavar="ID")
     options = parser.parse_args(arguments)
+    if options.command == "page":
+        return _page(options.write)
     try:
         chosen = [d for d in defects.load() if any(fnmatchcase(d.id, p) for p in options.patterns)]
     except defects.DefectError as error:
@@ -39,22 +49,71 @@ def main(arguments: Sequence[str] | None = None) -> int:
             mark = "held out" if defect.held_out else ""
             print(f"{defect.id:45} {defect.target:6} {defect.kind:22} {mark:9} {defect.what}")
         return 0
+    if options.command == "own":
+        return _own(chosen, options.tests, options.output)
     return _run(chosen, options.n, options.output)
 
 
+def _known(output: Path | None) -> dict[str, Outcome]:
+    """Outcomes of an earlier run, which is gone on with."""
+    if output is None or not output.exists():
+        return {}
+    return {o["id"]: Outcome(**o) for o in map(json.loads, output.read_text().splitlines())}
+
+
+def _tell(outcome: Outcome, output: Path | None) -> None:
+    what = outcome.requirement or outcome.case
+    print(f"{outcome.verdict:16} {outcome.id:45} {outcome.seconds:6.1f} s  {what} {outcome.why}", flush=True)
+    if output:
+        with output.open("a") as file:
+            file.write(json.dumps(outcome.document()) + "\n")
+
+
 def _run(chosen: Sequence[Defect], processes: int, output: Path | None) -> int:
-    known = {}
-    if output and output.exists():
-        known = {o["id"]: running.Outcome(**o) for o in map(json.loads, output.read_text().splitlines())}
-    waiting = [d for d in chosen if d.id not in known]
+    known = _known(output)
     with ThreadPoolExecutor(processes) as pool:
-        for outcome in pool.map(running.run, waiting):
+        for outcome in pool.map(running.run, [d for d in chosen if d.id not in known]):
             known[outcome.id] = outcome
-            print(f"{outcome.verdict:16} {outcome.id:45} {outcome.seconds:6.1f} s  {outcome.requirement} {outcome.why}")
-            if output:
-                with output.open("a") as file:
-                    file.write(json.dumps(outcome.document()) + "\n")
-    return 0 if all(known[d.id].verdict == running.CAUGHT for d in chosen) else 1
+            _tell(outcome, output)
+    missed = [d for d in chosen if known[d.id].verdict != running.CAUGHT and not d.equivalent]
+    print(f"{len(chosen) - len(missed)} of {len(chosen)} are caught, or proven to be equivalent")
+    return 1 if missed else 0
+
+
+def _own(chosen: Sequence[Defect], tests: Sequence[str], output: Path | None) -> int:
+    known = _known(output)
+    folders = {name: Path(folder) for name, _, folder in (t.partition("=") for t in tests)}
+    try:
+        for target in sorted({d.target for d in chosen}):
+            given = own_tests.arguments(target, folders)
+            if given is None:
+                print(f"{target}: its own tests are nowhere; name their folder: --tests {target}=FOLDER")
+                continue
+            own_tests.control(target, given)
+            for defect in chosen:
+                if defect.target == target and defect.in_framework and defect.id not in known:
+                    _tell(own_tests.run(defect, given), output)
+    except own_tests.OwnTestsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _page(write: bool) -> int:
+    try:
+        files = page.files(score.recorded(defects.load()))
+    except (defects.DefectError, score.ScoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for path, content in files.items():
+        if write:
+            temporary = path.with_name(f".{path.name}.tmp")
+            temporary.write_text(content)
+            os.replace(temporary, path)
+        elif not path.exists() or path.read_text() != content:
+            print(f"error: {path} is not current; run python -m mutants page --write", file=sys.stderr)
+            return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -55,6 +55,11 @@ class Defect:
     def from_upstream(self) -> bool:
         return not self.origin.startswith("operator: ")
 
+    @property
+    def in_framework(self) -> bool:
+        """Whether the defect is in the framework, whose own tests could see it, or in an adapter."""
+        return not self.module.startswith("adapters.")
+
     def expects(self, requirement: str) -> bool:
         """Whether a red case of this requirement names the defect rightly."""
         return any(fnmatchcase(requirement, pattern) for pattern in self.expect)

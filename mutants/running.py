@@ -52,29 +52,20 @@ def run(defect: Defect) -> Outcome:
     return Outcome(**{**asdict(first), "seconds": round(time.monotonic() - begun, 1)})
 
 
-def environment(plan: Path) -> dict[str, str]:
+def environment(plan: Path | None) -> dict[str, str]:
     """This process's environment, with the hook that plants on the path of every child."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "TOUCHSTONE_REQUIRE"))}
-    return own | {VARIABLE: str(plan), "PYTHONPATH": os.pathsep.join((str(ROOT / "mutants" / "hook"), str(ROOT)))}
+    own["PYTHONPATH"] = os.pathsep.join((str(ROOT / "mutants" / "hook"), str(ROOT)))
+    return own | ({VARIABLE: str(plan)} if plan else {})
 
 
 def _ask(defect: Defect, folder: Path, choice: Sequence[str]) -> Outcome:
-    plan, log, red = folder / "defect.json", folder / "planted", folder / "red"
-    plan.write_text(json.dumps(defect.planted(log)))
+    red = folder / "red"
     red.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-q", "-p", "no:cacheprovider"]
-    command += ["-p", "mutants.choosing", f"--red={red}", "--maxfail=1", "--adapter", f"{defect.target}@cpu", *choice]
-    try:
-        done = subprocess.run(
-            command, cwd=ROOT, env=environment(plan), capture_output=True, text=True, timeout=LIMIT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return Outcome(defect.id, BROKEN, why=f"no end within {LIMIT} s")
-    last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:] or [""]
-    if done.returncode not in (0, 1):
-        return Outcome(defect.id, BROKEN, why=f"pytest ended with {done.returncode}: {last[0][:300]}")
-    if not log.exists():
-        return Outcome(defect.id, BROKEN, why=f"{defect.module} was never imported")
+    suites = [str(ROOT / "suites"), "-p", "mutants.choosing", f"--red={red}", "--adapter", f"{defect.target}@cpu"]
+    done = pytest_with(defect, folder, [*suites, *choice])
+    if isinstance(done, str):
+        return Outcome(defect.id, BROKEN, why=done)
     if done.returncode == 0:
         return Outcome(defect.id, SURVIVED)
     if red.exists():
@@ -82,4 +73,32 @@ def _ask(defect: Defect, folder: Path, choice: Sequence[str]) -> Outcome:
         return Outcome(defect.id, CAUGHT, found["requirement"], found["case"], found["why"])
     if stale := _STALE.search(done.stdout):
         return Outcome(defect.id, CAUGHT, stale[1], why="a registered deviation no longer holds")
-    return Outcome(defect.id, BROKEN, why=f"red without a red case: {last[0][:300]}")
+    return Outcome(defect.id, BROKEN, why=f"red without a red case: {_last_line(done)}")
+
+
+def pytest_with(
+    defect: Defect | None, folder: Path, arguments: Sequence[str]
+) -> subprocess.CompletedProcess[str] | str:
+    """pytest in a child process with the defect planted, up to the first failure; why it says nothing where it does.
+
+    It says something where it ran tests to an exit status of 0 or 1, and the defect's module was imported.
+    """
+    plan, log = folder / "defect.json", folder / "planted"
+    if defect:
+        plan.write_text(json.dumps(defect.planted(log)))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--maxfail=1", *arguments]
+    try:
+        done = subprocess.run(
+            command, cwd=ROOT, env=environment(plan if defect else None), capture_output=True, text=True, timeout=LIMIT
+        )
+    except subprocess.TimeoutExpired:
+        return f"no end within {LIMIT} s"
+    if done.returncode not in (0, 1):
+        return f"pytest ended with {done.returncode}: {_last_line(done)}"
+    if defect and not log.exists():
+        return f"{defect.module} was never imported"
+    return done
+
+
+def _last_line(done: subprocess.CompletedProcess[str]) -> str:
+    return ((done.stderr.strip() or done.stdout.strip()).splitlines() or [""])[-1][:300]
