@@ -245,9 +245,11 @@ class JaxLayer(Layer):
     def sgd_step(self, learning_rate: float) -> None:
         import optax
 
+        from adapters import jax_releases
+
         nnx = self.adapter.nnx
         optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)
-        optimizer.update(self.native, self._gradients)
+        jax_releases.update(optimizer, self.native, self._gradients)
 
     def cast(self, dtype: str) -> None:
         jax, jnp, nnx = self.adapter.jax, self.adapter.jnp, self.adapter.nnx

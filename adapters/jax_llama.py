@@ -14,6 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
 
 from adapters.interface import Scheme
+from adapters.jax_releases import List, assign, update
 from adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
 
 Cache = tuple[Array, Array]
@@ -99,7 +100,7 @@ class Block(nnx.Module):
 class Llama(nnx.Module):
     def __init__(self, config: LlamaConfig, **options: Any) -> None:
         self.embed = nnx.Embed(config.vocabulary, config.dims, **options)
-        self.layers = nnx.List([Block(config, **options) for _ in range(config.layers)])
+        self.layers = List([Block(config, **options) for _ in range(config.layers)])
         self.norm = nnx.RMSNorm(config.dims, epsilon=config.eps, **options)
         self.head = None if config.tied else nnx.Linear(config.dims, config.vocabulary, use_bias=False, **options)
 
@@ -158,7 +159,7 @@ class JaxLlama(LanguageModel):
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         for name, value in values.items():
-            resolve(self.native, name).set_value(self.adapter.place(value))
+            assign(resolve(self.native, name), self.adapter.place(value))
 
     def loss_and_gradients(self, ids: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         loss, self._gradients = _loss_and_gradients(self.native, self.adapter.place(ids))
@@ -167,7 +168,7 @@ class JaxLlama(LanguageModel):
 
     def sgd_step(self, learning_rate: float) -> None:
         optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)
-        optimizer.update(self.native, self._gradients)
+        update(optimizer, self.native, self._gradients)
 
     def quantized(self, scheme: Scheme) -> LanguageModel:
         made: dict[str, Any] = {}

@@ -13,6 +13,7 @@ from jax import Array
 from adapters.interface import Scheme
 from adapters.jax_packing import dequantize
 from adapters.jax_product import Parts, product
+from adapters.jax_releases import data
 
 _product = jax.jit(product, static_argnums=2)
 
@@ -54,7 +55,7 @@ class _Quantized(nnx.Module):
 
     def __init__(self, weight: Array, scales: Array, biases: Array | None, scheme: Scheme) -> None:
         self.weight, self.scales = nnx.Variable(weight), nnx.Variable(scales)
-        self.biases = nnx.data(None) if biases is None else nnx.Variable(biases)
+        self.biases = data(None) if biases is None else nnx.Variable(biases)
         self.scheme = scheme
 
     def _parts(self) -> Parts:
@@ -79,7 +80,7 @@ class QuantizedLinear(_Quantized):
         self, weight: Array, scales: Array, biases: Array | None, scheme: Scheme, bias: Array | None = None
     ) -> None:
         super().__init__(weight, scales, biases, scheme)
-        self.bias = nnx.data(None) if bias is None else nnx.Variable(bias)
+        self.bias = data(None) if bias is None else nnx.Variable(bias)
 
     def __call__(self, x: Array) -> Array:
         out = self._product(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,8 +59,9 @@ class MLXAdapter(Adapter):
         self.mx, self.nn, self.optimizers = mx, nn, optimizers
         self.device = device
         self.native_device = mx.Device({"gpu": mx.gpu, "cpu": mx.cpu}[device])
-        if not mx.is_available(self.native_device):
+        if not _is_available(mx, self.native_device):
             raise RuntimeError(f"mlx has no {device} device here")
+        self.has_modes = "mode" in inspect.signature(nn.Embedding.to_quantized).parameters
         self.dtypes = {"float32": mx.float32, "float16": mx.float16, "bfloat16": mx.bfloat16}
 
     @classmethod
@@ -67,8 +69,8 @@ class MLXAdapter(Adapter):
         import mlx.core as mx
 
         found = {}
-        if mx.is_available(mx.Device(mx.gpu)):
-            info = mx.device_info(mx.gpu)
+        if _is_available(mx, mx.Device(mx.gpu)):
+            info = mx.device_info(mx.gpu) if hasattr(mx, "device_info") else mx.metal.device_info()
             found["gpu"] = str(info.get("device_name", "gpu"))
         found["cpu"] = "cpu"
         return found
@@ -114,6 +116,12 @@ class MLXAdapter(Adapter):
             setattr(module, name, self.place(value))
         return MLXLayer(self, module)
 
+    def _sizes(self, scheme: Scheme) -> tuple[Any, ...]:
+        """What quantizing methods are given. Releases before 0.29.0 have no modes: affine goes without its name there,
+        and any other is what they refuse."""
+        sizes = (scheme.group_size, scheme.bits)
+        return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
+
     def embedding(self, weight: Any) -> Layer:
         with self.mx.stream(self.native_device):
             return self._wrap(self.nn.Embedding(1, 1), weight=weight)
@@ -134,12 +142,12 @@ class MLXAdapter(Adapter):
         with self.mx.stream(self.native_device):
             source = self.nn.Embedding(1, 1)
             source.weight = self.place(weight)
-            return MLXLayer(self, source.to_quantized(scheme.group_size, scheme.bits, scheme.mode))
+            return MLXLayer(self, source.to_quantized(*self._sizes(scheme)))
 
     def load_quantized_embedding(self, packed: Packed) -> Layer:
         scheme, dims = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
         with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedEmbedding(2, dims, scheme.group_size, scheme.bits, scheme.mode)
+            module = self.nn.QuantizedEmbedding(2, dims, *self._sizes(scheme))
             module.num_embeddings = packed.weight.shape[0]
             return self._wrap(module, **_parts(packed))
 
@@ -149,12 +157,12 @@ class MLXAdapter(Adapter):
             source.weight = self.place(weight)
             if bias is not None:
                 source.bias = self.place(bias)
-            return MLXLayer(self, source.to_quantized(scheme.group_size, scheme.bits, scheme.mode))
+            return MLXLayer(self, source.to_quantized(*self._sizes(scheme)))
 
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         scheme, inputs = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
         with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedLinear(inputs, 2, bias is not None, scheme.group_size, scheme.bits, scheme.mode)
+            module = self.nn.QuantizedLinear(inputs, 2, bias is not None, *self._sizes(scheme))
             return self._wrap(module, **_parts(packed), **({} if bias is None else {"bias": bias}))
 
     def _dense(self, kind: str, weight: Any, bias: np.ndarray | None = None) -> Any:
@@ -221,6 +229,13 @@ class MLXAdapter(Adapter):
             return MLXLayer(self, constructor(*sizes, **options))
 
 
+def _is_available(mx: Any, device: Any) -> bool:
+    """Whether the device works here; releases before 0.26.2 can say so of Metal alone."""
+    if hasattr(mx, "is_available"):
+        return bool(mx.is_available(device))
+    return device == mx.Device(mx.cpu) or bool(mx.metal.is_available())
+
+
 def _constructors(nn: Any) -> dict[str, Callable[..., Any]]:
     return {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
 
@@ -241,7 +256,7 @@ class MLXLayer(Layer):
         self.adapter, self.native, self._call = adapter, module, call
         self._gradients: Any = None
         if "scales" in module:
-            self.scheme = Scheme(module.bits, module.group_size, module.mode)
+            self.scheme = Scheme(module.bits, module.group_size, getattr(module, "mode", "affine"))
 
     def _apply(self, module: Any, inputs: Any, method: Method) -> Any:
         if method == "call":
