@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from adapters.elsewhere import ABSENT, QuantizesOnly
-from adapters.interface import Capabilities
+from adapters.elsewhere import ABSENT
+from adapters.interface import Adapter, Capabilities
 from adapters.registry import Target, versions
 
 NAME, DEVICE = "checkpoint", "files"
 
 
-class CheckpointFiles(QuantizesOnly):
+class CheckpointFiles(Adapter):
     """Has no layer: what is asked of a checkpoint is answered from its files (`migration.check`)."""
 
     name = NAME

@@ -14,15 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import ABSENT, LookedUpOnly, QuantizesOnly
-from adapters.interface import FLOATS, INTEGERS, Capabilities, Layer, Packed, Scheme
+from adapters.elsewhere import ABSENT
+from adapters.interface import FLOATS, INTEGERS, Adapter, Capabilities, Layer, Packed, Scheme
 
 SCHEMES = [Scheme(4, 32, "q4_1"), Scheme(8, 32, "q8_0")]
 TENSOR = "token_embd.weight"
 """The name of the token embedding in GGUF files (llama.cpp, gguf-py/gguf/constants.py)."""
 
 
-class GGUFAdapter(QuantizesOnly):
+class GGUFAdapter(Adapter):
     name = "gguf"
     distributions = ("gguf",)
     module = "gguf"
@@ -94,7 +94,7 @@ class GGUFAdapter(QuantizesOnly):
         return GGUFLayer(self, self._through_a_file(packed.weight, kind), kind)
 
 
-class GGUFLayer(LookedUpOnly):
+class GGUFLayer(Layer):
     """Rows of blocks, dequantized when they are looked up."""
 
     roles = {"weight": ("weight", False)}

@@ -173,6 +173,15 @@ class Capabilities:
     conversion: bool = False
     """Whether the framework turns its own layers and whole models into quantized ones."""
     absent: Mapping[str, str] = field(default_factory=dict)
+    together: Mapping[tuple[str, ...], str] = field(default_factory=dict)
+    """Needs that are met one by one, and not in the same case -> the reason: ("layer:linear", "dtype:bfloat16")."""
+
+    def unmet(self, needs: Sequence[str]) -> str | None:
+        """The reason why a case with these needs cannot be asked, None where it can; empty where none is given."""
+        for need in needs:
+            if (reason := self.missing(need)) is not None:
+                return reason
+        return next((reason for each, reason in self.together.items() if set(each) <= set(needs)), None)
 
     def missing(self, need: str) -> str | None:
         """The reason why `need` ("layout:step", "dtype:float16", "gradients") is not met, None where it is.
@@ -207,50 +216,66 @@ class Layer(abc.ABC):
     scheme: Scheme | None = None
     """How a quantized layer says that it is quantized."""
 
+    def _unsupported(self, what: str) -> Unsupported:
+        return Unsupported(f"{type(self).__name__} has no {what}")
+
     @abc.abstractmethod
     def __call__(self, inputs: Any) -> np.ndarray:
         """Lookup of ids (``ids.shape + (dims,)``) or ``x @ W.T + b`` (``x.shape[:-1] + (out,)``)."""
 
     def as_linear(self, inputs: Any) -> np.ndarray:
         """The tied head ``x @ W.T`` of an embedding layer: ``x.shape[:-1] + (num_embeddings,)``."""
-        raise Unsupported(f"{type(self).__name__} has no tied head")
+        raise self._unsupported("tied head")
 
     @abc.abstractmethod
     def parameters(self) -> dict[str, np.ndarray]:
         """Every stored array under the framework's own name."""
 
-    @abc.abstractmethod
     def trainable(self) -> frozenset[str]:
         """Names of the parameters that the framework would update in training."""
+        return frozenset()
 
     @abc.abstractmethod
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         """Replace parameters by the framework's own names."""
 
-    @abc.abstractmethod
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
         """Vector-Jacobian product: ``{parameter name: gradient}``, and ``"x"`` where inputs are floating."""
+        raise self._unsupported("gradients")
 
-    @abc.abstractmethod
     def sgd_step(self, learning_rate: float) -> None:
         """One step of the framework's own plain SGD with the gradients of the last `vjp`."""
+        raise self._unsupported("optimizer")
 
-    @abc.abstractmethod
     def cast(self, dtype: str) -> None:
         """Set the module's dtype by the framework's own means."""
+        raise self._unsupported("cast")
 
-    @abc.abstractmethod
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         """The call (or tied head) compiled: "default" is the framework's own compiler at its cheapest setting
         (`mx.compile`, `nnx.jit`, `torch.compile` with ``aot_eager``), "inductor" PyTorch's code generator."""
+        raise self._unsupported("compiler")
 
-    @abc.abstractmethod
     def save(self, path: Path) -> None:
         """Write the parameters in the framework's own format."""
+        raise self._unsupported("files")
 
-    @abc.abstractmethod
     def load(self, path: Path) -> None:
         """Read back what `save` wrote."""
+        raise self._unsupported("files")
+
+
+DECLARED: Mapping[str, tuple[str, ...]] = {
+    "layer:embedding": ("embedding",),
+    "layer:raw_lookup": ("raw_lookup",),
+    "layer:linear": ("linear",),
+    "layer:quantized_embedding": ("quantized_embedding",),
+    "layer:quantized_linear": ("quantized_linear",),
+    "construction": ("construct",),
+    "conversion": ("converted", "quantized_model"),
+    "model:llama": ("llama",),
+}
+"""What an adapter may declare -> the methods of its own that it must have then."""
 
 
 class Adapter(abc.ABC):
@@ -258,6 +283,7 @@ class Adapter(abc.ABC):
 
     A third party subclasses this in its own package and selects it as ``package.module:Class``.
     Importing the module must not import the framework; constructing the class does.
+    Only what its capabilities declare has to be there (`DECLARED`); the rest is inherited, and never asked.
     """
 
     name: ClassVar[str]
@@ -295,41 +321,41 @@ class Adapter(abc.ABC):
     def default_precision(self) -> None:  # noqa: B027  optional: most adapters set variables only
         """Undo, in a process of its own, whatever precision setting the constructor made."""
 
-    @abc.abstractmethod
     def embedding(self, weight: Any) -> Layer:
         """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
+        raise Unsupported(f"{self.name} has no embedding")
 
-    @abc.abstractmethod
     def raw_lookup(self, weight: Any) -> Layer:
         """Bare indexing ``weight[ids]`` of an array ``[num_embeddings, dims]``."""
+        raise Unsupported(f"{self.name} has no bare indexing")
 
-    @abc.abstractmethod
     def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
         """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``."""
+        raise Unsupported(f"{self.name} has no linear layer")
 
-    @abc.abstractmethod
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""
+        raise Unsupported(f"{self.name} has no quantized embedding")
 
-    @abc.abstractmethod
     def load_quantized_embedding(self, packed: Packed) -> Layer:
         """A quantized embedding over given packed parts."""
+        raise Unsupported(f"{self.name} has no quantized embedding")
 
-    @abc.abstractmethod
     def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         """Quantize ``weight [out, in]``; ValueError where the input size does not divide by the group."""
+        raise Unsupported(f"{self.name} has no quantized linear layer")
 
-    @abc.abstractmethod
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         """A quantized linear layer over given packed parts."""
+        raise Unsupported(f"{self.name} has no quantized linear layer")
 
-    @abc.abstractmethod
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         """A freshly initialised layer by the framework's constructor, seeded.
 
         layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
         where the adapter builds a Llama.
         """
+        raise Unsupported(f"{self.name} has no constructors")
 
     def converted(
         self, layer: str, weight: np.ndarray, how: str, settings: Mapping[str, Any], bias: np.ndarray | None = None

@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from adapters.elsewhere import ABSENT, LookedUpOnly, QuantizesOnly
-from adapters.interface import FLOATS, Capabilities, Layer, Scheme
+from adapters.elsewhere import ABSENT
+from adapters.interface import FLOATS, Adapter, Capabilities, Layer, Scheme
 
 SCHEMES = [Scheme(4, group, "keras") for group in (32, 64, 128)]
 SCHEMES += [Scheme(4, columns, "keras_rows") for columns in (128, 256)]
 
 
-class KerasAdapter(QuantizesOnly):
+class KerasAdapter(Adapter):
     name = "keras"
     distributions = ("keras", "jax", "torch")
     module = "keras"
@@ -80,7 +80,7 @@ class KerasAdapter(QuantizesOnly):
         return KerasLayer(self, layer)
 
 
-class KerasLayer(LookedUpOnly):
+class KerasLayer(Layer):
     roles: Mapping[str, tuple[str, bool]] = {}
 
     def __init__(self, adapter: KerasAdapter, layer: Any) -> None:

@@ -13,7 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from adapters import devices, machine
-from adapters.interface import Adapter
+from adapters.interface import DECLARED, Adapter
 
 BUILT_IN = {
     "mlx": "adapters.mlx:MLXAdapter",
@@ -58,6 +58,10 @@ def adapter_class(name: str) -> type[Adapter]:
     required = ("name", "distributions", "module", "devices", "capabilities")
     if missing := [a for a in required if not hasattr(found, a)]:
         raise TargetError(f"adapter {name!r}: {class_name} does not declare {', '.join(missing)}")
+    for need, methods in DECLARED.items():
+        absent = [m for m in methods if getattr(found, m) is getattr(Adapter, m)]
+        if found.capabilities.missing(need) is None and absent:
+            raise TargetError(f"adapter {name!r}: {class_name} declares {need} and lacks {', '.join(absent)}")
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from adapters.interface import Scheme
 from adapters.isolation import Isolation, Outcome, attempt
+from adapters.known import Known
 from adapters.registry import Target
 from golden.catalogue import Case
 from golden.store import Store
@@ -21,6 +22,15 @@ LARGE_LIMIT = 600.0
 """Seconds for a case of gigabytes."""
 
 
+@dataclass(frozen=True)
+class Fuzz:
+    """How generated cases are drawn: how many a property, from which seed, and whether a finding is made smaller."""
+
+    examples: int = 10
+    seed: int = 0
+    shrink: bool = False
+
+
 @dataclass
 class Bench:
     """What all assays of a run share: the golden stores and one isolated worker per target."""
@@ -30,6 +40,9 @@ class Bench:
     workers: dict[str, Isolation] = field(default_factory=dict)
     kept: dict[Any, Any] = field(default_factory=dict)
     """What several cases need and is dear to make, such as a user's table quantized by a target."""
+    known: Mapping[str, Known] = field(default_factory=dict)
+    """Target -> what is registered of it: generated cases go on where that explains one."""
+    fuzz: Fuzz = field(default_factory=Fuzz)
     large: bool = False
     """Whether CPUs are asked cases that take gigabytes; other devices always are."""
 
@@ -60,14 +73,13 @@ class Assay:
 
     def unmet_need(self) -> str | None:
         """The declared reason why this target cannot be asked, None where it can; Deviates if no reason is given."""
-        for need in self.case.needs:
-            reason = self.target.cls.capabilities.missing(need)
-            if reason == "":
-                message = f"{need} is not among the capabilities, and `absent` gives no reason"
-                raise Deviates(Observation("unsupported without a reason", False, message=message))
-            if reason:
-                return reason
-        return None
+        capabilities = self.target.cls.capabilities
+        reason = capabilities.unmet(self.case.needs)
+        if reason == "":
+            without = next(need for need in self.case.needs if capabilities.missing(need) == "")
+            message = f"{without} is not among the capabilities, and `absent` gives no reason"
+            raise Deviates(Observation("unsupported without a reason", False, message=message))
+        return reason
 
     def withheld(self) -> str | None:
         """Why this target is not asked although it could answer, None where it is: the case takes gigabytes."""

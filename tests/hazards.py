@@ -160,10 +160,11 @@ class Undeclared(Adapter):
     load_quantized_linear = load_quantized_embedding
 
 
-class Incomplete(Undeclared):
-    """Lacks two methods."""
+class Incomplete(Minimal):
+    """Declares a layer and a constructor, and has neither."""
 
     name = "incomplete"
+    capabilities = replace(ReferenceAdapter.capabilities, construction=True)
     linear = Adapter.linear
     construct = Adapter.construct
 

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -16,7 +17,7 @@ import pytest
 
 from adapters import devices, registry
 from adapters.devices import Found
-from adapters.interface import Adapter
+from adapters.interface import DECLARED, Adapter
 from adapters.registry import TargetError, adapter_class, resolve
 from tests import hazards
 
@@ -66,7 +67,7 @@ UNKNOWN = {
     "tests.hazards:Missing": ["'tests.hazards:Missing'", "tests.hazards has no Missing"],
     "tests.hazards:Unrelated": ["Unrelated is not a subclass of adapters.interface.Adapter"],
     "tests.hazards:answer": ["answer is not a subclass of adapters.interface.Adapter"],
-    "tests.hazards:Incomplete": ["Incomplete lacks construct, linear"],
+    "tests.hazards:Incomplete": ["Incomplete declares layer:linear and lacks linear"],
     "tests.hazards:Undeclared": ["Undeclared does not declare name, distributions, module, devices, capabilities"],
 }
 
@@ -76,6 +77,23 @@ def test_what_is_no_adapter(name: str) -> None:
     with pytest.raises(TargetError) as error:
         adapter_class(name)
     assert [part for part in UNKNOWN[name] if part not in str(error.value)] == [], str(error.value)
+
+
+@pytest.mark.parametrize(("need", "method"), [(need, m) for need, methods in DECLARED.items() for m in methods])
+def test_a_class_that_declares_what_it_lacks(need: str, method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One method at a time is the interface's own, which every adapter inherits."""
+    everything = {name: lambda self, *_: None for methods in DECLARED.values() for name in methods}
+    kind, _, name = need.partition(":")
+    layers = frozenset(n.partition(":")[2] for n in DECLARED if n.startswith("layer:"))
+    facts = replace(hazards.Minimal.capabilities, layers=layers, models=frozenset({"llama"}))
+    facts = replace(facts, construction=True, conversion=True)
+    members = {**everything, "capabilities": facts, method: getattr(Adapter, method)}
+    monkeypatch.setattr(hazards, "Without", type("Without", (hazards.Minimal,), members), raising=False)
+    with pytest.raises(TargetError, match=f"Without declares {need} and lacks {method}$"):
+        adapter_class("tests.hazards:Without")
+    without = replace(facts, **({f"{kind}s": getattr(facts, f"{kind}s") - {name}} if name else {kind: False}))
+    monkeypatch.setattr(hazards.Without, "capabilities", without)
+    assert adapter_class("tests.hazards:Without") is hazards.Without
 
 
 @pytest.mark.parametrize("method", sorted(Adapter.__abstractmethods__))
