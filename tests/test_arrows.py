@@ -15,13 +15,26 @@ FRAMEWORKS = {
     *("mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"),
     *("orbax", "tensorstore", "msgpack"),
 }
-PACKAGES = {"adapters", "benchmarks", "conftest", "golden", "migration", "nightly", "reports", "suites", "tests"}
+PACKAGES = {
+    "adapters",
+    "benchmarks",
+    "conftest",
+    "examples",
+    "golden",
+    "migration",
+    "nightly",
+    "reports",
+    "suites",
+    "tests",
+    "versions",
+}
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
     "adapters/jax_llama.py",
     "adapters/jax_modules.py",
     "adapters/jax_packing.py",
     "adapters/jax_product.py",
+    "adapters/jax_releases.py",
     "adapters/mlx_llama.py",
     "adapters/torch_int4.py",
     "adapters/torch_llama.py",
@@ -81,6 +94,8 @@ def allowed(path: str) -> set[str]:
         "suites": {"adapters", "golden", "suites"},
         "reports": {"reports"},
         "nightly": {"adapters", "nightly", "reports"},
+        "examples": {"adapters", "examples"},
+        "versions": {"adapters", "reports", "suites", "versions"},
     }[package]
 
 
@@ -140,7 +155,9 @@ def asks_who(source: str) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize("package", ["adapters", "golden", "migration", "nightly", "reports", "suites"])
+@pytest.mark.parametrize(
+    "package", ["adapters", "examples", "golden", "migration", "nightly", "reports", "suites", "versions"]
+)
 def test_the_arrows(package: str) -> None:
     found = modules(package)
     assert found
@@ -164,6 +181,11 @@ PLANTED = [
     ("reports/page/x.py", "from nightly import leg"),
     ("nightly/x.py", "from suites import requirements"),
     ("nightly/x.py", "def f():\n    import mlx.core"),
+    ("versions/x.py", "from golden.store import open_golden"),
+    ("versions/x.py", "def f():\n    import jax"),
+    ("adapters/x.py", "from versions import overlay"),
+    ("examples/x.py", "from suites import rows"),
+    ("suites/test_x.py", "from examples.onnxruntime_backend import graphs"),
     ("adapters/torch.py", "from golden.streams import DTYPES"),
     ("adapters/torch.py", "def f():\n    import golden"),
     ("adapters/torch.py", "from suites import rows"),

@@ -1,0 +1,158 @@
+"""Are releases, overlays and runs what they say, and does a run survive a case that kills its process?"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from reports import model
+from tests.command import ROOT, copy_repository, run
+from versions import overlay, releases, running
+from versions.releases import Release, VersionsError
+from versions.surviving import DEATHS
+
+
+def toml(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "releases.toml"
+    path.write_text(text)
+    return path
+
+
+def test_every_framework_has_the_releases_that_it_must() -> None:
+    found = releases.load()
+    count = {name: len(releases.select(found, [name])) for name in ("mlx", "jax", "torch")}
+    assert count["mlx"] >= 8
+    assert count["jax"] >= 4
+    assert count["torch"] == 1
+    assert [r.order for r in found if r.adapter == "mlx"] == sorted(r.order for r in found if r.adapter == "mlx")
+
+
+def test_the_last_release_is_the_one_that_is_constrained() -> None:
+    """A new release in constraints.txt belongs into the timeline too."""
+    pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().split() if "==" in line)
+    last = {release.adapter: release.version for release in releases.load()}
+    assert last == {"mlx": pins["mlx"], "jax": pins["flax"], "torch": pins["torch"]}
+
+
+BAD = [
+    ("", "holds no release"),
+    ('[[release]]\nadapter = "mlx"', "lacks version"),
+    ('[[release]]\nadapter = "mx"\nversion = "1"', "unknown adapter 'mx'"),
+    ('[[release]]\nadapter = "mlx"\nversion = "one"', "one"),
+    ('[[release]]\nadapter = "mlx"\nversion = "1.0"\npin = []', "unknown field 'pin'"),
+    ('[[release]]\nadapter = "mlx"\nversion = "1.0"\ninstall = ["mlx>=1.0"]', "write mlx==VERSION"),
+    ('[[release]]\nadapter = "mlx"\nversion = "1.0"\ninstall = ["mlx==1.*"]', "write mlx==VERSION"),
+    ('[[release]]\nadapter = "mlx"\nversion = "1.0"\ninstall = ["mlx==1.1"]', "must install mlx==1.0"),
+    ('[[release]]\nadapter = "mlx"\nversion = "1.0"\n[[release]]\nadapter = "mlx"\nversion = "1.0"', "there twice"),
+    ("release = [", "releases.toml"),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), BAD, ids=[said for _, said in BAD])
+def test_bad_lists_of_releases_are_refused(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(VersionsError) as error:
+        releases.load(toml(tmp_path, text))
+    assert said in str(error.value)
+    assert "releases.toml" in str(error.value)
+
+
+def test_an_unknown_release_is_refused() -> None:
+    with pytest.raises(VersionsError, match=r"no release 'mlx-9\.9'; there are mlx-"):
+        releases.select(releases.load(), ["mlx-9.9"])
+
+
+def made_overlay(folder: Path, release: Release, *, package: bool = True) -> None:
+    """An overlay that holds the metadata of NumPy's release, and perhaps its package: the installed one, renamed."""
+    path = folder / "overlays" / release.name
+    info = path / f"numpy-{release.version}.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {release.version}\n")
+    (info / "RECORD").write_text("numpy/__init__.py,,\n")
+    if package:
+        import numpy
+
+        (path / "numpy").symlink_to(Path(numpy.__file__).parent)
+
+
+REFERENCE = Release("reference", "0.0.1", (("numpy", "0.0.1"),))
+
+
+def test_an_overlay_that_does_not_hold_the_package_is_found(tmp_path: Path) -> None:
+    """Its metadata alone would give the environment's own framework another version."""
+    made_overlay(tmp_path, REFERENCE, package=False)
+    with pytest.raises(VersionsError, match=r"reference-0.0.1: cannot be imported: numpy\S* was loaded from"):
+        overlay.check(REFERENCE, tmp_path)
+
+
+def test_an_overlay_of_another_version_is_found(tmp_path: Path) -> None:
+    other = Release("reference", "0.0.2", (("numpy", "0.0.2"),))
+    made_overlay(tmp_path, REFERENCE)
+    (tmp_path / "overlays" / REFERENCE.name).rename(tmp_path / "overlays" / other.name)
+    with pytest.raises(VersionsError, match=r"numpy is 0\.0\.1, not 0\.0\.2"):
+        overlay.check(other, tmp_path)
+
+
+def test_a_release_that_cannot_be_imported_leaves_its_error(tmp_path: Path) -> None:
+    """It is listed with it, and not dropped."""
+    path = tmp_path / "overlays" / REFERENCE.name / "ml_dtypes"
+    path.mkdir(parents=True)
+    (path / "__init__.py").write_text("raise ImportError('built for another Python')\n")
+    said = running.run(REFERENCE, tmp_path)
+    assert said.startswith("reference-0.0.1: cannot be imported: ")
+    assert "built for another Python" in said
+    assert (tmp_path / "records" / REFERENCE.name / running.ERROR).read_text().strip() == said
+    assert running.run(REFERENCE, tmp_path) == "its records are there"
+
+
+def test_a_release_that_pip_does_not_find_leaves_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", "")
+    assert "cannot be installed" in running.run(REFERENCE, tmp_path)
+    assert [p.name for p in (tmp_path / "overlays").iterdir()] == []
+
+
+KILLER = """
+import os, signal, time
+from adapters.reference import ReferenceAdapter
+
+class Dies(ReferenceAdapter):
+    def linear(self, weight, bias=None):
+        if bias is not None and "{how}" == "hangs":
+            time.sleep(60)
+        if bias is not None:
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return super().linear(weight, bias)
+"""
+
+
+@pytest.mark.parametrize(("how", "cause"), [("dies", "SIGSEGV"), ("hangs", "timed out")])
+def test_a_run_survives_a_case_that_kills_its_process(tmp_path: Path, how: str, cause: str) -> None:
+    copy = copy_repository(tmp_path / "copy")
+    versions = copy / "versions"
+    versions.mkdir()
+    source = (ROOT / "versions" / "surviving.py").read_text().replace("PATIENCE = 240.0", "PATIENCE = 2.0")
+    (versions / "surviving.py").write_text(source)
+    (copy / "killer.py").write_text(KILLER.format(how=how))
+    report = tmp_path / "report"
+    asked = ["suites/test_linear.py", "-k", "test_roundings or test_default_precision"]
+    command = ["-m", "pytest", "-p", "versions.surviving", *asked, "-q", "-p", "no:cacheprovider"]
+    done = run(*command, "--adapter", "killer:Dies", "--report", str(report), cwd=copy)
+    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr
+    (column,) = model.load(report).columns
+    deaths = [json.loads(line) for line in (report / DEATHS).read_text().splitlines()]
+    assert {death["cause"] for death in deaths} == {cause}
+    assert {death["id"] for death in deaths} == {line.id for line in column.in_flight}
+    assert deaths, "the adapter killed no process"
+    assert column.cases, "no case was asked after the first death"
+    assert len(column.cases) + len(deaths) == column.planned
+
+
+def test_kernels_and_probes_of_releases_are_kept_apart(tmp_path: Path) -> None:
+    first, second = (overlay.environment(Release("mlx", v, (("mlx", v),)), tmp_path) for v in ("1.0", "2.0"))
+    assert first["TMPDIR"] != second["TMPDIR"]
+    for variables, version in ((first, "1.0"), (second, "2.0")):
+        assert variables["PYTHONPATH"].split(os.pathsep)[0].endswith(f"mlx-{version}")
+        assert Path(variables["TMPDIR"]).is_dir()
