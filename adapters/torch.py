@@ -227,7 +227,8 @@ class TorchLayer(Layer):
             return self.adapter.fetch(self._apply(self.adapter.place(inputs), "as_linear"))
 
     def parameters(self) -> dict[str, np.ndarray]:
-        state = {name: self.adapter.fetch(value) for name, value in self.native.state_dict().items()}
+        # Copies: on the CPU what is fetched shares its memory with the parameter, which later steps write to.
+        state = {name: np.array(self.adapter.fetch(value)) for name, value in self.native.state_dict().items()}
         if "scales" in state:
             state["weight"] = state["weight"].view(np.uint32)
         return state

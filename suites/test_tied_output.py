@@ -73,6 +73,34 @@ def test_after_save_and_load(assay: Assay) -> None:
     _assay_both_uses(assay, other, assay.golden("table"))
 
 
+@requirement("TIED-SAVE-1", gradients.SAVED_CASES)
+def test_every_bit_is_saved(assay: Assay) -> None:
+    table = assay.golden("table")
+    saved, other = (assay.target.adapter.embedding(weight) for weight in (table, np.zeros_like(table)))
+    with tempfile.TemporaryDirectory() as folder:
+        saved.save(Path(folder) / "table")
+        other.load(Path(folder) / "table")
+    assay.same_bits(other(np.arange(len(table), dtype=np.int32)), table, "table")
+    assay.same_bits(probes.weight_of(other), table, "table")
+
+
+@requirement("TIED-OWN-1", gradients.TIED_STEP_CASES)
+def test_answers_stay_as_they_were(assay: Assay) -> None:
+    layer, ids, x = _embedding(assay), assay.golden("ids"), assay.golden("x")
+
+    def answers() -> list[np.ndarray]:
+        gradients = layer.vjp(ids, assay.golden("cotangent"), "tied")
+        return [layer(ids), layer.as_linear(x), *layer.parameters().values(), *gradients.values()]
+
+    given = answers()
+    kept = [np.array(answer) for answer in given]
+    layer.sgd_step(0.5)
+    layer.set_parameters(probes.by_name(layer, {"weight": assay.golden("other_table")}))
+    answers()
+    for answer, before in zip(given, kept, strict=True):
+        assay.same_bits(answer, before)
+
+
 @requirement("TIED-GRAD-1", gradients.TIED_GRADIENT_CASES)
 def test_gradient(assay: Assay) -> None:
     table = assay.golden("table")

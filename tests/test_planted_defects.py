@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -29,25 +29,30 @@ def bench() -> Iterator[Bench]:
     made.close()
 
 
-def red_requirements(name: str, bench: Bench, plant: Callable[[Any], None] | None) -> dict[str, set[str]]:
-    """Red requirement ids by group, for the adapter with the defect, on cases spread over every test."""
+def red_requirements(
+    name: str, bench: Bench, plant: Callable[[Any], None] | None, only: Collection[str] = ()
+) -> dict[str, set[str]]:
+    """Red requirement ids by group, for the adapter with the defect, on cases spread over every test of every
+    requirement, or of those in `only`."""
     target = registry.resolve([f"{name}@cpu"])[0]
     adapter = target.cls("cpu")
     adapter.undo = []
     if plant:
         plant(adapter)
     try:
-        return _red(target, _Planted(target, adapter), bench)
+        return _red(target, _Planted(target, adapter), bench, only)
     finally:
         for undo in adapter.undo:
             undo()
 
 
-def _red(target: Target, planted: Target, bench: Bench) -> dict[str, set[str]]:
+def _red(target: Target, planted: Target, bench: Bench, only: Collection[str]) -> dict[str, set[str]]:
     name = target.cls.name
     entries = known.load([known.path_for(target.cls, name)], requirements.load().keys())
     red: dict[str, set[str]] = {}
     for question in direct.questions():
+        if only and question.requirement.id not in only:
+            continue
         asked = [c for c in question.cases if not c.marks]
         if question.requirement.group in ELSEWHERE:
             continue  # they ask of layers what other groups ask, and turn red with them

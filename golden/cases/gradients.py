@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from golden.cases.lookup import DENSE_LAYERS, FLOATS
+from golden.cases.lookup import DENSE_LAYERS, FLOATS, table
 from golden.catalogue import Case, add
 from golden.recipes import Derived, Recipe
 
@@ -113,3 +113,10 @@ TIED_CASES = _tied()
 TIED_GRADIENT_CASES = _tied_with("gradients")
 TIED_STEP_CASES = _tied_with("gradients", "optimizer")
 TIED_SAVE_CASES = _tied_with("persistence")
+SAVED_CASES = [
+    Case(
+        {"dtype": dtype, "table": "37x5"}, {"table": table(dtype)}, ("layer:embedding", f"dtype:{dtype}", "persistence")
+    )
+    for dtype in FLOATS
+]
+"""Numbers with all of their bits: small integers survive a dtype that is too narrow."""
