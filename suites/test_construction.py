@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import erf, log, sqrt
@@ -142,5 +143,6 @@ def test_repr(assay: Assay) -> None:
     sizes = construction.sizes(assay.case)
     native = _construct(assay, sizes).native
     text = repr(native)
-    told = type(native).__name__ in text and all(str(size) in text for size in sizes)
+    places = [found.start() for size in sizes if (found := re.search(rf"\b{size}\b", text))]
+    told = type(native).__name__ in text and len(places) == len(sizes) and places == sorted(places)
     assay.behaves("names class and sizes" if told else "incomplete", conforms=told, message=text[:300])
