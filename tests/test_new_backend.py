@@ -1,0 +1,141 @@
+"""Can a stranger follow docs/new-adapter.md, and does the worked third-party adapter do what the page says?"""
+
+from __future__ import annotations
+
+import re
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+from adapters import known
+from adapters.interface import DECLARED, Capabilities
+from adapters.registry import TargetError, adapter_class
+from reports import model
+from suites import requirements
+from tests.command import ROOT, run
+
+PAGE = (ROOT / "docs" / "new-adapter.md").read_text()
+WORKED = "examples.onnxruntime_backend.touchstone:OnnxRuntimeAdapter"
+KNOWN = ROOT / "examples" / "onnxruntime_backend" / "known" / "onnxruntime.toml"
+
+
+@pytest.fixture
+def template(tmp_path: Path) -> Path:
+    """The folder that holds the template as the page has it."""
+    (source,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    package = tmp_path / "mybackend"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "touchstone.py").write_text(source)
+    return tmp_path
+
+
+def suites(*arguments: str, adapter: str, path: Path = ROOT) -> str:
+    """What a run of some suites prints."""
+    command = ["-m", "pytest", "-p", "no:cacheprovider", "-q", "--adapter", adapter, *arguments]
+    return run(*command, PYTHONPATH=f"{path}:{ROOT}").stdout
+
+
+def test_the_template_runs_as_it_stands(template: Path, tmp_path: Path) -> None:
+    files = [
+        "suites/test_lookup.py",
+        "suites/test_linear.py",
+        "suites/test_tied_output.py",
+        "suites/test_out_of_range.py",
+    ]
+    options = ["--bootstrap", "mybackend@cpu", "--report", str(tmp_path / "report")]
+    said = suites(*files, *options, adapter="mybackend.touchstone:MyAdapter", path=template)
+    (column,) = model.load(tmp_path / "report").columns
+    levels = requirements.load()
+    assert column.counts["conforms"] > 100, said[-2000:]
+    required = [
+        r.id for r in column.cases.values() if r.verdict != "conforms" and levels[r.requirement].level == "required"
+    ]
+    assert [i for i in required if column.cases[i].verdict not in ("unsupported", "not run")] == [], said[-2000:]
+    assert "without a reason" not in said
+
+
+def test_update_writes_the_candidates_beside_the_template(template: Path, tmp_path: Path) -> None:
+    options = ["--bootstrap", "mybackend@cpu", "--report", str(tmp_path / "report")]
+    suites("suites/test_linear.py", *options, adapter="mybackend.touchstone:MyAdapter", path=template)
+    done = run("-m", "adapters", "update", str(tmp_path / "report"), PYTHONPATH=f"{template}:{ROOT}")
+    assert "mybackend.toml: added a candidate pin: LIN-PRECISION-1" in done.stdout, done.stderr
+    written = known.load([template / "mybackend" / "known" / "mybackend.toml"], requirements.load().keys())
+    assert written.pins
+    assert all(pin.is_candidate for pin in written.pins)
+
+
+def test_a_layer_that_is_declared_and_not_there_is_named(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = template / "mybackend" / "touchstone.py"
+    path.write_text(path.read_text().replace("def raw_lookup", "def bare_indexing"))
+    monkeypatch.syspath_prepend(template)
+    with pytest.raises(TargetError, match="MyAdapter declares layer:raw_lookup and lacks raw_lookup"):
+        adapter_class("mybackend.touchstone:MyAdapter")
+
+
+def test_the_page_names_every_field_that_can_be_declared() -> None:
+    for name in Capabilities.__dataclass_fields__:
+        assert f"`{name}`" in PAGE or name == "exercises", name
+    for methods in DECLARED.values():
+        assert all(f"`{method}`" in PAGE or method in PAGE for method in methods)
+
+
+def test_what_goes_together_is_unsupported_with_its_reason() -> None:
+    declared = adapter_class(WORKED).capabilities
+    both = ("layer:linear", "dtype:bfloat16")
+    assert [declared.unmet([need]) for need in both] == [None, None]
+    assert "no MatMul of bfloat16" in str(declared.unmet(both))
+    assert declared.unmet(["layer:embedding", "dtype:bfloat16"]) is None
+
+
+@pytest.fixture(scope="module")
+def worked(tmp_path_factory: pytest.TempPathFactory) -> model.Column:
+    """The worked adapter's answers in the suites of lookups, ids, linear layers and tied heads."""
+    try:
+        metadata.version("onnxruntime")
+    except metadata.PackageNotFoundError:
+        pytest.skip("onnxruntime is not installed: pip install -c constraints.txt onnxruntime onnx")
+    report = tmp_path_factory.mktemp("onnxruntime") / "report"
+    names = ("lookup", "id_dtypes", "out_of_range", "linear", "tied_output", "dtype_casting")
+    suites(*(f"suites/test_{name}.py" for name in names), "--report", str(report), adapter=WORKED)
+    (column,) = model.load(report).columns
+    return column
+
+
+def test_the_worked_adapter_is_green(worked: model.Column) -> None:
+    assert worked.state == "conforms", worked.counts
+    assert worked.counts["conforms"] > 600
+
+
+def test_its_deviations_are_those_of_the_page(worked: model.Column) -> None:
+    """Requirement and class of each, and nothing that the page does not show."""
+    seen = {(r.requirement, r.behaviour) for r in worked.cases.values() if r.verdict == "known deviation"}
+    shown = re.findall(r"^known deviation +(\S+) +onnxruntime@cpu +\d+ x (.+)$", PAGE, re.MULTILINE)
+    assert seen == set(shown)
+
+
+def test_every_entry_was_reviewed() -> None:
+    entries = known.load([KNOWN], requirements.load().keys())
+    assert [e.origin for e in (*entries.pins, *entries.deviations) if e.is_candidate] == []
+    assert {e.target for e in (*entries.pins, *entries.deviations)} == {"onnxruntime@cpu"}
+
+
+def test_the_reproduction_of_its_fault(worked: model.Column) -> None:
+    """Run as it is registered, without Touchstone."""
+    (reproduction,) = {d.reproduction for d in known.load([KNOWN], requirements.load().keys()).deviations}
+    done = run("-c", reproduction, cwd=Path("/"))
+    assert done.returncode == 1
+    assert "NotImplemented" in done.stderr
+    assert "MatMul" in done.stderr
+
+
+def test_a_lookup_that_lies_is_seen(template: Path, tmp_path: Path) -> None:
+    """The template with its rows in reverse turns red: the run above could have failed."""
+    path = template / "mybackend" / "touchstone.py"
+    path.write_text(path.read_text().replace('p["weight"][ids]', 'p["weight"][::-1][ids]'))
+    options = ["--bootstrap", "mybackend@cpu", "--report", str(tmp_path / "report")]
+    suites("suites/test_lookup.py", *options, adapter="mybackend.touchstone:MyAdapter", path=template)
+    (column,) = model.load(tmp_path / "report").columns
+    wrong = {r.requirement for r in column.cases.values() if r.behaviour == "wrong bits"}
+    assert "EMB-SHAPE-1" in wrong
