@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import secrets
 import shlex
 import time
 import uuid
@@ -21,6 +22,7 @@ import pytest
 import touchstone_options
 from adapters import known, machine, registry
 from adapters.registry import Target
+from golden.cases import generated
 from golden.catalogue import Case
 from golden.store import GoldenError, open_golden, open_recorded
 from migration.check import Check
@@ -31,7 +33,7 @@ from reports.reading import ReportError
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
 from suites import identity, requirements
-from suites.assay import Assay, Bench
+from suites.assay import Assay, Bench, Fuzz
 from suites.migration import checkpoint
 from suites.migration.checkpoint import CheckpointInput
 from suites.observation import Deviates, NotAsked, Observation
@@ -83,7 +85,14 @@ class Run:
         if self.real and self.checkpoints:
             raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
         kept = {Check: self.checkpoints.check, CheckpointInput: self.checkpoints}
-        self.bench = Bench(self.real.extend(open_golden()), open_recorded(), kept=kept, large=config.getoption("large"))
+        self.bench = Bench(
+            self.real.extend(open_golden()),
+            open_recorded(),
+            kept=kept,
+            known=self.known,
+            fuzz=_fuzz(config),
+            large=config.getoption("large"),
+        )
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
         process = os.environ.get("PYTEST_XDIST_WORKER", "main")
@@ -110,6 +119,18 @@ class Run:
     def concerns(self, case: Case) -> bool:
         """Whether any target of the run has the case's quantization scheme: others' schemes are no gap in coverage."""
         return all(kind != "scheme" or name in self.schemes for kind, _, name in (n.partition(":") for n in case.needs))
+
+
+def _fuzz(config: pytest.Config) -> Fuzz:
+    """What the options say of generated cases; parallel workers take the seed that their run drew. UsageError."""
+    given, examples = config.getoption("fuzz_seed"), config.getoption("fuzz_examples")
+    given = getattr(config, "workerinput", {}).get("touchstone_seed", given)
+    if given != "fresh" and not str(given).isdecimal():
+        raise pytest.UsageError(f"--fuzz-seed {given}: give a number, or fresh")
+    if examples < 1:
+        raise pytest.UsageError(f"--fuzz-examples {examples}: give at least 1")
+    seed = secrets.randbits(32) if given == "fresh" else int(given)
+    return Fuzz(examples, seed, config.getoption("fuzz_shrink"))
 
 
 RUN = pytest.StashKey[Run]()
@@ -239,6 +260,7 @@ def pytest_configure_node(node: Any) -> None:
     """What the parallel workers of one run share."""
     if run := node.config.stash.get(RUN, None):
         node.workerinput["touchstone_run"] = run.id
+        node.workerinput["touchstone_seed"] = str(run.bench.fuzz.seed)
 
 
 def _run_line(run: Run) -> records.RunLine:
@@ -359,6 +381,9 @@ def _rerun(run: Run, identifier: str, target: Target, case: Case) -> str:
         return shlex.join(["pytest", identifier, *run.checkpoints.options, *framework])
     real = run.real.options.get(case.arrays.get("weight", ""), ())
     marks = ("-m", " or ".join(case.marks)) if case.marks else ()
+    if generated.MARK in case.marks:
+        fuzz = run.bench.fuzz
+        marks = (*marks, "--fuzz-seed", str(fuzz.seed), "--fuzz-examples", str(fuzz.examples))
     return shlex.join(["pytest", identifier, "--adapter", target.selector, *real, *marks])
 
 
@@ -448,4 +473,11 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if tally := _tally():
         run = terminalreporter.config.stash[RUN]
+        if any(
+            r.marked and r.params.get("operands") == "generated" for found in tally.by_target.values() for r in found
+        ):
+            fuzz = run.bench.fuzz
+            terminalreporter.write_line(
+                f"generated cases: {fuzz.examples} examples each of --fuzz-seed {fuzz.seed}", bold=True
+            )
         tally.write(terminalreporter, run.targets, terminalreporter.config.option)

@@ -32,5 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     for name, (metavar, text) in CHECKPOINT_OPTIONS.items():
         group.addoption(name, metavar=metavar, help=text)
     group.addoption("--tensors-only", action="store_true", help="put no tensor of a checkpoint through layers")
+    group.addoption(
+        "--fuzz-examples", type=int, default=10, metavar="N", help="examples per generated case (default 10)"
+    )
+    group.addoption("--fuzz-seed", default="0", metavar="S", help="seed of generated cases, or fresh (default 0)")
+    group.addoption("--fuzz-shrink", action="store_true", help="make a generated case that fails smaller: takes long")
     group.addoption("--large", action="store_true", help="ask CPUs too what takes up to 18 GB of memory a case")
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")

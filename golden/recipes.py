@@ -101,7 +101,48 @@ def _sparse_wide(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.where(place, odd * np.where(raw >> np.uint64(63), -1, 1), 0).reshape(shape)
 
 
+def _any_bits(key: str, shape: tuple[int, ...], dtype: str, nan: bool) -> np.ndarray:
+    """Random bit patterns, a quarter of them those of `_special`; without `nan` a NaN becomes infinity."""
+    target = np.dtype(DTYPES[dtype])
+    unsigned = np.dtype(f"uint{target.itemsize * 8}")
+    raw = words(key, prod(shape) + 1)
+    fraction = np.array(2 ** (SIGNIFICAND_BITS[dtype] - 1) - 1, unsigned)
+    special = _special(key, (32,), dtype).view(unsigned)
+    bits = np.where(
+        raw[1:] >> np.uint64(62) == 0, special[(raw[1:] % np.uint64(32)).astype(int)], raw[1:].astype(unsigned)
+    )
+    values = bits.astype(unsigned).view(target)
+    if not nan:
+        with np.errstate(invalid="ignore"):  # ml_dtypes casts on the way, which signals
+            values = np.where(np.isnan(values), (bits & ~fraction).astype(unsigned).view(target), values)
+    return values.reshape(shape)
+
+
+def _finite_bits(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """Random bit patterns of finite numbers: the lowest bit of the exponent is cleared where all are set."""
+    values = _any_bits(key, shape, dtype, nan=False)
+    unsigned = np.dtype(f"uint{values.dtype.itemsize * 8}")
+    lowest = np.array(2 ** (SIGNIFICAND_BITS[dtype] - 1), unsigned)
+    bits = values.view(unsigned)
+    return np.where(np.isfinite(values), bits, bits & ~lowest).astype(unsigned).view(values.dtype)
+
+
+def _uneven(key: str, shape: tuple[int, ...], dtype: str, spread: int, sparse: int = 0) -> np.ndarray:
+    """Uniform multiples with 6 significant bits, each times a power of two from -spread to spread; one in `sparse` of
+    them is kept, and the others are zeros of either sign."""
+    raw = words(key, prod(shape))
+    integers = (raw >> np.uint64(58)).astype(np.int64) - 32
+    power = ((raw >> np.uint64(20)) % np.uint64(2 * spread + 1)).astype(np.int64) - spread
+    out = np.ldexp(integers * 2.0**-5, power)
+    if sparse:
+        out = np.where((raw >> np.uint64(8)) % np.uint64(sparse) == 0, out, np.copysign(0.0, out))
+    return out.reshape(shape)
+
+
 KINDS: dict[str, Callable[..., np.ndarray]] = {
+    "any bits": _any_bits,
+    "finite bits": _finite_bits,
+    "uneven": _uneven,
     "uniform": _uniform,
     "bell": _bell,
     "integers": _integers,

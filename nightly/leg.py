@@ -19,6 +19,8 @@ from nightly import candidates, legs, outcome
 from nightly.outcome import Ran
 
 ROOT = Path(__file__).parent.parent
+GENERATED = ("--fuzz-examples", "2000", "--fuzz-seed", "fresh")
+"""Other generated cases every night; the seed is printed, and recorded with each case."""
 GRACE = 20.0
 """Seconds between asking a process that is out of time to end and killing it."""
 
@@ -57,7 +59,7 @@ def _target(leg: legs.Leg, ran: Ran, folder: Path, limit: float) -> None:
         return
     ran.first_night = candidates.is_first_night(ran.target)
     chosen = ["-q", "--adapter", ran.target, "--report", str(folder.resolve())]
-    suites = ["pytest", "suites/", *chosen, *(["-k", leg.select] if leg.select else [])]
+    suites = ["pytest", "suites/", *chosen, *GENERATED, *(["-k", leg.select] if leg.select else [])]
     ran.suites = child([*suites, *(["--bootstrap", ran.target] if ran.first_night else [])], limit)
     if leg.benchmarks != "none":
         marker = {"all": "not aim", "quick": "quick"}[leg.benchmarks]

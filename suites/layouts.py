@@ -33,7 +33,8 @@ def lay_out(array: np.ndarray, layout: str) -> Operand:
         base[tuple(slice(None, None, 2 if a == axis else None) for a in range(array.ndim))] = array
         return Operand(base, (("slice", (*before, (None, None, 2))),))
     if layout == "reversed":
-        return Operand(np.ascontiguousarray(array[::-1]), (("slice", ((None, None, -1),)),))
+        # A copy: of one element NumPy takes the reversed view for contiguous, and its stride stays negative.
+        return Operand(array[::-1].copy(), (("slice", ((None, None, -1),)),))
     if layout == "transposed":
         return Operand(np.ascontiguousarray(array.T), (("permute", (1, 0)),))
     if layout == "broadcast":

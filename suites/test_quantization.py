@@ -60,10 +60,9 @@ def test_mean_signed_error(assay: Assay) -> None:
     codes.assay_mean_error(assay, assay.golden("table"), _quantized(assay))
 
 
-@requirement("QNT-CODES-1", quantized.ORDINARY_CASES)
-def test_codes(assay: Assay) -> None:
-    """Bit for bit where the recording was made; elsewhere codes may differ at ties, scales and biases by two ulps."""
-    got, want = _quantized(assay), codes.recorded(assay)
+def assay_parts(assay: Assay, weight: np.ndarray, got: Packed, want: Packed, source: str, *, elsewhere: bool) -> None:
+    """Bit for bit what `source` made of the weights; `elsewhere`, on other hardware or by other operations, codes may
+    differ at ties, scales and biases by two ulps."""
     parts = quantized.parts_of(codes.form_of(want))
     for part in parts:
         found, wanted = getattr(got, part), getattr(want, part)
@@ -72,8 +71,6 @@ def test_codes(assay: Assay) -> None:
     if all(getattr(got, part).tobytes() == getattr(want, part).tobytes() for part in parts):
         assay.behaves("same parts")
         return
-    facts = assay.bench.recorded[-1].manifest
-    elsewhere = (assay.target.id, platform.machine()) != (facts["target"], facts["machine"])
     if want.biases is None:
         same_scales, ulps = got.scales.tobytes() == want.scales.tobytes(), 0.0
     else:
@@ -81,13 +78,22 @@ def test_codes(assay: Assay) -> None:
         ulps = max(
             _relative_difference(getattr(got, p), getattr(want, p)) / (2 * roundoff) for p in ("scales", "biases")
         )
-    share, excused = _compare_codes(assay.golden("table"), got, want)
+    share, excused = _compare_codes(weight, got, want)
     message = (
-        f"{share:.3%} of codes differ from {facts['target']}, {excused:.0%} of those at a tie; "
+        f"{share:.3%} of codes differ from {source}, {excused:.0%} of those at a tie; "
         f"scales and biases by up to {ulps:.1f} ulp"
     )
     close = elsewhere and same_scales and excused == 1 and ulps <= 2
     assay.behaves("ties broken differently" if close else "other parts", conforms=close, message=message)
+
+
+@requirement("QNT-CODES-1", quantized.ORDINARY_CASES)
+def test_codes(assay: Assay) -> None:
+    """Bit for bit where the recording was made."""
+    facts = assay.bench.recorded[-1].manifest
+    elsewhere = (assay.target.id, platform.machine()) != (facts["target"], facts["machine"])
+    got, want = _quantized(assay), codes.recorded(assay)
+    assay_parts(assay, assay.golden("table"), got, want, facts["target"], elsewhere=elsewhere)
 
 
 def _relative_difference(got: np.ndarray, want: np.ndarray) -> float:

@@ -6,11 +6,13 @@ from golden.cases import (
     elsewhere,
     exercise,
     extents,
+    generated,
     gradients,
     linear,
     llama,
     lookup,
     quantized,
+    regressions,
 )
 
 __all__ = [
@@ -19,9 +21,11 @@ __all__ = [
     "elsewhere",
     "exercise",
     "extents",
+    "generated",
     "gradients",
     "linear",
     "llama",
     "lookup",
     "quantized",
+    "regressions",
 ]

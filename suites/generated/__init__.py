@@ -1,0 +1,1 @@
+"""Generated cases: Hypothesis draws shapes, layouts, ids and schemes; a drawn stream gives the numbers."""

@@ -1,0 +1,10 @@
+"""Every property that generated cases ask, by name: what a stored finding is asked again by."""
+
+from __future__ import annotations
+
+from suites.generated import linear, lookup, quantized
+from suites.generated.drawn import Property
+
+PROPERTIES: dict[str, Property] = {
+    found.name: found for module in (lookup, linear, quantized) for found in module.PROPERTIES
+}
