@@ -129,7 +129,7 @@ def _inner_sizes(form: Format) -> tuple[int, ...]:
 
 
 def product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
-    shape = (2, m, k) if layout == "batched" else (m, k)
+    shape = {"batched": (2, m, k), "vector": (k,)}.get(layout, (m, k))
     arrays = _random_parts(dtype, form, n, k)
     name = "x".join(map(str, shape))
     arrays["x"] = add(f"quantized/{dtype}/x/{name}", Recipe("uniform", dtype, shape))
@@ -151,6 +151,14 @@ def _product_cases() -> list[Case]:
         dtype, layout = FLOATS[(2 * i + j) % 3], LAYOUTS[(i + j // 2 + i // 4) % 4]
         out.append(product_case(form, LAYERS[(i + j // 3) % 2], dtype, m, n, k, layout))
     return out
+
+
+def _vector_cases() -> list[Case]:
+    """One x without a batch, as a model that generates token by token may give."""
+    return [
+        product_case(form, layer, FLOATS[(i + j) % 3], 1, 8, 3 * form.group_size, "vector")
+        for (i, form), (j, layer) in product(enumerate(FORMATS), enumerate(LAYERS))
+    ]
 
 
 def _empty_cases() -> list[Case]:
@@ -315,6 +323,7 @@ TIE_CASES = _adversarial(("ties",), BLOCK)
 LOOKUP_CASES = _lookup_cases()
 DEQUANTIZE_CASES = _dequantize_cases()
 PRODUCT_CASES = _product_cases()
+VECTOR_CASES = _vector_cases()
 MIXED_CASES = _mixed_cases()
 EMPTY_CASES = _empty_cases()
 UNTRANSPOSED_CASES = _untransposed_cases()
