@@ -274,7 +274,7 @@ def _run_line(run: Run) -> records.RunLine:
         suite_hash=identity.suite_hash(),
         golden_hash=identity.golden_hash(),
         machine=msgspec.convert(machine.describe(), records.Machine),
-        packages={d.name: d.version for d in metadata.distributions()},
+        packages={d.name: d.version for d in reversed([*metadata.distributions()])},  # the first on the path counts
         targets=run.recorded,
         requirements={
             r.id: records.Requirement(

@@ -156,3 +156,15 @@ def test_kernels_and_probes_of_releases_are_kept_apart(tmp_path: Path) -> None:
     for variables, version in ((first, "1.0"), (second, "2.0")):
         assert variables["PYTHONPATH"].split(os.pathsep)[0].endswith(f"mlx-{version}")
         assert Path(variables["TMPDIR"]).is_dir()
+
+
+def test_the_packages_of_a_record_are_those_of_the_overlay(tmp_path: Path) -> None:
+    """Of two installed versions the first on the path is the one that is imported."""
+    made_overlay(tmp_path, REFERENCE, package=False)
+    report = tmp_path / "report"
+    asked = ["suites/test_linear.py", "-k", "test_default_precision", "--adapter", "reference"]
+    command = ["-m", "pytest", "-q", "-p", "no:cacheprovider", *asked, "--report", str(report)]
+    run(*command, PYTHONPATH=str(tmp_path / "overlays" / REFERENCE.name))
+    (header,) = model.load(report).runs
+    assert header.packages["numpy"] == "0.0.1"
+    assert header.targets["reference@cpu"].versions["numpy"] == "0.0.1"
