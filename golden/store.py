@@ -32,6 +32,12 @@ def digest(array: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
+def seal(manifest: Mapping[str, Any]) -> str:
+    """SHA-256 of a manifest without its own entry ``sha256``, whatever its layout as text."""
+    rest = {name: value for name, value in manifest.items() if name != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
 def dtype_name(array: np.ndarray) -> str:
     return array.dtype.name
 
@@ -53,6 +59,8 @@ class Store:
         self._cache: dict[str, np.ndarray] = {}
         self._external: set[str] = set()
         self._check_arrays()
+        if self.manifest.get("sha256") != seal(self.manifest):
+            raise GoldenError(f"{manifest}: was changed by hand or damaged; restore it from version control")
 
     def _check_arrays(self) -> None:
         """Read every array that lies in a file, and refuse one that the manifest does not list."""

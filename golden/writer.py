@@ -15,7 +15,7 @@ from safetensors.numpy import save
 from golden import oracle
 from golden.catalogue import CATALOGUE
 from golden.recipes import Derived
-from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name
+from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name, seal
 from golden.streams import SEED
 
 GENERATOR = "1"
@@ -48,7 +48,8 @@ def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Ma
     files = {name: save(family) for name, family in sorted(families.items())}
     listed = {n: {"sha256": hashlib.sha256(c).hexdigest(), "bytes": len(c)} for n, c in files.items()}
     lines = [f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in entries.items()]
-    head = json.dumps({"format": FORMAT, **facts, "files": listed}, indent=2)
+    told = {"format": FORMAT, **facts, "files": listed}
+    head = json.dumps({"sha256": seal({**told, "arrays": entries}), **told}, indent=2)
     manifest = head.removesuffix("\n}") + ',\n  "arrays": {\n' + ",\n".join(lines) + "\n  }\n}\n"
     return {**files, MANIFEST: manifest.encode()}
 

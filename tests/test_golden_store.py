@@ -59,7 +59,7 @@ def edit_manifest(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None
     path = folder / store.MANIFEST
     manifest = json.loads(path.read_text())
     change(manifest)
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest | {"sha256": store.seal(manifest)}))
 
 
 def edit_entry(key: str, **changes: Any) -> Damage:
