@@ -113,9 +113,10 @@ def _assay_sum(
 ) -> None:
     """Within `bound`; where not, and in half precision, whether the error is that of a running sum in `dtype`.
 
-    spread: sqrt(x² (W²)ᵀ), the size of a sum of terms of random sign. Each of K additions rounds a partial sum of size
-    spread sqrt(k / K) by up to u of it, uniformly: the error's standard deviation is u sqrt(K / 6) spread. Three times
-    that over all elements, and as much for the rounding of weights and products, is that class; zeros are not.
+    spread: sqrt(x² (W²)ᵀ + b²), the size of a sum of terms of random sign, the bias one of them. Each of K additions
+    rounds a partial sum of size spread sqrt(k / K) by up to u of it, uniformly: the error's standard deviation is
+    u sqrt(K / 6) spread. Three times that over all elements, and as much for the rounding of weights and products, is
+    that class; zeros are not.
     """
     try:
         assay.within(got, want, bound, dtype, assay.weight_role)
@@ -158,7 +159,7 @@ def assay_product(
     else:
         want = product + bias.astype(np.float64)
         bound = bounds.linear_with_bias(product, magnitude, bias.astype(np.float64), x.shape[-1], dtype)
-    spread = np.sqrt(wide**2 @ (table**2).T)
+    spread = np.sqrt(wide**2 @ (table**2).T + (0 if bias is None else bias.astype(np.float64) ** 2))
     _assay_sum(assay, got, want, bound + _from_weights(wide, slack, random_signs), dtype, spread, x.shape[-1])
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from adapters import known, memory, registry
+from adapters.isolation import Outcome
 from golden.cases import extents
 from golden.catalogue import Case
 from golden.store import open_golden, open_recorded
@@ -291,6 +292,15 @@ def test_too_little_memory_is_not_run(name: str, case: Case, bench: Bench, monke
     found = asked(name, case, replace(bench, large=True))
     assert found.verdict == "not run"
     assert found.note == f"needs {case.memory / 1e9:.1f} GB of free memory, 1.0 GB are free"
+
+
+@pytest.mark.parametrize(("message", "verdict"), [("SIGKILL", "not run"), ("SIGSEGV", "crashed")])
+def test_a_process_killed_for_its_memory_is_not_run(
+    message: str, verdict: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(direct.Assay, "ask", lambda *args, **kwargs: Outcome("crashed", message=message))
+    name, case = LARGE[0]
+    assert asked(name, case, replace(bench, large=True)).verdict == verdict
 
 
 def test_a_device_with_less_memory_than_the_host_decides() -> None:

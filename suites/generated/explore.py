@@ -40,6 +40,8 @@ class _Tally:
     """What came of the examples so far."""
 
     asked: int = 0
+    unmet: int = 0
+    """Examples whose parts the target can express one by one, but not together."""
     explained: Counter[str] = field(default_factory=Counter)
     last_explained: Observation | None = None
     finding: _Found | None = None
@@ -93,6 +95,9 @@ def _ask(assay: Assay, asked: Property, example: Example, tally: _Tally) -> None
     case = example.case(assay.case)
     bench = replace(assay.bench, golden=cast(Store, Made(example.arrays)))
     inner, error = Assay(assay.target, case, assay.requirement, bench), None
+    if inner.unmet_need():
+        tally.unmet += 1
+        return
     try:
         asked.ask(inner)
     except Exception as raised:  # a verdict like any other
@@ -113,7 +118,10 @@ def _ask(assay: Assay, asked: Property, example: Example, tally: _Tally) -> None
 def _conclude(assay: Assay, asked: Property, tally: _Tally) -> None:
     settings = assay.bench.fuzz
     explained = "".join(f", {count} x {name} explained" for name, count in sorted(tally.explained.items()))
-    facts = f"seed {settings.seed}: {tally.asked} examples{explained}"
+    unmet = f", {tally.unmet} beyond what the target can express" if tally.unmet else ""
+    facts = f"seed {settings.seed}: {tally.asked} examples{explained}{unmet}"
+    if not tally.asked:
+        raise Deviates(Observation("nothing compared", False, message=facts))
     if found := tally.finding:
         params = ", ".join(f"{name}={value}" for name, value in found.case.params.items())
         text = finding.entry(asked.name, assay.requirement.id, assay.target.id, found.case, found.example.arrays)
