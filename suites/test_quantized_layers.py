@@ -180,7 +180,7 @@ def test_save_and_load(assay: Assay) -> None:
         probes.build(assay.target.adapter, layer, weight, scheme=assay.scheme) for weight in (table, -2 * table[::-1])
     )
     product_of = other.as_linear if layer == "quantized_embedding" else other
-    x = np.ones((2, table.shape[1]), table.dtype)
+    x = np.eye(2, table.shape[1], dtype=table.dtype)
     product_of(x)  # so that a product that keeps something of the former parts would show
     with tempfile.TemporaryDirectory() as folder:
         saved.save(Path(folder) / "parts")

@@ -333,4 +333,8 @@ EXACT_GRADIENT_CASES = _exact_gradient_cases()
 INDIVISIBLE_CASES = _indivisible()
 ONE_GROUP_CASES = _one_group_cases()
 FROZEN_CASES = _layer_cases()
-SAVE_CASES = [replace(case, needs=(*case.needs, "persistence")) for case in FROZEN_CASES]
+SAVE_CASES = [
+    replace(case, needs=(*case.needs, "persistence"))
+    for case in (*FROZEN_CASES, *(c for c in _layer_cases(("bfloat16",)) if c.params["bits"] == 4))
+]
+"""In float32 every format; in bfloat16 those of 4 bits, whose products frameworks may make from a copy of the parts."""
