@@ -69,8 +69,8 @@ def page(score: Score) -> str:
         "|---|---|---|---|---|",
         *(_row(score, d) for d in score.defects),
         "",
-        "A bold name is one of those that were held out. `tox -e mutants` plants them all again (an hour on two cores).",
-        "The keys of a defect are described in `mutants/defects.py`.",
+        "A bold name is one of those that were held out. `tox -e mutants` plants them all again in about half an hour;",
+        "the keys of a defect are described in `mutants/defects.py`.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -86,7 +86,18 @@ def pytest_with(
     plan, log = folder / "defect.json", folder / "planted"
     if defect:
         plan.write_text(json.dumps(defect.planted(log)))
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--maxfail=1", *arguments]
+    # Rewriting assertions, pytest would import the project's own modules itself, past the planter.
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--assert=plain",
+        "--maxfail=1",
+        *arguments,
+    ]
     try:
         done = subprocess.run(
             command, cwd=ROOT, env=environment(plan if defect else None), capture_output=True, text=True, timeout=LIMIT
