@@ -22,6 +22,7 @@ PACKAGES = {
     "examples",
     "golden",
     "migration",
+    "mutants",
     "nightly",
     "reports",
     "suites",
@@ -95,6 +96,7 @@ def allowed(path: str) -> set[str]:
         "reports": {"reports"},
         "nightly": {"adapters", "nightly", "reports"},
         "examples": {"adapters", "examples"},
+        "mutants": {"mutants"},
         "versions": {"adapters", "reports", "suites", "versions"},
     }[package]
 
@@ -103,6 +105,8 @@ def may_load(path: str, framework: str, at_import: bool) -> bool:
     """Whether the module may import the framework there."""
     if path.startswith("adapters/"):
         return path in OWN_FRAMEWORK or not at_import
+    if path == "mutants/torch_own_tests.py":  # a file of tests, which pytest alone imports
+        return framework == "torch"
     return READERS.get(path) == framework and not at_import
 
 
@@ -156,7 +160,7 @@ def asks_who(source: str) -> list[int]:
 
 
 @pytest.mark.parametrize(
-    "package", ["adapters", "examples", "golden", "migration", "nightly", "reports", "suites", "versions"]
+    "package", ["adapters", "examples", "golden", "migration", "mutants", "nightly", "reports", "suites", "versions"]
 )
 def test_the_arrows(package: str) -> None:
     found = modules(package)
@@ -212,6 +216,9 @@ PLANTED = [
     ("migration/formats/pytorch.py", "def f():\n    import gguf"),
     ("migration/formats/msgpack.py", "def f():\n    import msgpack"),
     ("migration/formats/orbax.py", "from tensorstore import open"),
+    ("mutants/x.py", "import torch"),
+    ("mutants/x.py", "from suites import requirements"),
+    ("reports/x.py", "from mutants.score import recorded"),
 ]
 ACCEPTED = [
     ("suites/test_x.py", "import numpy\nfrom adapters import registry\nfrom golden import bounds\nimport pytest"),
