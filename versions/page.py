@@ -15,7 +15,7 @@ PATH = Path(__file__).parent.parent / "docs" / "versions.md"
 WRITE = "python -m versions page --write"
 TITLES = {"mlx": "MLX", "jax": "Flax NNX and JAX", "torch": "PyTorch"}
 _MEANINGS: Mapping[Kind, str] = {
-    "regression": "cases of a requirement conformed in the release before, and no longer do",
+    "regression": "cases of a requirement conformed in the release before, and no longer do (a refusal may conform)",
     "fixed": "cases of a requirement conform, and did not",
     "changed": "another class of behaviour: of a characterised requirement, or between two that do not conform",
     "arithmetic": "the same class with another error, as max(error / bound): other sums, or in another order",
@@ -27,7 +27,7 @@ The suites, run on older releases of each framework, and what differs from one r
 behaviour and in headroom, not in verdicts alone. `{write}` makes this page from
 `versions/observations`; `python -m versions run && python -m versions record` makes those anew. `tox -e versions` runs
 every release and prints the timeline. Each release is an overlay of its wheels over one environment: every other
-distribution is that of `constraints.txt`.
+distribution is that of `constraints.txt`. Requirements are those of [the specification](specification.md).
 """
 
 _HEAP = """\
@@ -59,10 +59,11 @@ def _known(findings: Sequence[upstream.Finding]) -> Iterable[str]:
     for finding in findings:
         known = finding.known
         which = spelled({name: tuple(values) for name, values in known.cases.items()})
+        until = f", until {known.until}" if known.until else ""
         shown = f"{_list(known.before)} → {_list(known.after)} after {finding.previous}: {finding.count} cases of "
         shown += f"{known.requirement} ({which})"
         said = f"[{known.says}]({known.thread})"
-        yield f"| {TITLES[known.adapter]} {known.release} | {said} | {finding.fault or shown} |"
+        yield f"| {TITLES[known.adapter]} {known.release}{until} | {said} | {finding.fault or shown} |"
     yield ""
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from packaging.version import Version
 
 from adapters.known import matches
 from versions.observed import NOTHING, Observed
@@ -28,6 +29,7 @@ class Known(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: list[str]
     thread: str
     says: str
+    until: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,16 @@ def load(path: Path = PATH) -> list[Known]:
 
 
 def find(known: Known, observed: Sequence[Observed]) -> Finding:
-    """Whether the cases show `before` in the release before, and in none from it on, and `after` in all of those."""
+    """Whether all of the cases show `before` in the release before, and `after` from it on, up to `until`."""
     one = next((o for o in observed if o.head.adapter == known.adapter), None)
     versions = [release.version for release in one.ran] if one else []
     if one is None or known.release not in versions[1:]:
         return Finding(known, fault=f"{known.adapter} {known.release} did not run, or nothing before it")
     at = versions.index(known.release)
+    later = [
+        number for number, version in enumerate(versions) if known.until and Version(version) >= Version(known.until)
+    ]
+    end = min(later, default=len(versions))
     pattern = {name: tuple(values) for name, values in known.cases.items()}
     rows = [
         row
@@ -65,7 +71,7 @@ def find(known: Known, observed: Sequence[Observed]) -> Finding:
     if not rows:
         return Finding(known, versions[at - 1], 0, f"{known.requirement} has no such case")
     early = [row[at - 1].behaviour for row in rows]
-    late = [outcome.behaviour for row in rows for outcome in row[at:]]
+    late = [outcome.behaviour for row in rows for outcome in row[at:end]]
     for wanted, seen, when in (
         (known.before, early, f"in {versions[at - 1]}"),
         (known.after, late, f"from {known.release}"),

@@ -1,0 +1,288 @@
+"""Does the timeline show what was recorded, at the right release, and does it agree with what upstream says?"""
+
+from __future__ import annotations
+
+import json
+import lzma
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from adapters import known
+from reports.records import Scalar
+from tests import made
+from tests.command import run
+from versions import observed, page, ranges, releases, timeline, upstream
+from versions.observed import NOTHING, Head, Observed, Outcome, Ran
+from versions.releases import Release, VersionsError
+from versions.running import ERROR
+from versions.surviving import DEATHS
+
+RELEASES = [Release("mlx", version, (("mlx", version),)) for version in ("1.0", "1.1", "1.2")]
+GOOD, BAD = Outcome("exact", True, 0.5), Outcome("wrong bits", False, None)
+FOREIGN, CRASHED = Outcome("foreign memory", False, None), Outcome("crashed", False, None)
+
+
+def a_run(
+    folder: Path, version: str, *, changed: Sequence[Any] = (), deaths: Mapping[str, str] = {}, **header: Any
+) -> None:
+    """The records of a release: four cases; one in flight for each of `deaths`."""
+    target = made.target("mlx@gpu", versions={"mlx": version})
+    lines = made.whole("run1", *changed)[1:-1]
+    begun = [made.start(name) for name in deaths]
+    planned = {"mlx@gpu": len(lines) + len(begun)}
+    first = made.run_line(**{"targets": {"mlx@gpu": target}, "planned": planned} | header)
+    made.folder(folder / f"mlx-{version}", [first, *lines, *begun, made.finish()])
+    told = [json.dumps({"id": made.case(name), "cause": cause}) for name, cause in deaths.items()]
+    if told:
+        (folder / f"mlx-{version}" / DEATHS).write_text("\n".join(told) + "\n")
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> Path:
+    folder = tmp_path / "records"
+    a_run(folder, "1.0", changed=[made.end("a", **made.DEVIATES)])
+    a_run(folder, "1.1", changed=[made.end("b", headroom=0.7)])
+    a_run(folder, "1.2", changed=[made.end("b", headroom=0.7), made.end("a", "LIN-1", behaviour="two roundings")])
+    return folder
+
+
+def kept(runs: Path, chosen: Sequence[Release] = RELEASES) -> Observed:
+    observed.record(chosen, runs, runs.parent / "observations")
+    (one,) = observed.load(runs.parent / "observations")
+    return one
+
+
+def test_what_was_recorded_comes_back(runs: Path) -> None:
+    one = kept(runs)
+    assert [(r.version, r.spelled, r.date) for r in one.ran] == [
+        (v, f"mlx {v}", "2026-11-20") for v in ("1.0", "1.1", "1.2")
+    ]
+    assert one.head.required == {"EMB-1": True, "LIN-1": False}
+    name = "suites/test_emb.py::test_it[a]"
+    assert one.cases[name][2] == [Outcome("wrong bits", False, 0.5), GOOD, GOOD]
+    assert len(one.cases) == 4
+
+
+def test_the_same_records_give_the_same_bytes(runs: Path, tmp_path: Path) -> None:
+    kept(runs)
+    (path,) = observed.record(RELEASES, runs, tmp_path / "again")
+    assert path.read_bytes() == (tmp_path / "observations" / path.name).read_bytes()
+    content = lzma.decompress(path.read_bytes()).decode()
+    assert made.MACHINE.id not in content
+    assert made.MACHINE.chip not in content
+
+
+def test_each_change_is_shown_at_its_release(runs: Path) -> None:
+    first, second = timeline.steps(kept(runs))
+    assert (first.previous.version, first.release.version, second.release.version) == ("1.0", "1.1", "1.2")
+    assert {(c.kind, c.requirement, c.before, c.after, c.count, c.of) for c in first.changes} == {
+        ("fixed", "EMB-1", "wrong bits", "exact", 1, 2),
+        ("arithmetic", "EMB-1", "0.5", "0.7", 1, 2),
+    }
+    assert {(c.kind, c.requirement, c.before, c.after) for c in second.changes} == {
+        ("changed", "LIN-1", "exact", "two roundings")
+    }
+
+
+def test_a_release_that_did_not_run_is_listed_with_its_error(runs: Path) -> None:
+    (runs / "mlx-1.1" / "results.jsonl").unlink()
+    (runs / "mlx-1.1" / ERROR).write_text("mlx-1.1: cannot be imported: built for another Python\n")
+    one = kept(runs)
+    assert [r.error for r in one.head.releases][1] == "mlx-1.1: cannot be imported: built for another Python"
+    (step,) = timeline.steps(one)
+    assert (step.previous.version, step.release.version) == ("1.0", "1.2")
+    assert "built for another Python" in page.render([one])
+
+
+def test_a_case_that_killed_its_process_is_an_observation(runs: Path) -> None:
+    a_run(runs, "1.2", deaths={"c": "SIGABRT", "d": "timed out"})
+    one = kept(runs)
+    rows = {name.partition("[")[2]: row for name, (_, _, row) in one.cases.items()}
+    assert rows["c]"] == [NOTHING, NOTHING, CRASHED]
+    assert rows["d]"][-1].behaviour == "timed out"
+
+
+FAULTS = [
+    ("no run", "no such folder"),
+    ("killed", "mlx-1.2: not whole: 4 of 5 cases have an end"),
+    ("in flight", "mlx-1.2: not whole: 4 of 5 cases"),
+    ("another version", "mlx-1.2: is a run of 1.3, not of mlx-1.2"),
+    ("other suites", "unlike suites"),
+]
+
+
+@pytest.mark.parametrize(("fault", "said"), FAULTS, ids=[fault for fault, _ in FAULTS])
+def test_records_that_cannot_be_used_are_refused(runs: Path, fault: str, said: str) -> None:
+    if fault == "no run":
+        (runs / "mlx-1.2").rename(runs / "elsewhere")
+    elif fault == "killed":
+        a_run(runs, "1.2", planned={"mlx@gpu": 5})
+    elif fault == "in flight":
+        a_run(runs, "1.2", deaths={"c": "SIGABRT"})
+        (runs / "mlx-1.2" / DEATHS).unlink()
+    elif fault == "another version":
+        a_run(runs, "1.2", targets={"mlx@gpu": made.target("mlx@gpu", versions={"mlx": "1.3"})})
+    else:
+        a_run(runs, "1.2", suite_hash="0000")
+    with pytest.raises(VersionsError) as error:
+        kept(runs)
+    assert said in str(error.value)
+
+
+def test_damaged_observations_are_refused(runs: Path) -> None:
+    kept(runs)
+    (path,) = (runs.parent / "observations").iterdir()
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(VersionsError, match="is damaged"):
+        observed.load(path.parent)
+
+
+KINDS = [
+    (BAD, GOOD, True, "fixed"),
+    (GOOD, BAD, True, "regression"),
+    (GOOD, BAD, False, "changed"),
+    (BAD, CRASHED, True, "changed"),
+    (GOOD, GOOD, True, None),
+    (GOOD, replace(GOOD, headroom=0.5001), True, None),
+    (GOOD, replace(GOOD, headroom=0.51), True, "arithmetic"),
+    (GOOD, replace(GOOD, headroom="inf"), True, "arithmetic"),
+    (FOREIGN, CRASHED, True, None),
+    (CRASHED, GOOD, True, "fixed"),
+    (NOTHING, GOOD, True, None),
+    (GOOD, NOTHING, True, None),
+]
+
+
+@pytest.mark.parametrize(("before", "after", "required", "kind"), KINDS)
+def test_kinds_of_change(before: Outcome, after: Outcome, required: bool, kind: str | None) -> None:
+    assert timeline.kind_of(before, after, required=required) == kind
+
+
+def test_places_name_what_tells_the_changed_cases_apart() -> None:
+    everything: list[dict[str, Scalar]] = [{"dtype": d, "bits": b} for d in ("float16", "float32") for b in (3, 4, 5)]
+    assert timeline.places(everything[2::3], everything) == {"bits": (5,)}
+    assert timeline.places(everything, everything) == {}
+
+
+def test_recorded_timeline_shows_what_upstream_says() -> None:
+    """Repairs, additions and a regression; each thread was read."""
+    found = observed.load()
+    changes = upstream.load()
+    assert len(changes) >= 6
+    assert any(change.until for change in changes)
+    assert [(f.known.thread, f.fault) for f in (upstream.find(c, found) for c in changes) if f.fault] == []
+
+
+@pytest.mark.parametrize("by", [-1, 1])
+def test_a_change_at_another_release_is_found(by: int) -> None:
+    """Every change upstream tells of, one release earlier or later, is no longer as upstream says."""
+    found = {one.head.adapter: one for one in observed.load()}
+    for change in upstream.load():
+        one = found[change.adapter]
+        moved = {}
+        for name, (requirement, params, row) in one.cases.items():
+            moved[name] = (requirement, params, [row[0], *row[:-1]] if by > 0 else [*row[1:], row[-1]])
+        shifted = replace(one, cases=moved)
+        assert upstream.find(change, [one]).fault == ""
+        assert upstream.find(change, [shifted]).fault, change.thread
+
+
+def test_every_release_of_the_list_is_in_the_observations() -> None:
+    """One that could not run is there with its error; none is dropped."""
+    held = {f"{one.head.adapter}-{r.version}" for one in observed.load() for r in one.head.releases}
+    assert held == {release.name for release in releases.load()}
+    ran = {one.head.adapter: len(one.ran) for one in observed.load()}
+    assert ran["mlx"] >= 8
+    assert ran["jax"] >= 4
+
+
+def test_the_page_is_current() -> None:
+    assert page.check() == ""
+
+
+def test_a_stale_page_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "versions.md"
+    assert "is missing" in page.check(path)
+    assert page.write(path)
+    assert not page.write(path)
+    assert page.check(path) == ""
+    path.write_text(path.read_text().replace("regression", "improvement", 1))
+    assert "is not what the recorded observations say" in page.check(path)
+
+
+def test_the_timeline_in_the_terminal() -> None:
+    done = run("-m", "versions", "timeline")
+    assert done.returncode == 0, done.stderr
+    for one in observed.load():
+        assert all(release.spelled in done.stdout for release in one.head.releases)
+    assert done.stdout.count("as upstream: ") == len(upstream.load())
+
+
+def test_an_unknown_release_ends_the_command_with_one_error() -> None:
+    done = run("-m", "versions", "run", "mlx-9.9")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: no release 'mlx-9.9'")
+    assert done.stdout == ""
+
+
+def an_entry(**fields: Any) -> known.Deviation:
+    text = """
+[[deviation]]
+requirement = "EMB-1"
+target = "mlx@gpu"
+versions = ">=1.2"
+cases = [{name = ["a"]}]
+observed = ["wrong bits"]
+seen = 2026-11-20
+cause = "c"
+reproduction = "r"
+advice = "a"
+"""
+    (entry,) = known.load([_file(text)], ["EMB-1"]).deviations
+    return replace(entry, **fields)
+
+
+def _file(text: str) -> Path:
+    import tempfile
+
+    with tempfile.NamedTemporaryFile("w", suffix=".toml", delete=False) as file:
+        file.write(text)
+    return Path(file.name)
+
+
+def history(*row: Outcome) -> Observed:
+    ran = [Ran(version=f"1.{n}", spelled=f"mlx 1.{n}") for n in range(len(row))]
+    head = Head(
+        format=1,
+        adapter="mlx",
+        target="mlx@gpu",
+        system="",
+        suite_hash="",
+        golden_hash="",
+        releases=ran,
+        required={"EMB-1": True},
+    )
+    return Observed(head, {"a": ("EMB-1", {"name": "a"}, row), "b": ("EMB-1", {"name": "b"}, [GOOD] * len(row))})
+
+
+RANGES = [
+    ((BAD, BAD, BAD), {}, "1.0"),
+    ((GOOD, BAD, BAD), {}, "1.1"),
+    ((BAD, GOOD, BAD), {}, "1.2"),
+    ((BAD, BAD, GOOD), {}, None),
+    ((NOTHING, BAD, BAD), {}, "1.1"),
+    ((GOOD, GOOD, BAD), {"some_conform": True}, "1.0"),
+    ((FOREIGN, CRASHED, FOREIGN), {"observed": frozenset({"foreign memory"})}, "1.0"),
+    ((replace(BAD, headroom=9.0), BAD, BAD), {"headroom_at_most": 5.0}, "1.1"),
+]
+
+
+@pytest.mark.parametrize(("row", "fields", "first"), RANGES)
+def test_ranges_begin_where_a_deviation_holds_without_a_gap(
+    row: Sequence[Outcome], fields: dict[str, Any], first: str | None
+) -> None:
+    assert ranges.first(an_entry(**fields), history(*row)) == first
