@@ -286,3 +286,22 @@ def test_ranges_begin_where_a_deviation_holds_without_a_gap(
     row: Sequence[Outcome], fields: dict[str, Any], first: str | None
 ) -> None:
     assert ranges.first(an_entry(**fields), history(*row)) == first
+
+
+def test_registered_ranges_are_what_was_observed() -> None:
+    assert ranges.tell() == []
+
+
+@pytest.mark.parametrize("version", ["0.32.4", "0.1.0"])
+def test_a_range_that_begins_elsewhere_is_found(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Later than what was seen, or earlier; writing puts it right, and touches nothing else."""
+    content = (known.FOLDER / "mlx.toml").read_text()
+    before = content.replace('versions = ">=0.21.1"', f'versions = ">={version}"', 1)
+    for name in ("mlx", "jax", "torch"):
+        (tmp_path / f"{name}.toml").write_text((known.FOLDER / f"{name}.toml").read_text())
+    (tmp_path / "mlx.toml").write_text(before)
+    monkeypatch.setattr(known, "FOLDER", tmp_path)
+    (line,) = ranges.tell()
+    assert line.endswith(f'versions = ">={version}" -> >=0.21.1')
+    assert ranges.update() == [line]
+    assert (tmp_path / "mlx.toml").read_text() == content

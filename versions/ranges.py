@@ -10,8 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from packaging.version import Version
-
 from adapters import known, registry
 from adapters.known import Deviation, Entry, Pin
 from suites import requirements
@@ -20,6 +18,7 @@ from versions.observed import NOTHING, Observed, Outcome
 from versions.releases import VersionsError
 from versions.timeline import UNDEFINED
 
+_SINCE = re.compile(r">=[^,]+")
 _VERSIONS = re.compile(r'^versions = ".*"$', re.MULTILINE)
 
 
@@ -59,7 +58,7 @@ def _paths(found: list[Observed]) -> Iterator[tuple[Observed, Path]]:
 def _wanted(one: Observed, path: Path) -> list[str]:
     """The range of every entry of the file, in file order: what was observed, or what stands there where nothing was.
 
-    A range that begins later than that of the current release stays.
+    Only a range that has no end is written: an entry that an old release alone showed stays as it is.
     """
     parts = _parts(path)
     loaded = known.load([path], requirements.load().keys())
@@ -73,12 +72,8 @@ def _wanted(one: Observed, path: Path) -> list[str]:
         entry = entries[f"{kind} {seen[kind]}"]
         since = first(entry, one) if entry.target == one.head.target else None
         old = str(entry.versions)
-        out.append(f">={since}" if since and _earlier(since, old) else old)
+        out.append(f">={since}" if since and _SINCE.fullmatch(old) else old)
     return out
-
-
-def _earlier(since: str, old: str) -> bool:
-    return old.startswith(">=") and "," not in old and Version(since) < Version(old[2:])
 
 
 def _parts(path: Path) -> list[str]:
@@ -86,7 +81,7 @@ def _parts(path: Path) -> list[str]:
 
 
 def tell() -> list[str]:
-    """A line for each entry whose range the observations widen."""
+    """A line for each entry whose range is not what was observed."""
     out = []
     for one, path in _paths(observed.load()):
         for part, wanted in zip(_parts(path), _wanted(one, path), strict=True):
