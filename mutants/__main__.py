@@ -22,6 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     run = commands.add_parser("run", help="plant defects, one at a time, and run the suites on each")
     run.add_argument("patterns", nargs="*", default=["*"], metavar="ID", help="which, as patterns (default: all)")
     run.add_argument("-n", type=int, default=1, metavar="PROCESSES", help="how many runs at a time")
+    run.add_argument("--cases", choices=running.CASES, default="stored", help="which cases are asked (default: stored)")
     run.add_argument("--output", type=Path, metavar="FILE", help="outcomes, a line of JSON each; known ones are kept")
     own = commands.add_parser("own", help="the same with the frameworks' own tests, where they are at hand")
     own.add_argument("patterns", nargs="*", default=["*"], metavar="ID")
@@ -51,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if options.command == "own":
         return _own(chosen, options.tests, options.output)
-    return _run(chosen, options.n, options.output)
+    return _run(chosen, options.cases, options.n, options.output)
 
 
 def _known(output: Path | None) -> dict[str, Outcome]:
@@ -69,10 +70,10 @@ def _tell(outcome: Outcome, output: Path | None) -> None:
             file.write(json.dumps(outcome.document()) + "\n")
 
 
-def _run(chosen: Sequence[Defect], processes: int, output: Path | None) -> int:
+def _run(chosen: Sequence[Defect], cases: str, processes: int, output: Path | None) -> int:
     known = _known(output)
     with ThreadPoolExecutor(processes) as pool:
-        for outcome in pool.map(running.run, [d for d in chosen if d.id not in known]):
+        for outcome in pool.map(lambda d: running.run(d, cases), [d for d in chosen if d.id not in known]):
             known[outcome.id] = outcome
             _tell(outcome, output)
     missed = [d for d in chosen if known[d.id].verdict != running.CAUGHT and not d.equivalent]

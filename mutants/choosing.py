@@ -59,5 +59,5 @@ def _why(report: pytest.TestReport) -> str:
     """What was observed: from the record of the case, or where there is none from the traceback's end."""
     for name, record in report.user_properties:
         if name == "touchstone" and isinstance(record, dict):
-            return f"{record['behaviour']}: {record['message']}"[:300]
+            return f"{record['behaviour']}: {record['message']}".splitlines()[0][:300]
     return str(report.longrepr).strip().splitlines()[-1][:300]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from golden import bounds
 from golden.cases import gradients, quantized
 from suites import probes
 from suites.assay import Assay
+from suites.layouts import lay_out
 from suites.requirements import requirement
 
 
@@ -45,18 +48,28 @@ def test_a_thousand_ones(assay: Assay) -> None:
     assay.same_bits(got, want, "table")
 
 
-@requirement("GRAD-LINEAR-1", gradients.LINEAR_CASES)
-def test_linear(assay: Assay) -> None:
-    dtype, cotangent, x = assay.params["dtype"], assay.golden("cotangent"), assay.golden("x")
+def _assay_linear(assay: Assay, x: Any, weight: Any) -> None:
+    """The gradient that the case is about, of x, weight or bias, within its bound."""
+    dtype, cotangent = assay.params["dtype"], assay.golden("cotangent")
     bias = assay.golden("bias") if assay.params["bias"] else None
-    outcome = assay.ask(
-        probes.vjp, layer="linear", weight=assay.golden("weight"), inputs=x, cotangent=cotangent, bias=bias
-    )
+    outcome = assay.ask(probes.vjp, layer="linear", weight=weight, inputs=x, cotangent=cotangent, bias=bias)
     of, rows = assay.params["of"], cotangent.size // cotangent.shape[-1]
     terms = cotangent.shape[-1] if of == "x" else rows
     want, magnitude = assay.golden(f"d_{of}"), assay.golden(f"d_{of}_magnitude")
     bound = bounds.linear(want, magnitude, terms, dtype)
     assay.within(assay.value(outcome).get(of), want, bound, dtype, f"d_{of}")
+
+
+@requirement("GRAD-LINEAR-1", gradients.LINEAR_CASES)
+def test_linear(assay: Assay) -> None:
+    _assay_linear(assay, assay.golden("x"), assay.golden("weight"))
+
+
+@requirement("GRAD-LAYOUT-1", gradients.LAYOUT_CASES)
+def test_layouts(assay: Assay) -> None:
+    operands: dict[str, Any] = {"x": assay.golden("x"), "weight": assay.golden("weight")}
+    operands[assay.params["operand"]] = lay_out(operands[assay.params["operand"]], assay.params["layout"])
+    _assay_linear(assay, **operands)
 
 
 @requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 
 from golden.cases.lookup import DENSE_LAYERS, FLOATS, table
-from golden.catalogue import Case, add
+from golden.catalogue import LAYOUT_NEEDS, Case, add
 from golden.recipes import Derived, Recipe
 
 
@@ -106,9 +106,21 @@ def _tied_with(*needs: str) -> list[Case]:
     return [Case(c.params, c.arrays, (*c.needs, *needs)) for c in TIED_CASES]
 
 
+def _layouts() -> list[Case]:
+    """Weights and inputs that are views: a backward pass may read them in the order of their memory."""
+    out = []
+    for case in LINEAR_CASES:
+        if case.params["bias"] and case.params["x"].count("x") == 1 and case.params["of"] != "bias":
+            for operand, layout in product(("weight", "x"), ("offset", "inner strided", "transposed")):
+                params = {**case.params, "operand": operand, "layout": layout}
+                out.append(Case(params, case.arrays, (*case.needs, *LAYOUT_NEEDS[layout])))
+    return out
+
+
 TABLE_CASES = _table_cases()
 ONES_CASES = _ones()
 LINEAR_CASES = _linear()
+LAYOUT_CASES = _layouts()
 TIED_CASES = _tied()
 TIED_GRADIENT_CASES = _tied_with("gradients")
 TIED_STEP_CASES = _tied_with("gradients", "optimizer")

@@ -62,11 +62,15 @@ def _shapes() -> list[Case]:
 
 
 def _sizes() -> list[Case]:
-    """Vocabularies of 1, 2 and both sides of each 8- and 16-bit id dtype's range; dims of 1, odd and large."""
+    """Vocabularies of 1, 2 and both sides of each 8- and 16-bit id dtype's range; dims of 1, odd and large.
+
+    And one with ids that float32 cannot hold: 2**24 + 1 is the first of them.
+    """
     out = []
     edges = [1, 2, *(2**n + k for n in (7, 8, 15, 16) for k in (-1, 0, 1))]
     sizes = [(rows, 2) for rows in edges] + [(V, 1), (V, 7), (V, 1031), (3, 4096)]
-    for layer, dtype, (rows, dims) in product(DENSE_LAYERS, FLOATS, sizes):
+    asked = [*product(DENSE_LAYERS, FLOATS, sizes), *((layer, "float16", (2**24 + 2, 1)) for layer in DENSE_LAYERS)]
+    for layer, dtype, (rows, dims) in asked:
         picks = sorted({0, rows // 2, max(rows - 2, 0), rows - 1})
         key = _ids(f"edges of {rows}", picks, (len(picks),))
         out.append(
