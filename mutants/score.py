@@ -16,6 +16,8 @@ from mutants.running import BROKEN, CAUGHT, Outcome
 
 MEASURED = Path(__file__).parent / "measured"
 SUITES, GENERATED, OWN = MEASURED / "suites.jsonl", MEASURED / "generated.jsonl", MEASURED / "own.jsonl"
+FIRST = MEASURED / "first.jsonl"
+"""The first run of all, before any case was written with the list of defects at hand; never recorded again."""
 FACTS = MEASURED / "facts.json"
 """Where, when and with which versions the outcomes were recorded."""
 
@@ -44,12 +46,13 @@ class Count:
 
 @dataclass(frozen=True)
 class Score:
-    """`suites`, `own` and `generated` map defect ids to outcomes."""
+    """`suites` (the stored cases), `own`, `generated` and `first` map defect ids to outcomes."""
 
     defects: list[Defect]
     suites: Mapping[str, Outcome]
     own: Mapping[str, Outcome]
     generated: Mapping[str, Outcome]
+    first: Mapping[str, Outcome]
 
     def count(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> Count:
         asked = [d for d in self.defects if chosen(d) and not d.equivalent]
@@ -63,6 +66,20 @@ class Score:
 
     def by_class(self) -> dict[str, Count]:
         return {kind: self.count(lambda d, kind=kind: d.kind == kind) for kind in CLASSES}  # type: ignore[misc]
+
+    def caught_first(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> str:
+        """How many the first run of all caught, of how many."""
+        asked = [self.first[d.id] for d in self.defects if chosen(d) and d.id in self.first and not d.equivalent]
+        return f"{sum(o.verdict == CAUGHT for o in asked)} of {len(asked)}"
+
+    def caught_by_generated(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> str:
+        """How many the generated cases catch alone, of how many they were asked about."""
+        asked = [self.generated[d.id] for d in self.defects if chosen(d) and d.id in self.generated]
+        return f"{sum(o.verdict == CAUGHT for o in asked)} of {len(asked)}" if asked else "—"
+
+    @property
+    def caught_by_generated_only(self) -> list[Defect]:
+        return [d for d in self.missed if d.id in self.generated and self.generated[d.id].verdict == CAUGHT]
 
     @property
     def missed(self) -> list[Defect]:
@@ -83,8 +100,8 @@ def recorded(defects: Iterable[Defect]) -> Score:
     """The score of what is recorded. Raises ScoreError where a defect was never run, or one that ran is gone."""
     known = list(defects)
     names = {d.id for d in known}
-    score = Score(known, read(SUITES), read(OWN), read(GENERATED) if GENERATED.exists() else {})
-    for path, outcomes in ((SUITES, score.suites), (OWN, score.own)):
+    score = Score(known, read(SUITES), read(OWN), read(GENERATED), read(FIRST))
+    for path, outcomes in ((SUITES, score.suites), (OWN, score.own), (GENERATED, score.generated)):
         if unknown := sorted(outcomes.keys() - names):
             raise ScoreError(f"{path}: {unknown[0]} is no defect any more; run python -m mutants run again")
     if missing := sorted(names - score.suites.keys()):

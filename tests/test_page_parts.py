@@ -14,7 +14,7 @@ import pytest
 from reports import model
 from reports.changes import Change, Changes, Streak, compare
 from reports.history import Seen, night_of
-from reports.page import headline, looks, payload, since, speed_table, svg, templating
+from reports.page import detection, headline, looks, payload, since, speed_table, svg, templating
 from reports.page.visible import visible, web_address
 from reports.records import BenchmarkLine
 from tests import made, made_page
@@ -217,3 +217,13 @@ def test_a_policy_allows_the_scripts_given_and_nothing_else() -> None:
     assert rule.startswith("default-src 'none'; script-src 'sha256-")
     assert rule.count("'sha256-") == 2
     assert templating.policy("a() ") != templating.policy("a()")
+
+
+def test_the_page_says_what_the_suites_catch(tmp_path: Path) -> None:
+    found = detection.detection()
+    caught, planted = found.held_out
+    assert planted == 30
+    assert (sum(row[1] for row in found.rows), sum(row[2] for row in found.rows)) == found.all
+    text = made_page.rich_page(tmp_path)
+    assert f"{caught} of {planted} that no case was written from" in text
+    assert all(f"<td>{row[1]} of {row[2]}</td>" in text for row in found.rows)

@@ -15,6 +15,7 @@ from reports.differences import Pairs
 from reports.history import Night
 from reports.model import Column, Report
 from reports.page import headline, matrix, since
+from reports.page.detection import detection
 from reports.page.headroom import headroom
 from reports.page.looks import LOOKS, STATES
 from reports.page.payload import payload, script_safe
@@ -109,6 +110,7 @@ def _plots(report: Report) -> dict[str, Any]:
         "figures": quantization(report),
         "quantization_legend": legend(report),
         "benchmarks": benchmarks(report),
+        "detection": detection(),
     }
 
 

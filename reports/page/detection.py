@@ -1,0 +1,43 @@
+"""What the suites catch: the score of defects that were planted on purpose, as it was last recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+
+import msgspec
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """Where the score was recorded, and with which versions."""
+
+    recorded: str
+    machine: str
+    versions: str
+
+
+class Document(msgspec.Struct, frozen=True):
+    """``reports/detection.json``, which `python -m mutants page --write` writes; counts are (caught, planted)."""
+
+    held_out: tuple[int, int]
+    all: tuple[int, int]
+    classes: dict[str, tuple[int, int]]
+    measured: Measured
+
+
+@dataclass(frozen=True)
+class Detection:
+    """`rows`: (class, caught, planted) of every class."""
+
+    held_out: tuple[int, int]
+    all: tuple[int, int]
+    rows: list[tuple[str, int, int]]
+    measured: Measured
+
+
+@cache
+def detection() -> Detection:
+    found = msgspec.json.decode(resources.files("reports").joinpath("detection.json").read_bytes(), type=Document)
+    rows = [(kind, caught, planted) for kind, (caught, planted) in found.classes.items()]
+    return Detection(found.held_out, found.all, rows, found.measured)
