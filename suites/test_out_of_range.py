@@ -51,7 +51,7 @@ def _assay_lookup(assay: Assay, probe: Callable[..., Any], **arguments: Any) -> 
     outcome = ask(given)
     behaviour = classify(outcome, rows, ids, bad, given.shape, SENTINEL)
     message = f"id {ids[bad]} of {len(rows)} rows" + (f"; {outcome.message}" if outcome.message else "")
-    conclude(assay, behaviour, message, len(rows), lambda: ask(np.ones_like(given)))
+    conclude(assay, behaviour, message, len(rows), lambda: ask(np.zeros_like(given)))
 
 
 @requirement("EMB-OOR-1", lookup.OUTSIDE_CASES)
@@ -80,7 +80,7 @@ def test_gradient(assay: Assay) -> None:
     outcome, message = ask(given), f"id {ids[bad]} of {len(table)} rows"
     if outcome.kind != "value":
         conclude(
-            assay, outcome.behaviour, f"{message}; {outcome.message}", len(table), lambda: ask(np.ones_like(given))
+            assay, outcome.behaviour, f"{message}; {outcome.message}", len(table), lambda: ask(np.zeros_like(given))
         )
         return
     gradient = outcome.value["weight"]

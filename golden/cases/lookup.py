@@ -191,6 +191,8 @@ OUTSIDE = {
     "far below": -(10**6),
 }
 """Ids outside [-V, V), by the name a case gives them; -1 and -V belong to the negative ids."""
+OUTSIDE_ONE_ROW = {"1": 1, "-2": -2}
+"""The same for a table of one row, which frameworks may treat apart."""
 _NARROWEST = {"int8 max": "int8", "uint8 max": "uint8", "int16 max": "int16", "uint16 max": "uint16"}
 _NARROWEST |= {"int64 max": "int64", "int64 min": "int64"}
 
@@ -198,7 +200,7 @@ _NARROWEST |= {"int64 max": "int64", "int64 min": "int64"}
 def outside_ids(case: Case) -> tuple[list[int], tuple[int, ...], str]:
     """(ids, shape, dtype) of an out-of-range case; "mixed" puts good ids around the bad one."""
     name = case.params["ids"]
-    bad, dtype = OUTSIDE[name], _NARROWEST.get(name, "int32")
+    bad, dtype = (OUTSIDE | OUTSIDE_ONE_ROW)[name], _NARROWEST.get(name, "int32")
     if case.params["form"] == "mixed":
         return [0, bad, V - 1], (3,), dtype
     return [bad], () if case.params["form"] == "0-d" else (1,), dtype
@@ -233,7 +235,22 @@ ID_DTYPE_CASES = _id_dtypes()
 OTHER_ID_CASES = _other_ids()
 NEGATIVE_ID_CASES = _negative_ids()
 WIDE_ID_CASES = _wide_ids()
+
+
+def _outside_one_row() -> list[Case]:
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "ids": name, "form": "alone", "num_embeddings": 1},
+            {"table": _labelled(dtype, 1)},
+            _needs(layer, dtype, "id_dtype:int32"),
+            "reads",
+        )
+        for layer, dtype, name in product(DENSE_LAYERS, FLOATS, OUTSIDE_ONE_ROW)
+    ]
+
+
 OUTSIDE_CASES = [
+    *_outside_one_row(),
     *_outside(_ALL_LAYERS, _NEAR, ("mixed", "0-d"), FLOATS),
     *_outside(_ALL_LAYERS, tuple(n for n in OUTSIDE if n not in _NEAR), ("alone",), ("float32",)),
 ]
