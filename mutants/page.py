@@ -1,4 +1,4 @@
-"""docs/detection.md, and what the report page shows of it: generated from the recorded outcomes."""
+"""docs/detection.md, and what README.md and the report page show of it: generated from the recorded outcomes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,32 @@ from mutants.score import FACTS, Count, Score
 PAGE = ROOT / "docs" / "detection.md"
 FOR_REPORTS = ROOT / "reports" / "detection.json"
 """Score by class, which `reports` shows on every page without importing anything from here."""
+README = ROOT / "README.md"
+BEGIN, END = "<!-- detection -->", "<!-- /detection -->"
+"""Around what is generated in README.md."""
 _TARGETS = {"torch": "PyTorch", "mlx": "MLX", "jax": "JAX and Flax"}
 
 
 def files(score: Score) -> dict[Path, str]:
     """Path -> content of everything that is generated from a score."""
-    return {PAGE: page(score), FOR_REPORTS: json.dumps(summary(score), indent=1) + "\n"}
+    before, begin, rest = README.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    readme = before + begin + "\n" + headline(score) + end + after
+    return {PAGE: page(score), FOR_REPORTS: json.dumps(summary(score), indent=1) + "\n", README: readme}
+
+
+def headline(score: Score) -> str:
+    """The score in a few lines: of what was held out, of all, and of each class."""
+    by_class = [f"{kind} {count.caught}/{count.asked}" for kind, count in score.by_class().items()]
+    lines = [
+        *_paragraph(
+            f"{score.count().share} defects planted in the frameworks and in adapters turn the right requirement red,",
+            f"{score.held_out.share} of those that no case was written from ([each of them](docs/detection.md),",
+            "beside the frameworks' own tests):",
+        ),
+        *_paragraph(" · ".join(by_class) + "."),
+    ]
+    return "\n".join(lines)
 
 
 def summary(score: Score) -> dict[str, object]:
