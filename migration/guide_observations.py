@@ -171,7 +171,7 @@ def _refuse_selection(folder: Path, report: Report, column: Column) -> None:
                 f"{column.label}; {FULL_RUN}"
             )
     for line in column.cases.values():
-        if line.rerun != _rerun(line.id, line.target):
+        if not line.marked and line.rerun != _rerun(line.id, line.target):
             raise ObservationsError(f"{folder}: {line.id} needs more than the suites ({line.rerun}); {FULL_RUN}")
 
 
@@ -205,6 +205,8 @@ def _encode(folder: Path, report: Report, system: str, columns: Sequence[Column]
     cases: dict[str, _Case] = {}
     for place, column in enumerate(columns):
         for line in column.cases.values():
+            if line.marked:  # asked with options of their own, such as generated cases, or not everywhere
+                continue
             name = case_name(line.id, line.target)
             if _identifier(name, line.target) != line.id:
                 raise ObservationsError(f"{folder}: {line.id!r} does not begin with its target")

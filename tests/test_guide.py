@@ -374,7 +374,7 @@ def test_guides_are_readable() -> None:
     """Short enough to be read, every link inside a page leads somewhere, no raw markup."""
     pages = guide.pages()
     for name, content in pages.items():
-        assert len(content.splitlines()) < 1200, name
+        assert len(content.splitlines()) < 1300, name
         assert set(re.findall(r"\]\(#([^)]+)\)", content)) == set(re.findall(r'<a id="([^"]+)"', content))
         linked = re.findall(r"\]\(([^)#]+\.md)\)", content)
         assert set(linked) <= pages.keys()
@@ -395,7 +395,7 @@ class Found:
         found = []
         for item in session.items:
             asked = getattr(item, "callspec", None) and item.callspec.params.get("assay")
-            if asked:
+            if asked and not asked[1].marks:
                 made = Assay(*asked, None)
                 found.append((made.target.id, item.nodeid, made.requirement.id, dict(made.params), made.unmet_need()))
         json.dump(found, open(sys.argv[1], "w"))
@@ -454,7 +454,7 @@ def stale_verdicts(observed: Observations) -> list[str]:
         entries = known.load([known.path_for(cls, column.facts.spec)], catalogue)
         version = column.facts.versions[cls.distributions[0]]
         for line in column.cases.values():
-            if line.verdict == "unsupported":
+            if line.verdict in ("unsupported", "not run"):
                 continue
             headroom = None if line.headroom is None else float(line.headroom)
             seen = Observation(line.behaviour, line.conforms, headroom=headroom)
