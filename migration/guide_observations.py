@@ -7,17 +7,16 @@ target's outcome. No machine is named, only its system and architecture; the sam
 from __future__ import annotations
 
 import lzma
-import os
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from reports import model
+from reports import kept, model
 from reports.cases import case_name
 from reports.model import Column, Report
 from reports.reading import ReportError
@@ -116,7 +115,7 @@ def record(folder: Path, into: Path = FOLDER) -> list[Path]:
     systems: dict[str, list[Column]] = {}
     for column in report.columns:
         if column.facts.spec in TARGETS:
-            systems.setdefault(system_of(column.machine), []).append(column)
+            systems.setdefault(kept.system_of(column.machine), []).append(column)
     for system, columns in systems.items():
         for name in TARGETS:
             if not any(column.facts.spec == name for column in columns):
@@ -124,7 +123,10 @@ def record(folder: Path, into: Path = FOLDER) -> list[Path]:
     written = []
     for system, columns in systems.items():
         path = into / f"{system.lower().replace(' ', '-')}{SUFFIX}"
-        _write(path, _encode(folder, report, system, columns))
+        try:
+            kept.write(path, _encode(folder, report, system, columns))
+        except OSError as error:
+            raise ObservationsError(f"{path}: cannot be written ({error.strerror})") from error
         written.append(path)
     return written
 
@@ -135,12 +137,6 @@ def load(folder: Path = FOLDER) -> list[Observations]:
     if not paths:
         raise ObservationsError(f"{folder}: holds no observations; {FULL_RUN}")
     return [_decode(path) for path in paths]
-
-
-def system_of(machine: Machine) -> str:
-    """``Linux x86-64``, ``macOS arm64``."""
-    name = "macOS" if machine.os.startswith("macOS") else "Linux"
-    return f"{name} {machine.architecture.replace('_', '-')}"
 
 
 def _refuse_unless_green(folder: Path, report: Report) -> None:
@@ -215,44 +211,19 @@ def _encode(folder: Path, report: Report, system: str, columns: Sequence[Column]
             one = cases.setdefault(name, _Case(name, line.requirement, line.params, line.marked, line.cases, []))
             if (one.requirement, one.params) != (line.requirement, line.params):
                 raise ObservationsError(f"{folder}: {name!r} has other parameters on {line.target}")
-            one.answers.append(_Answer(place, outcome, _short(line.headroom)))
+            one.answers.append(_Answer(place, outcome, kept.short(line.headroom)))
     ranked = sorted(outcomes, key=msgspec.json.encode)
     places = {outcomes[outcome]: place for place, outcome in enumerate(ranked)}
     lines: list[Any] = [head, ranked]
     for _, one in sorted(cases.items()):
         answers = [_Answer(a.target, places[a.outcome], a.headroom) for a in one.answers]
         lines.append(msgspec.structs.replace(one, answers=answers))
-    return lzma.compress(b"".join(msgspec.json.encode(line) + b"\n" for line in lines), preset=9 | lzma.PRESET_EXTREME)
-
-
-def _short(value: Number | None) -> Number | None:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Under a temporary name first, so that whoever reads sees the old file or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise ObservationsError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    with lzma.open(path) as file:
-        content = file.read(_MOST + 1)
-    if len(content) > _MOST:
-        raise ValueError(f"more than {_MOST:,} bytes")
-    yield from content.splitlines()
+    return kept.encode(lines)
 
 
 def _decode(path: Path) -> Observations:
     try:
-        found = list(_lines(path))
+        found = kept.lines(path, _MOST)
         head = msgspec.json.decode(found[0], type=_Head)
         if head.format != FORMAT:
             raise ObservationsError(f"{path}: has format {head.format}, this version reads {FORMAT}; {FULL_RUN}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import lzma
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +16,11 @@ from typing import Any
 import msgspec
 from packaging.version import Version
 
-from reports import model
+from reports import kept, model
 from reports.cases import case_name
 from reports.model import Column
 from reports.reading import ReportError
-from reports.records import Machine, Number, Scalar
+from reports.records import Number, Scalar
 from versions.releases import Release, VersionsError
 from versions.running import ERROR
 from versions.surviving import DEATHS
@@ -103,7 +102,11 @@ def record(releases: Sequence[Release], records: Path, into: Path = FOLDER) -> l
     for adapter in dict.fromkeys(release.adapter for release in releases):
         path = into / f"{adapter}{SUFFIX}"
         own = [release for release in releases if release.adapter == adapter]
-        _write(path, _encode(adapter, [(release, _column(release, records / release.name)) for release in own]))
+        content = _encode(adapter, [(release, _column(release, records / release.name)) for release in own])
+        try:
+            kept.write(path, content)
+        except OSError as error:
+            raise VersionsError(f"{path}: cannot be written ({error.strerror})") from error
         written.append(path)
     return written
 
@@ -164,7 +167,7 @@ def _outcomes(run: _Run) -> Iterator[tuple[str, str, Mapping[str, Scalar], Outco
     for line in run.column.cases.values():
         if line.verdict in ("unsupported", "not run"):
             continue
-        outcome = Outcome(line.behaviour, line.conforms, _short(line.headroom))
+        outcome = Outcome(line.behaviour, line.conforms, kept.short(line.headroom))
         yield case_name(line.id, target), line.requirement, line.params, outcome
     for begun in run.column.in_flight:
         yield case_name(begun.id, target), begun.requirement, begun.params, Outcome(run.deaths[begun.id], False, None)
@@ -188,7 +191,7 @@ def _encode(adapter: str, found: Sequence[tuple[Release, _Run | str]]) -> bytes:
         format=FORMAT,
         adapter=adapter,
         target=first.column.target,
-        system=_system(first.column.machine),
+        system=kept.system_of(first.column.machine),
         suite_hash=first.suite_hash,
         golden_hash=first.golden_hash,
         releases=releases,
@@ -208,12 +211,7 @@ def _encode(adapter: str, found: Sequence[tuple[Release, _Run | str]]) -> bytes:
             if number == 0 or outcome != row[number - 1]
         ]
         lines.append(Case(name, requirement, dict(params), answers))
-    return lzma.compress(b"".join(msgspec.json.encode(line) + b"\n" for line in lines), preset=9 | lzma.PRESET_EXTREME)
-
-
-def _system(machine: Machine) -> str:
-    name = "macOS" if machine.os.startswith("macOS") else "Linux"
-    return f"{name} {machine.architecture.replace('_', '-')}"
+    return kept.encode(lines)
 
 
 def _spell(release: Release, run: _Run) -> str:
@@ -223,26 +221,9 @@ def _spell(release: Release, run: _Run) -> str:
     return ", ".join(f"{name} {version}" for name, version in run.column.facts.versions.items())
 
 
-def _short(value: Number | None) -> Number | None:
-    return float(f"{value:.4g}") if isinstance(value, float) else value
-
-
-def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise VersionsError(f"{path}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _decode(path: Path) -> Observed:
     try:
-        with lzma.open(path) as file:
-            lines = file.read(_MOST).splitlines()
+        lines = kept.lines(path, _MOST)
         head = msgspec.json.decode(lines[0], type=Head)
         if head.format != FORMAT:
             raise VersionsError(f"{path}: has format {head.format}, this version reads {FORMAT}; {AGAIN}")

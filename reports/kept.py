@@ -1,0 +1,49 @@
+"""Observations that are kept in the repository: lines of JSON in one compressed file, by system."""
+
+from __future__ import annotations
+
+import lzma
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reports.records import Machine, Number
+
+
+def encode(lines: Iterable[Any]) -> bytes:
+    """One line of JSON for each, as an xz file that is the same for the same lines."""
+    return lzma.compress(b"".join(msgspec.json.encode(line) + b"\n" for line in lines), preset=9 | lzma.PRESET_EXTREME)
+
+
+def write(path: Path, content: bytes) -> None:
+    """Under a temporary name first, so that whoever reads sees the old file or the new one. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def lines(path: Path, most: int) -> list[bytes]:
+    """The lines of a file of at most `most` bytes. Raises OSError, EOFError, lzma.LZMAError or ValueError."""
+    with lzma.open(path) as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"more than {most:,} bytes")
+    return content.splitlines()
+
+
+def short(value: Number | None) -> Number | None:
+    """A number to four digits."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+def system_of(machine: Machine) -> str:
+    """``Linux x86-64``, ``macOS arm64``."""
+    name = "macOS" if machine.os.startswith("macOS") else "Linux"
+    return f"{name} {machine.architecture.replace('_', '-')}"
