@@ -6,13 +6,12 @@ import json
 import os
 import re
 import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT
+from tests.command import PYTEST, ROOT, run
 
 BROKEN = '''
 """A third party's adapter whose linear layers forget the bias from eight features on."""
@@ -30,14 +29,7 @@ class Broken(ReferenceAdapter):
 def suites(*options: str, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
     """``pytest suites/`` in another folder, so that whatever Hypothesis might write there shows."""
     path = os.pathsep.join(str(p) for p in (ROOT, folder) if p)
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", str(ROOT / "suites"), "-q", "-p", "no:cacheprovider", *options],
-        cwd=folder or ROOT,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return run(*PYTEST, str(ROOT / "suites"), "-q", *options, cwd=folder or ROOT, PYTHONPATH=path)
 
 
 @pytest.mark.parametrize(
