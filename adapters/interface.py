@@ -206,7 +206,10 @@ class Capabilities:
 
 
 class Layer(abc.ABC):
-    """One layer of one framework, holding parameters on the target's device."""
+    """One layer of one framework, holding parameters on the target's device.
+
+    Arrays that it gives out are the caller's own: nothing that is asked of the layer later changes them.
+    """
 
     native: Any
     """The framework's own object, for what only it can show, such as its repr."""
@@ -240,7 +243,10 @@ class Layer(abc.ABC):
         """Replace parameters by the framework's own names."""
 
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        """Vector-Jacobian product: ``{parameter name: gradient}``, and ``"x"`` where inputs are floating."""
+        """Vector-Jacobian product: ``{parameter name: gradient}``, and ``"x"`` where inputs are floating.
+
+        The cotangent may be an `Operand` where the capabilities declare its layout.
+        """
         raise self._unsupported("gradients")
 
     def sgd_step(self, learning_rate: float) -> None:
@@ -320,6 +326,10 @@ class Adapter(abc.ABC):
 
     def default_precision(self) -> None:  # noqa: B027  optional: most adapters set variables only
         """Undo, in a process of its own, whatever precision setting the constructor made."""
+
+    def device_memory(self) -> int | None:
+        """Bytes free on a device that may hold less than the host; None where the host's count."""
+        return None
 
     def embedding(self, weight: Any) -> Layer:
         """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
