@@ -77,10 +77,7 @@ def page(score: Score) -> str:
             "run of all, before any case was written with the list at hand, caught",
             f"{score.caught_first(_held_out)} and {score.caught_first()}; what it missed became new cases.",
         ),
-        *_paragraph(
-            f"The generated cases alone, at ten examples a property, catch {score.caught_by_generated()}, and",
-            f"{len(score.caught_by_generated_only)} that the stored cases do not.",
-        ),
+        *_generated(score),
         *_paragraph(f"Recorded {facts['recorded']} on {facts['machine']} with {facts['versions']}."),
         *_table("class", {k: (c, score.caught_by_generated(_of_class(k))) for k, c in score.by_class().items()}),
         *_table("planted in", _by_place(score)),
@@ -107,6 +104,15 @@ def page(score: Score) -> str:
 
 def _paragraph(*lines: str) -> list[str]:
     return [*textwrap.wrap(" ".join(lines), 120), ""]
+
+
+def _generated(score: Score) -> list[str]:
+    if not score.generated:
+        return ["What the generated cases catch alone has not been recorded yet.", ""]
+    return _paragraph(
+        f"The generated cases alone, at ten examples a property, catch {score.caught_by_generated()}, and",
+        f"{len(score.caught_by_generated_only)} that the stored cases do not.",
+    )
 
 
 def _held_out(defect: Defect) -> bool:
