@@ -339,7 +339,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
     """Ask nothing of a target that is not there, or that declares that it cannot answer."""
     made = pyfuncitem.stash.get(ASSAY, None)
     pyfuncitem.stash[STARTED] = time.perf_counter()
-    if made is None or not (made.target.unavailable or made.unmet_need() or made.withheld()):
+    if made is None or made.asked():
         return (yield)
     raise NotAsked
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _page(options.write)
     try:
         chosen = [d for d in defects.load() if any(fnmatchcase(d.id, p) for p in options.patterns)]
-    except defects.DefectError as error:
+        known = score.read(options.output) if getattr(options, "output", None) and options.output.exists() else {}
+    except (defects.DefectError, score.ScoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not chosen:
@@ -51,15 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{defect.id:45} {defect.target:6} {defect.kind:22} {mark:9} {defect.what}")
         return 0
     if options.command == "own":
-        return _own(chosen, options.tests, options.output)
-    return _run(chosen, options.cases, options.n, options.output)
-
-
-def _known(output: Path | None) -> dict[str, Outcome]:
-    """Outcomes of an earlier run, which is gone on with."""
-    if output is None or not output.exists():
-        return {}
-    return {o["id"]: Outcome(**o) for o in map(json.loads, output.read_text().splitlines())}
+        return _own(chosen, options.tests, options.output, known)
+    return _run(chosen, options.cases, options.n, options.output, known)
 
 
 def _tell(outcome: Outcome, output: Path | None) -> None:
@@ -67,11 +62,11 @@ def _tell(outcome: Outcome, output: Path | None) -> None:
     print(f"{outcome.verdict:16} {outcome.id:45} {outcome.seconds:6.1f} s  {what} {outcome.why}", flush=True)
     if output:
         with output.open("a") as file:
-            file.write(json.dumps(outcome.document()) + "\n")
+            file.write(json.dumps(asdict(outcome)) + "\n")
 
 
-def _run(chosen: Sequence[Defect], cases: str, processes: int, output: Path | None) -> int:
-    known = _known(output)
+def _run(chosen: Sequence[Defect], cases: str, processes: int, output: Path | None, known: dict[str, Outcome]) -> int:
+    """`known`: outcomes of an earlier run, which is gone on with."""
     with ThreadPoolExecutor(processes) as pool:
         for outcome in pool.map(lambda d: running.run(d, cases), [d for d in chosen if d.id not in known]):
             known[outcome.id] = outcome
@@ -81,8 +76,7 @@ def _run(chosen: Sequence[Defect], cases: str, processes: int, output: Path | No
     return 1 if missed else 0
 
 
-def _own(chosen: Sequence[Defect], tests: Sequence[str], output: Path | None) -> int:
-    known = _known(output)
+def _own(chosen: Sequence[Defect], tests: Sequence[str], output: Path | None, known: dict[str, Outcome]) -> int:
     folders = {name: Path(folder) for name, _, folder in (t.partition("=") for t in tests)}
     try:
         for target in sorted({d.target for d in chosen}):

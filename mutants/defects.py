@@ -12,7 +12,7 @@ import hashlib
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -84,7 +84,7 @@ def load(folder: Path = FOLDER) -> list[Defect]:
     if repeated := [name for name, count in Counter(d.id for d in found).items() if count > 1]:
         raise DefectError(f"{folder}: {', '.join(repeated)} occur more than once")
     kept = held_out(d.id for d in found)
-    return [Defect(**{**vars(d), "held_out": d.id in kept}) for d in found]
+    return [replace(d, held_out=d.id in kept) for d in found]
 
 
 def held_out(names: Iterable[str]) -> set[str]:

@@ -109,9 +109,11 @@ def _paragraph(*lines: str) -> list[str]:
 def _generated(score: Score) -> list[str]:
     if not score.generated:
         return ["What the generated cases catch alone has not been recorded yet.", ""]
+    elsewhere = sum(outcome.verdict == ELSEWHERE for outcome in score.generated.values())
     return _paragraph(
-        f"The generated cases alone, at ten examples a property, catch {score.caught_by_generated()}, and",
-        f"{len(score.caught_by_generated_only)} that the stored cases do not.",
+        f"The generated cases alone, at ten examples a property, catch {score.caught_by_generated()}, and turn another",
+        f"requirement than the right one red for {elsewhere} more: they ask of a part of the requirements only.",
+        f"{len(score.caught_by_generated_only)} of what they catch the stored cases miss.",
     )
 
 

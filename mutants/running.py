@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -41,9 +41,6 @@ class Outcome:
     why: str = ""
     seconds: float = 0.0
 
-    def document(self) -> dict[str, object]:
-        return asdict(self)
-
 
 def run(defect: Defect, cases: str = "stored") -> Outcome:
     """Plant the defect and ask; "broken" is a run that says nothing: it planted nothing, or asked nothing.
@@ -55,8 +52,8 @@ def run(defect: Defect, cases: str = "stored") -> Outcome:
         first = _ask(defect, Path(name), [*CASES[cases], *(f"--requirement={p}" for p in defect.expect)])
         if first.verdict == SURVIVED:
             rest = _ask(defect, Path(name), [*CASES[cases], *(f"--without={p}" for p in defect.expect)])
-            first = rest if rest.verdict != CAUGHT else Outcome(**{**asdict(rest), "verdict": ELSEWHERE})
-    return Outcome(**{**asdict(first), "seconds": round(time.monotonic() - begun, 1)})
+            first = rest if rest.verdict != CAUGHT else replace(rest, verdict=ELSEWHERE)
+    return replace(first, seconds=round(time.monotonic() - begun, 1))
 
 
 def environment(plan: Path | None) -> dict[str, str]:

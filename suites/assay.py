@@ -87,6 +87,10 @@ class Assay:
             return None
         return f"takes {self.case.memory / 1e9:.1f} GB: a CPU is asked with --large"
 
+    def asked(self) -> bool:
+        """Whether this target is there, can answer and is not spared. Raises as `unmet_need`."""
+        return not (self.target.unavailable or self.unmet_need() or self.withheld())
+
     def golden(self, role: str) -> np.ndarray:
         """The golden array in this role; read-only."""
         return self.bench.golden[self.case.arrays[role]]

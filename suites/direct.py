@@ -41,7 +41,7 @@ def run(question: Question, target: Target, case: Case, bench: Bench) -> tuple[A
     """The assay after the question was asked, and what ended it: for `suites.verdict.verdict_of`."""
     assay = Assay(target, case, question.requirement, bench)
     try:
-        if assay.unmet_need() or assay.withheld():
+        if not assay.asked():
             raise NotAsked
         question.function(assay)
     except Exception as error:  # a verdict like any other

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,14 @@ BLOCK = 2**24
 """Elements that are compared at a time."""
 
 
-def short(adapter: Adapter, needed: int) -> dict[str, Any] | None:
-    """What to answer where less memory is free than the case needs."""
+def within_memory(
+    adapter: Adapter, question: Callable[..., dict[str, Any]], needed: int, arguments: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the question answers; {"short": why it was not asked} where fewer than `needed` bytes are free."""
     free = memory.available(adapter)
-    return (
-        {"short": f"needs {needed / 1e9:.1f} GB of free memory, {free / 1e9:.1f} GB are free"}
-        if free < needed
-        else None
-    )
+    if free < needed:
+        return {"short": f"needs {needed / 1e9:.1f} GB of free memory, {free / 1e9:.1f} GB are free"}
+    return question(adapter, **arguments)
 
 
 def rows_of(strip: np.ndarray, dims: int) -> np.ndarray:
@@ -37,25 +37,19 @@ def filled(strip: np.ndarray, dims: int) -> np.ndarray:
     return np.ascontiguousarray(rows_of(strip, dims))
 
 
-def table_rows(adapter: Adapter, layer: str, strip: np.ndarray, ids: np.ndarray, needed: int) -> dict[str, Any]:
+def table_rows(adapter: Adapter, layer: str, strip: np.ndarray, ids: np.ndarray) -> dict[str, Any]:
     """Rows of a table that only the framework ever holds whole."""
-    return short(adapter, needed) or {"rows": probes.call(adapter, layer, filled(strip, DIMS), ids)}
+    return {"rows": probes.call(adapter, layer, filled(strip, DIMS), ids)}
 
 
-def large_head(adapter: Adapter, layer: str, strip: np.ndarray, x: np.ndarray, needed: int) -> dict[str, Any]:
+def large_head(adapter: Adapter, layer: str, strip: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     """x times such a table transposed, by a linear layer or a tied head."""
-    if lack := short(adapter, needed):
-        return lack
     question = probes.call if layer == "linear" else probes.as_linear
     return {"product": question(adapter, layer, filled(strip, DIMS), x)}
 
 
-def packed_rows(
-    adapter: Adapter, parts: dict[str, np.ndarray], scheme: Scheme, ids: np.ndarray, needed: int
-) -> dict[str, Any]:
+def packed_rows(adapter: Adapter, parts: dict[str, np.ndarray], scheme: Scheme, ids: np.ndarray) -> dict[str, Any]:
     """The same of a quantized table."""
-    if lack := short(adapter, needed):
-        return lack
     packed = packed_of(parts, scheme)
     words, scales, biases = (np.ascontiguousarray(part) for part in (packed.weight, packed.scales, packed.biases))
     return {"rows": probes.call(adapter, "quantized_embedding", Packed(words, scales, biases, scheme), ids)}
@@ -75,10 +69,8 @@ def spread_ids(count: int, size: int) -> np.ndarray:
     return ((i * 31 + i // 1021) % size).astype(np.int32)
 
 
-def many_rows(adapter: Adapter, table: np.ndarray, count: int, needed: int) -> dict[str, Any]:
+def many_rows(adapter: Adapter, table: np.ndarray, count: int) -> dict[str, Any]:
     """How a lookup of `count` ids differs from the rows of a small table."""
-    if lack := short(adapter, needed):
-        return lack
     ids = spread_ids(count, len(table))
     got = probes.call(adapter, "embedding", table, ids)
     if got.shape != (count, table.shape[1]) or got.dtype != table.dtype:
@@ -86,10 +78,8 @@ def many_rows(adapter: Adapter, table: np.ndarray, count: int, needed: int) -> d
     return _differences((start, got[start:end], table[ids[start:end]]) for start, end in _blocks(*got.shape))
 
 
-def outer_product(adapter: Adapter, x: np.ndarray, weight: np.ndarray, needed: int) -> dict[str, Any]:
+def outer_product(adapter: Adapter, x: np.ndarray, weight: np.ndarray) -> dict[str, Any]:
     """How a linear layer of one input feature differs from the outer product of `FACTORS`, exact in any dtype."""
-    if lack := short(adapter, needed):
-        return lack
     got = probes.call(adapter, "linear", weight, x)
     if got.shape != (*x.shape[:-1], len(weight)) or got.dtype != x.dtype:
         return {"form": f"{got.dtype} {got.shape}"}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from adapters.interface import Operand, Packed
-from adapters.isolation import Outcome
 from golden.cases import extents
 from golden.streams import DTYPES
 from suites import codes, probes
@@ -69,8 +69,9 @@ def test_expanded_cotangent(assay: Assay) -> None:
     assay.same_bits(gradients.get("x"), np.broadcast_to(along, x.shape), signed_zero=False)
 
 
-def _enough(assay: Assay, outcome: Outcome) -> dict[str, Any]:
+def _ask_within_memory(assay: Assay, question: Callable[..., dict[str, Any]], **arguments: Any) -> dict[str, Any]:
     """The answer; NotAsked where there was too little memory, which the system may find later than the guard does."""
+    outcome = assay.ask(large.within_memory, question=question, needed=assay.case.memory, arguments=arguments)
     if outcome.kind == "crashed" and outcome.message.startswith("SIGKILL"):
         raise NotAsked("the system killed the process that held the arrays: too little memory")
     answer = assay.value(outcome)
@@ -84,16 +85,16 @@ def test_large_tables(assay: Assay) -> None:
     strip = assay.golden("table")
     table = large.rows_of(strip, extents.DIMS)
     ids = np.array(extents.edge_ids(table.size, len(table)), np.int32)
-    outcome = assay.ask(large.table_rows, layer=assay.params["layer"], strip=strip, ids=ids, needed=assay.case.memory)
-    assay.same_bits(_enough(assay, outcome)["rows"], table[ids], "table")
+    answer = _ask_within_memory(assay, large.table_rows, layer=assay.params["layer"], strip=strip, ids=ids)
+    assay.same_bits(answer["rows"], table[ids], "table")
 
 
 @requirement("EXTENT-HEAD-1", extents.HEAD_CASES)
 def test_large_heads(assay: Assay) -> None:
     """Integers: the exact products are taken in float32, a block of rows at a time, and rounded once."""
     strip, x, layer = assay.golden("table"), assay.golden("x"), assay.params["layer"]
-    outcome = assay.ask(large.large_head, layer=layer, strip=strip, x=x, needed=assay.case.memory)
-    got = _enough(assay, outcome)["product"]
+    answer = _ask_within_memory(assay, large.large_head, layer=layer, strip=strip, x=x)
+    got = answer["product"]
     table, wide = large.rows_of(strip.astype(np.float32), extents.DIMS), x.astype(np.float32)
     blocks = (wide @ np.ascontiguousarray(table[start : start + 2**15]).T for start in range(0, len(table), 2**15))
     assay.same_bits(got, np.concatenate(list(blocks), axis=-1).astype(x.dtype), signed_zero=False)
@@ -105,20 +106,19 @@ def test_large_quantized_tables(assay: Assay) -> None:
     packed = large.packed_of(parts, assay.scheme)
     count = len(packed.weight)
     ids = np.array(extents.edge_ids(count * extents.DIMS, count), np.int32)
-    outcome = assay.ask(large.packed_rows, parts=parts, scheme=assay.scheme, ids=ids, needed=assay.case.memory)
+    answer = _ask_within_memory(assay, large.packed_rows, parts=parts, scheme=assay.scheme, ids=ids)
     chosen = Packed(packed.weight[ids], packed.scales[ids], packed.biases[ids], packed.scheme)
-    codes.assay_lookup(assay, _enough(assay, outcome)["rows"], chosen, np.arange(len(ids)))
+    codes.assay_lookup(assay, answer["rows"], chosen, np.arange(len(ids)))
 
 
 @requirement("EXTENT-RESULT-1", extents.RESULT_CASES)
 def test_large_results(assay: Assay) -> None:
-    needed = assay.case.memory
     if assay.params["layer"] == "embedding":
         count = assay.params["ids"]
-        outcome = assay.ask(large.many_rows, table=assay.golden("table"), count=count, needed=needed)
+        answer = _ask_within_memory(assay, large.many_rows, table=assay.golden("table"), count=count)
     else:
-        outcome = assay.ask(large.outer_product, x=assay.golden("x"), weight=assay.golden("weight"), needed=needed)
-    answer = _enough(assay, outcome)
+        x, weight = assay.golden("x"), assay.golden("weight")
+        answer = _ask_within_memory(assay, large.outer_product, x=x, weight=weight)
     if "form" in answer:
         raise Deviates(Observation("wrong form", False, message=f"got {answer['form']}"))
     if answer["wrong"]:

@@ -34,11 +34,16 @@ def _probe(assay: Assay) -> Any:
     return probes.call if assay.params["layer"] == "quantized_linear" else probes.as_linear
 
 
-@requirement("QNT-LOOKUP-1", quantized.LOOKUP_CASES)
-def test_lookup(assay: Assay) -> None:
-    packed, ids = codes.recorded(assay), assay.golden("ids")
+def assay_rows(assay: Assay, packed: Packed) -> None:
+    """The rows of the case's ids within the bound."""
+    ids = assay.golden("ids")
     outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
     codes.assay_lookup(assay, assay.value(outcome), packed, ids)
+
+
+@requirement("QNT-LOOKUP-1", quantized.LOOKUP_CASES)
+def test_lookup(assay: Assay) -> None:
+    assay_rows(assay, codes.recorded(assay))
 
 
 @requirement("QNT-DEQUANT-1", quantized.DEQUANTIZE_CASES)
@@ -63,22 +68,26 @@ def test_dequantization_rounds_as_stated(assay: Assay) -> None:
     assay.behaves(found[0] if found else "another rounding", message=message)
 
 
-def assay_given_product(assay: Assay) -> None:
-    """x times the case's parts, in the case's layout, within the bound."""
-    packed, x, layout = given_parts(assay), assay.golden("x"), assay.params["layout"]
+def assay_given_product(assay: Assay, x_layout: str = "dense", parts_layout: str = "dense") -> None:
+    """x times the case's parts within the bound."""
+    packed, x = given_parts(assay), assay.golden("x")
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
-    weight, inputs = packed, x if layout != "x strided" else lay_out(x, "inner strided")
-    if layout == "parts strided":
-        parts = {p: lay_out(getattr(packed, p), "inner strided") for p in quantized.parts_of(codes.form_of(packed))}
+    weight, inputs = packed, x if x_layout == "dense" else lay_out(x, x_layout)
+    if parts_layout != "dense":
+        parts = {p: lay_out(getattr(packed, p), parts_layout) for p in quantized.parts_of(codes.form_of(packed))}
         weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
     layer = assay.params["layer"]
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
     codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
 
 
+_LAYOUTS = {"x strided": ("inner strided", "dense"), "parts strided": ("dense", "inner strided")}
+"""Layout of a case -> that of x, and that of the parts; dense where it is neither."""
+
+
 @requirement("QNT-LINEAR-1", quantized.PRODUCT_CASES)
 def test_products(assay: Assay) -> None:
-    assay_given_product(assay)
+    assay_given_product(assay, *_LAYOUTS.get(assay.params["layout"], ()))
 
 
 @requirement("QNT-LINEAR-1", quantized.VECTOR_CASES)

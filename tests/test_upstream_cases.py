@@ -369,7 +369,7 @@ def test_a_wrong_element_of_a_large_result_is_found(wrong: bool, monkeypatch: py
 
         changes_products(adapter, cut)
     x = np.array([[1], [2], [3], [1]] * 10, np.float16)
-    answer = large.outer_product(adapter, x, np.array([[2], [3], [1]], np.float16), 1)
+    answer = large.outer_product(adapter, x, np.array([[2], [3], [1]], np.float16))
     assert answer["wrong"] == wrong
     assert ("(39, 2)" in answer["first"]) == wrong
 
@@ -384,5 +384,5 @@ def test_a_wrong_row_of_many_is_found(wrong: bool, monkeypatch: pytest.MonkeyPat
             "embedding",
             lambda layer: setattr(layer, "_call", lambda m, ids: m.weight[(ids + 1) % len(m.weight)]),
         )
-    answer = large.many_rows(adapter, np.arange(35, dtype=np.float16).reshape(7, 5), 100, 1)
+    answer = large.many_rows(adapter, np.arange(35, dtype=np.float16).reshape(7, 5), 100)
     assert bool(answer["wrong"]) == wrong

@@ -11,7 +11,7 @@ from pathlib import Path
 from versions import observed, page, ranges, releases, running, upstream
 from versions.observed import Observed
 from versions.releases import VersionsError
-from versions.timeline import KINDS, steps
+from versions.timeline import KINDS, by_release
 
 FOLDER = Path(__file__).parent.parent / ".tox" / "versions"
 
@@ -57,20 +57,16 @@ def _timeline(options: argparse.Namespace) -> int:
 def _print(found: Sequence[Observed]) -> None:
     for one in found:
         print(f"\n{one.head.target:44} {'conform':>8} " + " ".join(f"{kind:>10}" for kind in KINDS))
-        made = {step.release.version: step for step in steps(one)}
-        place = 0
-        for release in one.head.releases:
+        for release, outcomes, step in by_release(one):
             if release.error:
                 print(f"{release.spelled:44} {release.error}")
                 continue
-            conform = sum(row[place].conforms for _, _, row in one.cases.values())
-            place += 1
-            counts = made[release.version].counts() if release.version in made else {}
+            conform = sum(outcome.conforms for outcome in outcomes)
+            counts = step.counts() if step else {}
             print(f"{release.spelled:44} {conform:8,} " + " ".join(f"{counts.get(k, 0) or '':>10}" for k in KINDS))
-            if release.version in made:
-                for group in page.grouped([c for c in made[release.version].changes if c.kind == "regression"]):
-                    names = ", ".join(sorted({change.requirement for change in group}))
-                    print(f"    regression: {group[0].before} -> {group[0].after}: {names}")
+            for group in page.grouped([c for c in step.changes if c.kind == "regression"] if step else []):
+                names = ", ".join(sorted({change.requirement for change in group}))
+                print(f"    regression: {group[0].before} -> {group[0].after}: {names}")
     print()
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from reports import kept
 from reports.cases import spelled
 from reports.records import Scalar
 from versions import observed, upstream
 from versions.observed import Observed
-from versions.timeline import KINDS, Change, Kind, Step, steps
+from versions.timeline import KINDS, Change, Kind, Step, by_release
 
 PATH = Path(__file__).parent.parent / "docs" / "versions.md"
 WRITE = "python -m versions page --write"
@@ -29,9 +30,9 @@ behaviour and in headroom, not in verdicts alone. `{write}` makes this page from
 every release and prints the timeline. Each release is an overlay of its wheels over one environment: every other
 distribution is that of `constraints.txt`. Requirements are those of [the specification](specification.md).
 """
-
 _HEAP = """\
-Reads and writes outside a table show whatever the heap holds: from one of their classes to another is no change.
+Reads and writes outside a table show whatever the heap holds: a change from one of their classes to
+another is no change of a release.
 """
 
 
@@ -40,11 +41,7 @@ def render(found: Sequence[Observed]) -> str:
     known = upstream.load()
     lines = [_INTRO.format(write=WRITE)]
     lines += [f"- {kind}: {_MEANINGS[kind]}" for kind in KINDS]
-    lines += [
-        "",
-        "Reads and writes outside a table show whatever the heap holds: a change from one of their classes to",
-    ]
-    lines += ["another is no change of a release.", ""]
+    lines += ["", _HEAP]
     lines += _known([upstream.find(change, found) for change in known])
     order = [*TITLES]
     for one in sorted(found, key=lambda o: order.index(o.head.adapter) if o.head.adapter in order else len(order)):
@@ -68,7 +65,6 @@ def _known(findings: Sequence[upstream.Finding]) -> Iterable[str]:
 
 
 def _framework(one: Observed) -> Iterable[str]:
-    made = {step.release.version: step for step in steps(one)}
     head = one.head
     yield f"## {TITLES.get(head.adapter, head.adapter)}\n"
     yield f"{head.target}, {head.system}, suites {head.suite_hash}, golden data {head.golden_hash}.\n"
@@ -77,20 +73,18 @@ def _framework(one: Observed) -> Iterable[str]:
         return
     yield "| release | run on | cases answered | conform | " + " | ".join(KINDS) + " |"
     yield "|---|---|---:|---:|" + "---:|" * len(KINDS)
-    place = 0
-    for release in head.releases:
+    made = []
+    for release, answered, step in by_release(one):
         if release.error:
             yield f"| {release.spelled} | | {release.error} |" + " |" * (1 + len(KINDS))
             continue
-        answered = [row[place] for _, _, row in one.cases.values() if row[place].behaviour]
-        place += 1
-        step = made.get(release.version)
         counts = step.counts() if step else {}
+        made += [step] if step else []
         cells = " | ".join(str(counts.get(kind, "")) for kind in KINDS)
         conform = sum(outcome.conforms for outcome in answered)
         yield f"| {release.spelled} | {release.date} | {len(answered):,} | {conform:,} | {cells} |"
     yield ""
-    for step in reversed(made.values()):
+    for step in reversed(made):
         yield from _release(step)
 
 
@@ -136,9 +130,7 @@ def write(path: Path = PATH) -> bool:
     content = render(observed.load())
     if path.is_file() and path.read_text() == content:
         return False
-    temporary = path.with_name(f".{path.name}.partial")
-    temporary.write_text(content)
-    temporary.replace(path)
+    kept.write(path, content.encode())
     return True
 
 

@@ -7,17 +7,20 @@ set, a case may conform too. Its range begins with the first release from which 
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from adapters import known, registry
 from adapters.known import Deviation, Entry, Pin
+from reports import kept
 from suites import requirements
 from versions import observed
 from versions.observed import NOTHING, Observed, Outcome
 from versions.releases import VersionsError
 from versions.timeline import UNDEFINED
 
+_ENTRY = "[["
 _SINCE = re.compile(r">=[^,]+")
 _VERSIONS = re.compile(r'^versions = ".*"$', re.MULTILINE)
 
@@ -60,13 +63,12 @@ def _wanted(one: Observed, path: Path) -> list[str]:
 
     Only a range that has no end is written: an entry that an old release alone showed stays as it is.
     """
-    parts = _parts(path)
     loaded = known.load([path], requirements.load().keys())
     entries = {
         entry.origin.partition(": ")[2].partition(" (")[0]: entry for entry in (*loaded.deviations, *loaded.pins)
     }
     out, seen = [], {"deviation": 0, "pin": 0}
-    for part in parts:
+    for part in _entries(path):
         kind = "deviation" if part.startswith("[[deviation]]") else "pin"
         seen[kind] += 1
         entry = entries[f"{kind} {seen[kind]}"]
@@ -77,14 +79,19 @@ def _wanted(one: Observed, path: Path) -> list[str]:
 
 
 def _parts(path: Path) -> list[str]:
-    return [part for part in re.split(r"(?m)^(?=\[\[)", path.read_text()) if part.startswith("[[")]
+    """The file's text, cut before each entry."""
+    return re.split(r"(?m)^(?=\[\[)", path.read_text())
+
+
+def _entries(path: Path) -> list[str]:
+    return [part for part in _parts(path) if part.startswith(_ENTRY)]
 
 
 def tell() -> list[str]:
     """A line for each entry whose range is not what was observed."""
     out = []
     for one, path in _paths(observed.load()):
-        for part, wanted in zip(_parts(path), _wanted(one, path), strict=True):
+        for part, wanted in zip(_entries(path), _wanted(one, path), strict=True):
             found = _VERSIONS.search(part)
             if found and found.group() != f'versions = "{wanted}"':
                 title = re.search(r'^requirement = "(.*)"$', part, re.MULTILINE)
@@ -98,14 +105,17 @@ def update() -> list[str]:
     told = tell()
     for one, path in _paths(observed.load()):
         wanted = iter(_wanted(one, path))
-        parts = re.split(r"(?m)^(?=\[\[)", path.read_text())
-        made = [_VERSIONS.sub(f'versions = "{next(wanted)}"', p, count=1) if p.startswith("[[") else p for p in parts]
-        temporary = path.with_suffix(".partial")
-        temporary.write_text("".join(made))
-        try:
-            known.load([temporary], requirements.load().keys())
-        except known.KnownError as error:
-            temporary.unlink()
-            raise VersionsError(f"{path}: the ranges do not fit together: {error}") from error
-        temporary.replace(path)
+        made = [
+            _VERSIONS.sub(f'versions = "{next(wanted)}"', part, count=1) if part.startswith(_ENTRY) else part
+            for part in _parts(path)
+        ]
+        content = "".join(made).encode()
+        with tempfile.TemporaryDirectory() as folder:
+            tried = Path(folder) / path.name
+            tried.write_bytes(content)
+            try:
+                known.load([tried], requirements.load().keys())
+            except known.KnownError as error:
+                raise VersionsError(f"{path}: the ranges do not fit together: {error}") from error
+        kept.write(path, content)
     return told

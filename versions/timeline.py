@@ -10,7 +10,7 @@ from typing import Literal
 
 from adapters.update import UNDEFINED as HEAP
 from reports.records import Scalar
-from versions.observed import Observed, Outcome, Ran
+from versions.observed import NOTHING, Observed, Outcome, Ran
 
 UNDEFINED = HEAP | {"memory outside the table", "write not observed"}
 """What a read or write outside the table may show, by the state of the heap; from one to another is no change."""
@@ -63,6 +63,22 @@ def steps(observed: Observed) -> list[Step]:
     """A step for every release that ran but the first, oldest first."""
     ran = observed.ran
     return [Step(ran[n], ran[n - 1], tuple(_changes(observed, n))) for n in range(1, len(ran))]
+
+
+def by_release(observed: Observed) -> Iterator[tuple[Ran, list[Outcome], Step | None]]:
+    """Every release, oldest first: its outcomes in the cases it was asked, and its step; neither where none ran."""
+    found = {step.release.version: step for step in steps(observed)}
+    place = 0
+    for release in observed.head.releases:
+        if release.error:
+            yield release, [], None
+            continue
+        yield (
+            release,
+            [row[place] for _, _, row in observed.cases.values() if row[place] != NOTHING],
+            found.get(release.version),
+        )
+        place += 1
 
 
 def _changes(observed: Observed, number: int) -> Iterator[Change]:

@@ -117,9 +117,11 @@ def _quantized_gradients() -> list[Case]:
 QUANTIZED_CASES = _quantized_products()
 QUANTIZED_GRADIENT_CASES = _quantized_gradients()
 COTANGENT_CASES = [
-    replace(_exact(dtype, (3840, 33), out, EXPANDED_COTANGENT), needs=(f"dtype:{dtype}", *needs))
+    replace(
+        _exact(dtype, (3840, 33), out, EXPANDED_COTANGENT),
+        needs=(f"dtype:{dtype}", "layer:linear", "gradients", "layout:broadcast"),
+    )
     for dtype, out in product(FLOATS, (1, 3))
-    for needs in (("layer:linear", "gradients", "layout:broadcast"),)
 ]
 """The cotangent is one number, broadcast: the gradient of a sum."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -91,29 +91,44 @@ def _lookup_cases() -> list[Case]:
     ]
 
 
-def _random_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str, str]:
-    """Packed parts from random bits, with uniform scales and biases of full precision; no code stands for NaN."""
-    shape = (rows, columns * form.bits // 32)
+SCALES = {"E8M0": (120, 125), "E4M3": (20, 40)}
+"""Encoded scales of random parts, by format: from, up to."""
+
+
+def random_parts(
+    dtype: str, form: Format, rows: int, columns: int, encoded: Mapping[str, tuple[int, int]] = SCALES
+) -> dict[str, Recipe]:
+    """Packed parts from random bits, with uniform scales and biases of full precision; no code stands for NaN.
+
+    encoded: as `SCALES`.
+    """
     # Without the highest exponent bit, an 8-bit float is no NaN.
     mask = 0xBFBFBFBF if form.element == "E4M3" else 2**32 - 1
-    key = f"parts/{form.element or form.bits}/{rows}x{columns}"
-    out = {"weight": add(f"{key}/words", Recipe("words", "uint32", shape, {"mask": mask}))}
+    out = {"weight": Recipe("words", "uint32", (rows, columns * form.bits // 32), {"mask": mask})}
     per_group = (rows, columns // form.group_size)
-    sizes = "x".join(map(str, per_group))
     if form.scale:
-        low, high = {"E8M0": (120, 125), "E4M3": (20, 40)}[form.scale]
-        recipe = Recipe("integers", "uint8", per_group, {"low": low, "high": high})
-        return out | {"scales": add(f"parts/scales/{form.scale}/{sizes}", recipe)}
-    for part, size in (("scales", 2.0**-6), ("biases", 2.0**-3)):
-        out[part] = add(f"parts/{dtype}/{part}/{sizes}", Recipe("uniform", dtype, per_group, {"scale": size}))
-    return out
+        low, high = encoded[form.scale]
+        return out | {"scales": Recipe("integers", "uint8", per_group, {"low": low, "high": high})}
+    sizes = {"scales": 2.0**-6, "biases": 2.0**-3}
+    return out | {part: Recipe("uniform", dtype, per_group, {"scale": size}) for part, size in sizes.items()}
+
+
+def _stored_parts(dtype: str, form: Format, rows: int, columns: int) -> dict[str, str]:
+    recipes = random_parts(dtype, form, rows, columns)
+    sizes = "x".join(map(str, recipes["scales"].shape))
+    keys = {
+        "weight": f"parts/{form.element or form.bits}/{rows}x{columns}/words",
+        "scales": f"parts/scales/{form.scale}/{sizes}" if form.scale else f"parts/{dtype}/scales/{sizes}",
+        "biases": f"parts/{dtype}/biases/{sizes}",
+    }
+    return {part: add(keys[part], recipe) for part, recipe in recipes.items()}
 
 
 def _dequantize_cases() -> list[Case]:
     """Every row of random parts."""
     ids = add("quantized/ids/all", Recipe("values", "int32", (ROWS,), {"values": tuple(range(ROWS))}))
     return [
-        Case(_params(d, f), {**_random_parts(d, f, ROWS, DIMS), "ids": ids}, _needs("quantized_embedding", d, f))
+        Case(_params(d, f), {**_stored_parts(d, f, ROWS, DIMS), "ids": ids}, _needs("quantized_embedding", d, f))
         for d, f in product(FLOATS, FORMATS)
     ]
 
@@ -130,7 +145,7 @@ def _inner_sizes(form: Format) -> tuple[int, ...]:
 
 def product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
     shape = {"batched": (2, m, k), "vector": (k,)}.get(layout, (m, k))
-    arrays = _random_parts(dtype, form, n, k)
+    arrays = _stored_parts(dtype, form, n, k)
     name = "x".join(map(str, shape))
     arrays["x"] = add(f"quantized/{dtype}/x/{name}", Recipe("uniform", dtype, shape))
     if layer == "quantized_linear":
@@ -172,7 +187,7 @@ def _empty_cases() -> list[Case]:
 
 def untransposed_case(form: Format, layer: str, dtype: str, m: int, rows: int, columns: int) -> Case:
     """The gradient of x: the cotangent [m, rows] times the weights [rows, columns] as they lie."""
-    arrays = _random_parts(dtype, form, rows, columns)
+    arrays = _stored_parts(dtype, form, rows, columns)
     arrays["x"] = add(f"quantized/{dtype}/x/{m}x{columns}", Recipe("uniform", dtype, (m, columns)))
     arrays["cotangent"] = add(f"quantized/{dtype}/cotangent/{m}x{rows}", Recipe("uniform", dtype, (m, rows)))
     params = {"layer": layer, **_params(dtype, form), "m": m, "n": columns, "k": rows}
@@ -297,7 +312,7 @@ def _mixed_cases() -> list[Case]:
     form, out = format_of("affine", 4, 64), []
     for layer, parts, x in product(LAYERS, FLOATS, FLOATS):
         if parts != x:
-            arrays = _random_parts(parts, form, 32, 512)
+            arrays = _stored_parts(parts, form, 32, 512)
             arrays["x"] = add(f"quantized/{x}/x/2x512", Recipe("uniform", x, (2, 512)))
             params = {"layer": layer, "parts": parts, "x": x}
             out.append(Case(params, arrays, (*_needs(layer, parts, form), f"dtype:{x}")))

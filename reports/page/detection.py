@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 
@@ -17,7 +16,7 @@ class Measured(msgspec.Struct, frozen=True):
     versions: str
 
 
-class Document(msgspec.Struct, frozen=True):
+class Detection(msgspec.Struct, frozen=True):
     """``reports/detection.json``, which `python -m mutants page --write` writes; counts are (caught, planted)."""
 
     held_out: tuple[int, int]
@@ -26,18 +25,6 @@ class Document(msgspec.Struct, frozen=True):
     measured: Measured
 
 
-@dataclass(frozen=True)
-class Detection:
-    """`rows`: (class, caught, planted) of every class."""
-
-    held_out: tuple[int, int]
-    all: tuple[int, int]
-    rows: list[tuple[str, int, int]]
-    measured: Measured
-
-
 @cache
 def detection() -> Detection:
-    found = msgspec.json.decode(resources.files("reports").joinpath("detection.json").read_bytes(), type=Document)
-    rows = [(kind, caught, planted) for kind, (caught, planted) in found.classes.items()]
-    return Detection(found.held_out, found.all, rows, found.measured)
+    return msgspec.json.decode(resources.files("reports").joinpath("detection.json").read_bytes(), type=Detection)

@@ -7,22 +7,23 @@ mode nvfp4 an odd number of groups of 16 in a table (QNT-ONE-1).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
 from adapters import registry
-from adapters.interface import Capabilities, Packed
+from adapters.interface import Capabilities
+from golden.cases import quantized
 from golden.catalogue import LAYOUT_NEEDS, Case
 from golden.packing import Format
 from golden.recipes import Recipe
 from suites import codes, probes
 from suites.assay import Assay
 from suites.generated.drawn import Draw, Example, Property, form, layout, stream
-from suites.layouts import lay_out
 from suites.test_quantization import assay_parts
-from suites.test_quantized_layers import given_parts
+from suites.test_quantized_layers import assay_given_gradient, assay_given_product, assay_rows, given_parts
 
 SIZES = ((1, 2), (3, 1), (7, 2), (8, 3), (33, 1))
 """Rows and groups of parts: few, because a framework may compile for each shape."""
@@ -62,18 +63,13 @@ def _ask_codes(assay: Assay) -> None:
     assay_parts(assay, table, assay.value(outcome), want, peer.id, elsewhere=True)
 
 
+SCALES = {"E8M0": (120, 130), "E4M3": (16, 64)}
+"""Encoded scales, by format: from, up to."""
+
+
 def _parts(draw: Draw, dtype: str, chosen: Format, rows: int, columns: int) -> dict[str, Recipe]:
-    """As the enumerated cases have them: no code stands for NaN."""
-    words = (rows, columns * chosen.bits // 32)
-    mask = 0xBFBFBFBF if chosen.element == "E4M3" else 2**32 - 1
-    out = {"weight": Recipe("words", "uint32", words, {"mask": mask}, stream(draw))}
-    per_group = (rows, columns // chosen.group_size)
-    if chosen.scale:
-        low, high = {"E8M0": (120, 130), "E4M3": (16, 64)}[chosen.scale]
-        return out | {"scales": Recipe("integers", "uint8", per_group, {"low": low, "high": high}, stream(draw))}
-    for part, size in (("scales", 2.0**-6), ("biases", 2.0**-3)):
-        out[part] = Recipe("uniform", dtype, per_group, {"scale": size}, stream(draw))
-    return out
+    recipes = quantized.random_parts(dtype, chosen, rows, columns, SCALES)
+    return {part: replace(recipe, stream=stream(draw)) for part, recipe in recipes.items()}
 
 
 def _lookup(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
@@ -90,9 +86,7 @@ def _lookup(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
 
 
 def _ask_lookup(assay: Assay) -> None:
-    packed, ids = given_parts(assay), assay.golden("ids")
-    outcome = assay.ask(probes.call, layer="quantized_embedding", weight=packed, inputs=ids)
-    codes.assay_lookup(assay, assay.value(outcome), packed, ids)
+    assay_rows(assay, given_parts(assay))
 
 
 def _product(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
@@ -115,16 +109,7 @@ def _product(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
 
 
 def _ask_product(assay: Assay) -> None:
-    packed, x, layer = given_parts(assay), assay.golden("x"), assay.params["layer"]
-    weight, inputs = packed, x if (name := assay.params["x_layout"]) == "dense" else lay_out(x, name)
-    if (name := assay.params["parts_layout"]) != "dense":
-        parts = (packed.weight, packed.scales, packed.biases)
-        words, scales, biases = (None if part is None else lay_out(part, name) for part in parts)
-        weight = Packed(words, scales, biases, packed.scheme)
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
-    probe = probes.call if layer == "quantized_linear" else probes.as_linear
-    outcome = assay.ask(probe, layer=layer, weight=weight, inputs=inputs, bias=bias)
-    codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
+    assay_given_product(assay, assay.params["x_layout"], assay.params["parts_layout"])
 
 
 def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
@@ -136,19 +121,11 @@ def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
     return Example({**chosen.params, "n": columns, "k": rows}, arrays, _needs(chosen))
 
 
-def _ask_gradient(assay: Assay) -> None:
-    packed: Packed = given_parts(assay)
-    x, cotangent, layer = assay.golden("x"), assay.golden("cotangent"), assay.params["layer"]
-    method = "call" if layer == "quantized_linear" else "as_linear"
-    outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=method)
-    codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
-
-
 SHARE = 4
 """One example in four of the others' number: JAX compiles for each scheme and shape, a tenth of a second or more."""
 BOUND = Property("quantized weights", "QNT-BOUND-1", _weights, _ask_bound, share=SHARE)
 CODES = Property("codes of two targets", "QNT-CODES-1", _weights, _ask_codes, share=SHARE)
 LOOKUP = Property("quantized rows", "QNT-LOOKUP-1", _lookup, _ask_lookup, share=SHARE)
 PRODUCT = Property("quantized products", "QNT-LINEAR-1", _product, _ask_product, share=SHARE)
-GRADIENT = Property("quantized input gradients", "GRAD-QUANT-2", _gradient, _ask_gradient, share=SHARE)
+GRADIENT = Property("quantized input gradients", "GRAD-QUANT-2", _gradient, assay_given_gradient, share=SHARE)
 PROPERTIES = (BOUND, CODES, LOOKUP, PRODUCT, GRADIENT)
