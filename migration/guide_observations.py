@@ -24,7 +24,7 @@ from reports.records import RED, SCHEMA, Device, EndLine, Machine, Number, Requi
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"
-FORMAT = 1
+FORMAT = 2
 TARGETS = ("mlx", "jax", "torch", "reference")
 """Of each, one target must have run; a guide leads from any of them to any other."""
 RECORD = "python -m migration record DIR"
@@ -78,7 +78,6 @@ class _Case(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     name: str
     requirement: str
     params: dict[str, Scalar]
-    marked: bool
     cases: int
     answers: list[_Answer]
 
@@ -159,16 +158,21 @@ def _refuse_unless_green(folder: Path, report: Report) -> None:
 
 def _refuse_selection(folder: Path, report: Report, column: Column) -> None:
     """A run of some cases, or of a user's own tables, says less, or more, than the suites."""
-    asked = Counter(r.requirement for r in column.cases.values() if not r.marked)
+    asked = Counter(r.requirement for r in _everywhere(column))
     for name, requirement in report.requirements.items():
         if asked[name] < requirement.cases:
             raise ObservationsError(
                 f"{folder}: not whole: {asked[name]} of {requirement.cases} cases of {name} on "
                 f"{column.label}; {FULL_RUN}"
             )
-    for line in column.cases.values():
-        if not line.marked and line.rerun != _rerun(line.id, line.target):
+    for line in _everywhere(column):
+        if line.rerun != _rerun(line.id, line.target):
             raise ObservationsError(f"{folder}: {line.id} needs more than the suites ({line.rerun}); {FULL_RUN}")
+
+
+def _everywhere(column: Column) -> list[EndLine]:
+    """Cases of every run: marked ones, such as generated cases, are asked with options of their own, or not here."""
+    return [line for line in column.cases.values() if not line.marked]
 
 
 def _rerun(identifier: str, target: str) -> str:
@@ -200,15 +204,13 @@ def _encode(folder: Path, report: Report, system: str, columns: Sequence[Column]
     outcomes: dict[_Outcome, int] = {}
     cases: dict[str, _Case] = {}
     for place, column in enumerate(columns):
-        for line in column.cases.values():
-            if line.marked:  # asked with options of their own, such as generated cases, or not everywhere
-                continue
+        for line in _everywhere(column):
             name = case_name(line.id, line.target)
             if _identifier(name, line.target) != line.id:
                 raise ObservationsError(f"{folder}: {line.id!r} does not begin with its target")
             fields = {f: getattr(line, f) for f in _Outcome.__struct_fields__}
             outcome = outcomes.setdefault(_Outcome(**fields), len(outcomes))
-            one = cases.setdefault(name, _Case(name, line.requirement, line.params, line.marked, line.cases, []))
+            one = cases.setdefault(name, _Case(name, line.requirement, line.params, line.cases, []))
             if (one.requirement, one.params) != (line.requirement, line.params):
                 raise ObservationsError(f"{folder}: {name!r} has other parameters on {line.target}")
             one.answers.append(_Answer(place, outcome, kept.short(line.headroom)))
@@ -306,7 +308,7 @@ def _end(head: _Head, column: Column, case: _Case, outcome: _Outcome, answer: _A
         rerun=_rerun(identifier, column.target),
         duration=0,
         cases=case.cases,
-        marked=case.marked,
+        marked=False,
         headroom=answer.headroom,
         **msgspec.structs.asdict(outcome),
     )

@@ -201,7 +201,7 @@ def test_a_failed_write_leaves_the_old_file(kept: Path, tmp_path: Path, monkeypa
         (lambda raw: raw[:-40], "is damaged"),
         (lambda raw: bytes([*raw[:60], raw[60] ^ 0xFF, *raw[61:]]), "is damaged"),
         (lambda raw: lzma.compress(b"[]\n"), "is damaged"),
-        (lambda raw: lzma.compress(lzma.decompress(raw).replace(b'"format":1', b'"format":9')), "has format 9"),
+        (lambda raw: lzma.compress(lzma.decompress(raw).replace(b'"format":2', b'"format":9')), "has format 9"),
         (lambda raw: lzma.compress(lzma.decompress(raw).replace(b'"conforms"', b'"perfect"')), "is damaged"),
         (lambda raw: lzma.compress(b"\n".join(lzma.decompress(raw).splitlines()[:1])), "is damaged"),
         (lambda raw: lzma.compress(re.sub(rb"\[0,\d+", b"[0,99", lzma.decompress(raw))), "is damaged"),
