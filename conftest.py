@@ -91,6 +91,7 @@ class Run:
             kept=kept,
             known=self.known,
             fuzz=_fuzz(config),
+            targets=self.targets,
             large=config.getoption("large"),
         )
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}

@@ -158,13 +158,13 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
 
 
 def _stale(document: Any, records: Sequence[dict[str, Any]]) -> tuple[set[int], list[str]]:
-    """Positions of the deviations of which every case that ran conforms, and a line per change."""
+    """Positions of the deviations of which every case that ran conforms, one unmarked at least; a line per change."""
     stale, changes = set(), []
     for number, entry in enumerate(document.get("deviation", ())):
         ran = [r for r in records if _covers(entry, r)]
         sometimes = entry.get("some_conform", False)
         conforming = [r for r in ran if r["verdict"] == ("conforms" if sometimes else "stale deviation")]
-        if ran and len(conforming) == len(ran):
+        if len(conforming) == len(ran) and not all(r["marked"] for r in ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
             stale.add(number)
             continue

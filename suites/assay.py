@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,8 @@ class Bench:
     known: Mapping[str, Known] = field(default_factory=dict)
     """Target -> what is registered of it: generated cases go on where that explains one."""
     fuzz: Fuzz = field(default_factory=Fuzz)
+    targets: Sequence[Target] = ()
+    """Every target of the run: generated cases compare them where no oracle says what is right."""
     large: bool = False
     """Whether CPUs are asked cases that take gigabytes; other devices always are."""
 

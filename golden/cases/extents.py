@@ -28,6 +28,7 @@ EXPANDED_INPUT = f"{PYTORCH}/issues/167154"
 EXPANDED_COTANGENT = f"{PYTORCH}/pull/189565"
 ALLOCATOR = f"{PYTORCH}/issues/193487"
 CHANGING = f"{PYTORCH}/issues/111634"
+SECOND_CALL = f"{PYTORCH}/issues/180776"
 CHANGING_QUANTIZED = f"{MLX}/issues/896"
 LARGE_TABLE = f"{PYTORCH}/issues/188756"
 LARGE_ARRAY = f"{MLX}/issues/3327"
@@ -134,14 +135,22 @@ def _uniform(dtype: str, x: tuple[int, ...], out: int) -> dict[str, str]:
     }
 
 
-_REPEATED = (((129, 1024), 65, CHANGING), ((1, 4096), 65, CHANGING), ((2**16 + 1, 2, 8), 16, BATCH_16_BITS))
+_REPEATED: tuple[tuple[tuple[int, ...], int, bool, str], ...] = (
+    ((129, 1024), 65, True, CHANGING),
+    ((1, 4096), 65, True, CHANGING),
+    ((2**16 + 1, 2, 8), 16, True, BATCH_16_BITS),
+    ((2, 13, 1024), 1024, False, SECOND_CALL),
+    ((1, 3, 28, 315), 315, False, SECOND_CALL),
+)
+"""Shape of x, output features, whether there is a bias, and who saw answers change."""
 
 
 def _repeated() -> list[Case]:
     out = []
-    for dtype, (x, n, upstream) in product(FLOATS, _REPEATED):
+    for dtype, (x, n, bias, upstream) in product(FLOATS, _REPEATED):
         arrays = _uniform(dtype, x, n)
-        arrays["bias"] = add(f"repeated/{dtype}/bias/{n}", Recipe("uniform", dtype, (n,)))
+        if bias:
+            arrays["bias"] = add(f"repeated/{dtype}/bias/{n}", Recipe("uniform", dtype, (n,)))
         params = {"layer": "linear", "dtype": dtype, "x": _spell(x), "out": n}
         out.append(Case(params, arrays, ("layer:linear", f"dtype:{dtype}"), upstream=upstream))
     for form, m in product((format_of("affine", 4, 64), format_of("nvfp4", 4, 16)), (1, 50)):
@@ -151,7 +160,7 @@ def _repeated() -> list[Case]:
 
 
 def _repeated_gradients() -> list[Case]:
-    """No id occurs twice: where several cotangents meet in one row, a GPU may add them in any order."""
+    """Of a linear layer: where several cotangents meet in one row of a table, a GPU may add them in any order."""
     out = []
     for dtype in FLOATS:
         arrays = _uniform(dtype, (129, 1024), 65)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from adapters import registry
 from adapters.interface import Capabilities
+from adapters.registry import Target
 from golden.cases import quantized
 from golden.catalogue import LAYOUT_NEEDS, Case
 from golden.packing import Format
@@ -55,12 +56,23 @@ def _ask_bound(assay: Assay) -> None:
 
 
 def _ask_codes(assay: Assay) -> None:
-    """Against the parts that the reference makes of the same weights: two targets, no oracle between them."""
+    """Against the parts that the reference, and every other target of the run, makes of the same weights.
+
+    No oracle says which way a tie falls. Everywhere else an answer within one's bound, or of its bits, is within the
+    others' too.
+    """
     table = assay.golden("table")
     outcome = assay.ask(probes.quantize, layer="quantized_embedding", weight=table, scheme=assay.scheme)
-    peer = registry.default("reference")
-    want = probes.quantize(peer.adapter, "quantized_embedding", table, assay.scheme)
-    assay_parts(assay, table, assay.value(outcome), want, peer.id, elsewhere=True)
+    for peer in peers(assay):
+        want = probes.quantize(peer.adapter, "quantized_embedding", table, assay.scheme)
+        assay_parts(assay, table, assay.value(outcome), want, peer.id, elsewhere=True)
+
+
+def peers(assay: Assay) -> list[Target]:
+    """The reference, and the other targets of the run that can answer the same."""
+    able = [t for t in assay.bench.targets if not t.unavailable and t.cls.capabilities.unmet(assay.case.needs) is None]
+    everyone = {target.id: target for target in (registry.default("reference"), *able)}
+    return [target for name, target in everyone.items() if name != assay.target.id]
 
 
 SCALES = {"E8M0": (120, 130), "E4M3": (16, 64)}
