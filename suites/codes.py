@@ -22,8 +22,19 @@ def form_of(packed: Packed) -> Format:
     return packing.format_of(scheme.mode, scheme.bits, scheme.group_size)
 
 
+def misshapen(packed: Packed) -> str:
+    """Which of the parts has not the shape that the words and the scheme ask for; empty where all have."""
+    *rows, words = packed.weight.shape
+    want = (*rows, words * 32 // packed.scheme.bits // packed.scheme.group_size)
+    parts = {"scales": packed.scales, "biases": packed.biases}
+    wrong = {name: part.shape for name, part in parts.items() if part is not None and part.shape != want}
+    return "; ".join(f"{name} of shape {shape}, want {want}" for name, shape in wrong.items())
+
+
 def dequantized(packed: Packed) -> np.ndarray:
-    """The exact values of packed parts, float64 ``[rows, columns]``."""
+    """The exact values of packed parts, float64 ``[rows, columns]``. Raises Deviates where the parts do not fit."""
+    if fault := misshapen(packed):
+        raise Deviates(Observation("wrong shape", False, message=fault))
     with np.errstate(invalid="ignore", over="ignore"):
         return packing.dequantize(packed.weight, packed.scales, packed.biases, form_of(packed))
 

@@ -358,6 +358,51 @@ def test_a_known_deviation_explains_and_the_search_goes_on(bench: Bench) -> None
     assert "num_embeddings=129" in message
 
 
+def test_examples_that_do_not_show_what_is_registered_say_nothing_of_it(bench: Bench) -> None:
+    """An entry is stale where its enumerated cases say so: a few examples may miss what it speaks of."""
+    found, case = registry.default("torch"), template("test_rows_of_any_bits", layer="embedding", dtype="float32")
+    entry = next(e for e in entries("jax").deviations if e.requirement == "EMB-BITS-1")
+    versions = entries("torch").deviations[0].versions
+    registered = Known((replace(entry, target=found.id, versions=versions, cases=({},)),))
+    assay, error = direct.run(
+        TEMPLATES["test_rows_of_any_bits"], found, case, replace(bench, known={found.id: registered})
+    )
+    judgement, _ = verdict_of(assay, error, registered, bootstrap=False)
+    assert (judgement.verdict, judgement.note) == ("conforms", "what is registered for this case was not drawn")
+    assay.case = replace(assay.case, marks=())
+    assert verdict_of(assay, error, registered, bootstrap=False)[0].verdict == "stale deviation"
+
+
+def changes_the_sign_of_scales(adapter: Any) -> None:
+    """Steps and codes both mirrored: the same numbers, in other parts."""
+    quantized = adapter._quantized
+
+    def mirrored(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
+        return quantized(kind, -weight, scheme, bias)
+
+    adapter._quantized = mirrored
+
+
+def test_targets_of_the_run_are_compared_with_each_other(bench: Bench) -> None:
+    """The reference and the asked target agree; only another target of the run does not."""
+    case, other = template("test_codes_of_two_targets", dtype="float32"), registry.default("torch")
+    adapter = other.cls("cpu")
+    changes_the_sign_of_scales(adapter)
+
+    def verdict(*targets: Any) -> tuple[str, str]:
+        here = replace(bench, targets=targets)
+        asked = registry.default("torch")
+        assay, error = direct.run(TEMPLATES["test_codes_of_two_targets"], asked, case, here)
+        judgement, seen = verdict_of(assay, error, Known(), bootstrap=False)
+        return str(judgement.verdict), seen.message
+
+    assert verdict()[0] == "conforms"
+    assert verdict(registry.default("torch"))[0] == "conforms"
+    found, message = verdict(_Planted(replace(other, device="other"), adapter))
+    assert found == "deviates"
+    assert "differ from torch@other" in message
+
+
 def test_a_finding_is_made_smaller_only_on_request(bench: Bench) -> None:
     name = "test_linear"
 

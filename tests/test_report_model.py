@@ -10,6 +10,7 @@ import pytest
 from reports import model
 from reports.reading import ReportError
 from reports.records import Line
+from reports.stale import stale_deviations
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
 
@@ -230,3 +231,13 @@ def test_numbers_that_json_lacks_come_back(value: float | None, tmp_path: Path) 
     read = model.load(folder(tmp_path, whole("run1", end("a", headroom=number(value))))).columns[0]
     found = read.cases[made.case("a")].headroom
     assert repr(None if found is None else float(found)) == repr(value)
+
+
+def test_marked_cases_alone_make_no_deviation_stale() -> None:
+    """The examples of a generated case may all miss what is registered; the enumerated ones ask it every time."""
+    plain = [end(f"case{n}", sometimes="mine.toml: deviation 1") for n in range(2)]
+    drawn = [end("generated", sometimes="mine.toml: deviation 1", marked=True, cases=0)]
+    assert stale_deviations(drawn) == {}
+    assert stale_deviations([*plain, *drawn]) == {"mine.toml: deviation 1": 3}
+    shown = end("generated", sometimes="mine.toml: deviation 1", marked=True, verdict="known deviation")
+    assert stale_deviations([*plain, shown]) == {}

@@ -182,6 +182,18 @@ def forgets_every_third_answer(adapter: Any) -> None:
     changes_products(adapter, lambda module, x, out: out if next(count) % 3 != 2 else out * (1 + 2.0**-7))
 
 
+def changes_every_second_answer_without_a_bias(adapter: Any) -> None:
+    """pytorch#180776: half precision, no bias, more than two dimensions."""
+    count = iter(range(10**6))
+
+    def changed(module: Any, x: Any, out: Any) -> Any:
+        if module.bias is not None or x.dim() < 3 or x.dtype.itemsize != 2:
+            return out
+        return out if next(count) % 2 == 0 else out * 1.5
+
+    changes_products(adapter, changed)
+
+
 def jitters_gradients(adapter: Any) -> None:
     count = iter(range(10**6))
 
@@ -233,6 +245,11 @@ PLANTED: list[tuple[Callable[[Any], None], str, Case]] = [
     (drops_half_a_tile, "test_quantized_products", one(extents.QUANTIZED_CASES, mode="nvfp4", k=1040)),
     (reads_a_broadcast_cotangent_as_dense, "test_expanded_cotangent", one(extents.COTANGENT_CASES, out=1)),
     (forgets_every_third_answer, "test_calls", one(extents.REPEAT_CASES, x="129x1024", dtype="float32")),
+    (
+        changes_every_second_answer_without_a_bias,
+        "test_calls",
+        one(extents.REPEAT_CASES, x="2x13x1024", dtype="bfloat16"),
+    ),
     (jitters_gradients, "test_gradients", one(extents.REPEAT_GRADIENT_CASES, dtype="float32")),
     (leaves_a_row_as_it_was, "test_memory_that_held_nan", one(extents.DIRTY_CASES, layer="linear", dtype="float32")),
 ]
