@@ -479,6 +479,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         ):
             fuzz = run.bench.fuzz
             terminalreporter.write_line(
-                f"generated cases: {fuzz.examples} examples each of --fuzz-seed {fuzz.seed}", bold=True
+                f"generated cases: {fuzz.examples} examples each, of quantized layers a quarter, of --fuzz-seed {fuzz.seed}",
+                bold=True,
             )
         tally.write(terminalreporter, run.targets, terminalreporter.config.option)

@@ -33,7 +33,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         group.addoption(name, metavar=metavar, help=text)
     group.addoption("--tensors-only", action="store_true", help="put no tensor of a checkpoint through layers")
     group.addoption(
-        "--fuzz-examples", type=int, default=10, metavar="N", help="examples per generated case (default 10)"
+        "--fuzz-examples",
+        type=int,
+        default=10,
+        metavar="N",
+        help="examples per generated case, a quarter of it of quantized layers (default 10)",
     )
     group.addoption("--fuzz-seed", default="0", metavar="S", help="seed of generated cases, or fresh (default 0)")
     group.addoption("--fuzz-shrink", action="store_true", help="make a generated case that fails smaller: takes long")

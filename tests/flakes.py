@@ -2,8 +2,8 @@
 
 ``pytest tests/flakes.py`` (tox -e trust): thirty runs of all suites take two to three hours on two cores.
 `TOUCHSTONE_RUNS` sets another number. With `TOUCHSTONE_RUNS_FOLDER` the reports are kept there, and those of the same
-suites are not made again. Every odd run has another number of threads than the first; the others have the same, and
-then errors agree to the last bit too. Needs pytest-random-order.
+suites are not made again. Every odd run is single-threaded; among runs with as many threads, errors agree to the last
+bit too. Needs pytest-random-order.
 
 What a read or write outside a table does depends on the heap: where an entry of adapters/known registers several such
 classes, each of them counts as the same.
@@ -23,7 +23,7 @@ import pytest
 from adapters import known, registry
 from adapters.known import Known
 from reports import reading
-from reports.records import EndLine, RunLine
+from reports.records import EndLine, FinishLine, RunLine
 from suites import identity, requirements
 from tests.command import ROOT, clean
 from versions.timeline import UNDEFINED
@@ -33,21 +33,20 @@ Seen = dict[str, tuple[str, str, float | None]]
 """Case -> its verdict, class and headroom."""
 
 
-def threads(count: int) -> dict[str, str]:
-    """For the libraries below NumPy and PyTorch, and for XLA."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-    eigen = f"--xla_cpu_multi_thread_eigen={str(count > 1).lower()} intra_op_parallelism_threads={count}"
-    return dict.fromkeys(names, str(count)) | {"XLA_FLAGS": eigen}
+def threads(seed: int) -> dict[str, str]:
+    """For PyTorch, for the libraries below NumPy and MLX, and for XLA, whose pool of threads NPROC sizes."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
+    return dict.fromkeys(names, "1" if seed % 2 else "2")
 
 
-def whole_run(folder: Path, seed: int, count: int) -> Seen:
+def whole_run(folder: Path, seed: int) -> Seen:
     """Every case of every target, shuffled by the seed, on two workers."""
     if not is_kept(folder):
         shutil.rmtree(folder, ignore_errors=True)
         command = [sys.executable, "-m", "pytest", "suites/", "-q", "-n", "2", "--dist", "loadgroup"]
         command += ["-p", "no:cacheprovider", "--random-order-bucket=global", f"--random-order-seed={seed}"]
         command += ["--report", str(folder)]
-        environment = clean() | threads(count) | {"PYTHONHASHSEED": str(seed), "TOUCHSTONE_REQUIRE": "mlx,jax,torch"}
+        environment = clean() | threads(seed) | {"PYTHONHASHSEED": str(seed), "TOUCHSTONE_REQUIRE": "mlx,jax,torch"}
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=3600)
         assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     ends = [line for path in reading.files(folder) for line in reading.lines(path) if isinstance(line, EndLine)]
@@ -55,12 +54,14 @@ def whole_run(folder: Path, seed: int, count: int) -> Seen:
 
 
 def is_kept(folder: Path) -> bool:
-    """Whether the folder holds a whole run of these suites on this golden data."""
+    """Whether the folder holds a whole and green run of these suites on this golden data."""
     if not (folder / "results.json").exists():
         return False
-    runs = [line for path in reading.files(folder) for line in reading.lines(path) if isinstance(line, RunLine)]
+    lines = [line for path in reading.files(folder) for line in reading.lines(path)]
     now = (identity.suite_hash(), identity.golden_hash())
-    return all((run.suite_hash, run.golden_hash) == now for run in runs)
+    runs = [(line.suite_hash, line.golden_hash) == now for line in lines if isinstance(line, RunLine)]
+    ends = [line.exit_status == 0 for line in lines if isinstance(line, FinishLine)]
+    return bool(runs) and bool(ends) and all(runs) and all(ends)
 
 
 def behaviour(line: EndLine) -> str:
@@ -84,14 +85,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(folder: Path) -> Seen:
-    return whole_run(folder / "0", 0, 2)
+def first(folder: Path) -> dict[bool, Seen]:
+    """Whether single-threaded -> the first run of its kind."""
+    return {single: whole_run(folder / str(int(single)), int(single)) for single in (False, True)}
+
+
+def different(seen: Seen, wanted: Seen, parts: int) -> dict[str, object]:
+    """Cases that only one of two runs saw, or whose first `parts` of verdict, class and headroom are not the same."""
+    nothing = ("", "", None)
+    pairs = {name: (seen.get(name, nothing), wanted.get(name, nothing)) for name in seen.keys() | wanted.keys()}
+    return {name: pair for name, pair in pairs.items() if pair[0][:parts] != pair[1][:parts]}
 
 
 @pytest.mark.parametrize("seed", range(1, RUNS))
-def test_a_run_in_another_order_sees_the_same(seed: int, first: Seen, folder: Path) -> None:
-    count = 1 if seed % 2 else 2
-    seen = whole_run(folder / str(seed), seed, count)
-    assert seen.keys() == first.keys()
-    parts = 2 if count == 1 else 3
-    assert {name: (found, first[name]) for name, found in seen.items() if found[:parts] != first[name][:parts]} == {}
+def test_a_run_in_another_order_sees_the_same(seed: int, first: dict[bool, Seen], folder: Path) -> None:
+    seen = whole_run(folder / str(seed), seed)
+    assert different(seen, first[False], parts=2) == {}
+    assert different(seen, first[bool(seed % 2)], parts=3) == {}

@@ -61,7 +61,7 @@ def test_a_finding_fails_the_run_and_is_printed_with_its_seed(third_party: Path)
         *options, "--fuzz-seed", "fresh", "--fuzz-examples", "40", "--report", str(report), folder=third_party
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    (seed,) = set(re.findall(r"40 examples each of --fuzz-seed (\d+)", done.stdout))
+    (seed,) = set(re.findall(r"40 examples each, of quantized layers a quarter, of --fuzz-seed (\d+)", done.stdout))
     text = done.stdout.partition("[[regression]]")[2].partition("\n\n")[0]
     entry = tomllib.loads("[[regression]]" + text)["regression"][0]
     assert entry["target"] == "broken@cpu"
