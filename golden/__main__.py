@@ -32,12 +32,18 @@ def check() -> str:
 
 
 def main() -> int:
+    """The exit status: 1 where the golden data are not what they must be, 2 for a catalogue that cannot be read."""
     parser = argparse.ArgumentParser(prog="python -m golden", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("verify", help="hashes, manifest and files agree; nothing missing or extra")
     generating = commands.add_parser("generate", help="write the golden arrays; recorded parts are never touched")
     generating.add_argument("--check", action="store_true", help="compare with what is stored, write nothing")
     options = parser.parse_args()
+    try:
+        import golden.cases  # noqa: F401  fills the catalogue
+    except store.GoldenError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     try:
         if options.command == "verify":
             print(verify())

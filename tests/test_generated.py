@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -26,6 +27,7 @@ from suites.generated.properties import PROPERTIES
 from suites.observation import Deviates
 from suites.verdict import Judgement, verdict_of
 from tests import test_planted_defects as planted
+from tests.command import ROOT, run
 from tests.test_planted_defects import _Planted, wrap
 from tests.test_upstream_cases import changes_products
 
@@ -250,25 +252,54 @@ params = {dtype = "float32"}
 TABLE = 'table = {kind = "uniform", dtype = "float32", shape = [2, 3], options = {}, stream = "generated/1"}\n'
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (GOOD.replace('why = "because"\n', ""), "lacks 'why'"),
-        (GOOD.replace('"because"', '""'), "`why` it is kept"),
-        (GOOD.replace("needs", "need"), "'need'"),
-        (GOOD.replace("2026-11-21", '"today"'), "write the day"),
-        (GOOD + TABLE.replace("uniform", "uniformly"), "no recipe makes 'uniformly'"),
-        (GOOD + TABLE.replace(', stream = "generated/1"', ""), "array 'table' needs"),
-        (GOOD + GOOD, "the name occurs twice"),
-        ("[[regression]", "regressions.toml"),
-    ],
-    ids=["no why", "empty why", "unknown field", "no date", "no recipe", "no stream", "same name", "no TOML"],
-)
+MALFORMED = {
+    "no why": (GOOD.replace('why = "because"\n', ""), "regression 1 (a): lacks 'why'"),
+    "empty why": (GOOD.replace('"because"', '" "'), "regression 1 (a): 'why' is empty: write why it is kept"),
+    "unknown field": (GOOD.replace("needs", "need"), "regression 1 (a): has an unknown field 'need'"),
+    "no date": (GOOD.replace("2026-11-21", '"today"'), "regression 1 (a): 'found' must be a day, as 2026-11-21"),
+    "a number for a list": (GOOD.replace("[]", "3"), "regression 1 (a): 'needs' must be a list, not 3"),
+    "numbers in a list": (GOOD.replace("[]", "[3]"), "regression 1 (a): 'needs' must be a list of strings"),
+    "a list for a name": (GOOD.replace('"a"', '["a"]'), "regression 1 (['a']): 'name' must be a string"),
+    "a list for a parameter": (GOOD.replace('"float32"', '["float32"]'), "parameter 'dtype' must be a string or a num"),
+    "an array of no table": (GOOD + "table = 3", "regression 1 (a): array 'table': must be a table, not 3"),
+    "no recipe": (GOOD + TABLE.replace("uniform", "uniformly"), "array 'table': no recipe makes 'uniformly'"),
+    "no stream": (GOOD + TABLE.replace(', stream = "generated/1"', ""), "array 'table': lacks 'stream'"),
+    "no size": (GOOD + TABLE.replace("[2, 3]", "[2, -3]"), "array 'table': 'shape' must be a list of sizes"),
+    "no such option": (
+        GOOD + TABLE.replace("{}", "{nan = 1}"),
+        "array 'table': its 'options' and 'shape' make no array",
+    ),
+    "same name": (GOOD + GOOD, "regression 2 (a): the name occurs twice"),
+    "one table": ("[regression]\nname = 1", "'regression' must be a list of tables"),
+    "another table": ("[[regressions]]", "unknown key 'regressions'"),
+    "no TOML": ("[[regression]", "at the end of an array declaration"),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MALFORMED.values(), ids=list(MALFORMED))
 def test_a_malformed_entry_is_refused(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "regressions.toml"
+    """The message names the file, the entry and the key; nothing enters the catalogue."""
+    path, before = tmp_path / "regressions.toml", dict(CATALOGUE)
     path.write_text(text)
-    with pytest.raises(regressions.RegressionError, match=re.escape(message)):
+    with pytest.raises(regressions.RegressionError, match=re.escape(message)) as error:
         regressions.load(path)
+    assert str(error.value).startswith(f"{path}: ")
+    assert before == CATALOGUE
+
+
+@pytest.mark.parametrize("arguments", [("verify",), ("generate",)], ids=" ".join)
+@pytest.mark.parametrize("fault", ["no TOML", "a number for a list"])
+def test_a_malformed_entry_ends_the_command_with_one_error(
+    fault: str, arguments: tuple[str, ...], tmp_path: Path
+) -> None:
+    shutil.copytree(ROOT / "golden", tmp_path / "golden", ignore=shutil.ignore_patterns("__pycache__"))
+    text, message = MALFORMED[fault]
+    (tmp_path / "golden" / "cases" / "regressions.toml").write_text(text)
+    done = run("-m", "golden", *arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {tmp_path / 'golden' / 'cases' / 'regressions.toml'}: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def examples(asked: Property, case: Case, bench: Bench, target: str = "reference") -> list[str]:
