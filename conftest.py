@@ -478,8 +478,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
             r.marked and r.params.get("operands") == "generated" for found in tally.by_target.values() for r in found
         ):
             fuzz = run.bench.fuzz
-            terminalreporter.write_line(
-                f"generated cases: {fuzz.examples} examples each, of quantized layers a quarter, of --fuzz-seed {fuzz.seed}",
-                bold=True,
-            )
+            drawn = f"{fuzz.examples} examples each, of quantized layers a quarter, of --fuzz-seed {fuzz.seed}"
+            terminalreporter.write_line(f"generated cases: {drawn}", bold=True)
         tally.write(terminalreporter, run.targets, terminalreporter.config.option)

@@ -19,8 +19,10 @@ def _filler(array: np.ndarray) -> Any:
     return 1 if array.dtype.kind in "iu" else np.nan
 
 
-def lay_out(array: np.ndarray, layout: str) -> Operand:
-    """`array` as a view of a larger or reordered base; rank 2, or any rank for "broadcast"."""
+def lay_out(array: np.ndarray, layout: str) -> Operand | np.ndarray:
+    """`array` as a view of a larger or reordered base; rank 2, or any rank for "broadcast" and "dense", itself."""
+    if layout == "dense":
+        return array
     filler, axis = _filler(array), array.ndim - 1 if layout.startswith("inner") else 0
     before: tuple[Any, ...] = ((None, None, None),) * axis
     size = array.shape[axis]

@@ -72,11 +72,9 @@ def assay_given_product(assay: Assay, x_layout: str = "dense", parts_layout: str
     """x times the case's parts within the bound."""
     packed, x = given_parts(assay), assay.golden("x")
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
-    weight, inputs = packed, x if x_layout == "dense" else lay_out(x, x_layout)
-    if parts_layout != "dense":
-        parts = {p: lay_out(getattr(packed, p), parts_layout) for p in quantized.parts_of(codes.form_of(packed))}
-        weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
-    layer = assay.params["layer"]
+    parts = {p: lay_out(getattr(packed, p), parts_layout) for p in quantized.parts_of(codes.form_of(packed))}
+    weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
+    layer, inputs = assay.params["layer"], lay_out(x, x_layout)
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
     codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
 

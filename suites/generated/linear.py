@@ -82,10 +82,7 @@ def _product(assay: Assay) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 
 def _result(assay: Assay) -> np.ndarray:
-    x, weight = (
-        assay.golden(role) if (name := assay.params[f"{role}_layout"]) == "dense" else lay_out(assay.golden(role), name)
-        for role in ("x", "weight")
-    )
+    x, weight = (lay_out(assay.golden(role), assay.params[f"{role}_layout"]) for role in ("x", "weight"))
     bias = assay.golden("bias") if "bias" in assay.case.arrays else None
     return assay.value(assay.ask(probes.call, layer="linear", weight=weight, inputs=x, bias=bias))
 

@@ -6,8 +6,6 @@ cannot hold the table's size. Nor ids outside the table, where one may end the p
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from hypothesis import strategies as st
 
@@ -63,13 +61,9 @@ def _lookup(draw: Draw, case: Case, capabilities: Capabilities, nan: bool) -> Ex
     return Example(params, {"table": table, "ids": ids}, needs)
 
 
-def _laid_out(array: np.ndarray, name: str) -> Any:
-    return array if name == "dense" else lay_out(array, name)
-
-
 def _ask_rows(assay: Assay) -> None:
     table, ids = assay.golden("table"), assay.golden("ids")
-    weight, inputs = _laid_out(table, assay.params["table_layout"]), _laid_out(ids, assay.params["ids_layout"])
+    weight, inputs = lay_out(table, assay.params["table_layout"]), lay_out(ids, assay.params["ids_layout"])
     outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=weight, inputs=inputs)
     want = oracle.lookup(table, ids)
     if assay.params["ids_layout"] == "broadcast":
@@ -136,7 +130,7 @@ def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
 
 def _ask_gradient(assay: Assay) -> None:
     table, ids, cotangent = assay.golden("table"), assay.golden("ids"), assay.golden("cotangent")
-    inputs = _laid_out(ids, assay.params["ids_layout"])
+    inputs = lay_out(ids, assay.params["ids_layout"])
     outcome = assay.ask(probes.vjp, layer=assay.params["layer"], weight=table, inputs=inputs, cotangent=cotangent)
     given = np.broadcast_to(ids, cotangent.shape[:-1])
     want = oracle.table_gradient(table, given, cotangent)
