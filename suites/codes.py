@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -115,12 +116,20 @@ def _from_weights(x: np.ndarray, slack: np.ndarray, random_signs: bool) -> np.nd
     λ sqrt(x² (slack²)ᵀ) with probability 2 exp(-λ²/2) at most (Hoeffding, Journal of the American Statistical
     Association 58(301), 1963, theorem 2).
     """
+    if not slack.any():
+        return np.zeros((*x.shape[:-1], len(slack)))
     worst = np.abs(x) @ slack.T
     return np.minimum(worst, bounds.lambda_for(1) * np.sqrt(x**2 @ (slack**2).T)) if random_signs else worst
 
 
 def _assay_sum(
-    assay: Assay, got: np.ndarray, want: np.ndarray, bound: np.ndarray, dtype: str, spread: np.ndarray, terms: int
+    assay: Assay,
+    got: np.ndarray,
+    want: np.ndarray,
+    bound: np.ndarray,
+    dtype: str,
+    spread: Callable[[], np.ndarray],
+    terms: int,
 ) -> None:
     """Within `bound`; where not, and in half precision, whether the error is that of a running sum in `dtype`.
 
@@ -138,7 +147,7 @@ def _assay_sum(
         # A sum of zeros has no size, and no rounding either: any error there is of another class.
         with np.errstate(invalid="ignore", divide="ignore"):
             off = np.abs(got.astype(np.float64) - want)
-            error = float(np.sqrt(np.mean(np.where(off == 0, 0, off / spread) ** 2)))
+            error = float(np.sqrt(np.mean(np.where(off == 0, 0, off / spread()) ** 2)))
         roundoff = bounds.unit_roundoff(dtype)
         expected = roundoff * np.sqrt(terms / 6) + 2 * roundoff
         if not error <= 3 * expected:
@@ -170,7 +179,10 @@ def assay_product(
     else:
         want = product + bias.astype(np.float64)
         bound = bounds.linear_with_bias(product, magnitude, bias.astype(np.float64), x.shape[-1], dtype)
-    spread = np.sqrt(wide**2 @ (table**2).T + (0 if bias is None else bias.astype(np.float64) ** 2))
+
+    def spread() -> np.ndarray:
+        return np.sqrt(wide**2 @ (table**2).T + (0 if bias is None else bias.astype(np.float64) ** 2))
+
     _assay_sum(assay, got, want, bound + _from_weights(wide, slack, random_signs), dtype, spread, x.shape[-1])
 
 
@@ -180,7 +192,7 @@ def assay_input_gradient(assay: Assay, got: np.ndarray, cotangent: np.ndarray, p
     table, slack = dequantized(packed), dequantization_bound(packed)
     want, magnitude = wide @ table, np.abs(wide) @ np.abs(table)
     bound = bounds.linear(want, magnitude, len(table), dtype) + _from_weights(wide, slack.T, True)
-    _assay_sum(assay, got, want, bound, dtype, np.sqrt(wide**2 @ table**2), len(table))
+    _assay_sum(assay, got, want, bound, dtype, lambda: np.sqrt(wide**2 @ table**2), len(table))
 
 
 def recorded(assay: Assay, scheme: Scheme | None = None) -> Packed:
