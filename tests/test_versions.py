@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import subprocess
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -71,6 +75,7 @@ def made_overlay(folder: Path, release: Release, *, package: bool = True) -> Non
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: numpy\nVersion: {release.version}\n")
     (info / "RECORD").write_text("numpy/__init__.py,,\n")
+    overlay.sign(path, release)
     if package:
         import numpy
 
@@ -95,16 +100,67 @@ def test_an_overlay_of_another_version_is_found(tmp_path: Path) -> None:
         overlay.check(other, tmp_path)
 
 
-def test_a_release_that_cannot_be_imported_leaves_its_error(tmp_path: Path) -> None:
-    """It is listed with it, and not dropped."""
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """A package of the release's overlay that cannot be imported."""
     path = tmp_path / "overlays" / REFERENCE.name / "ml_dtypes"
     path.mkdir(parents=True)
     (path / "__init__.py").write_text("raise ImportError('built for another Python')\n")
+    overlay.sign(path.parent, REFERENCE)
+    return path
+
+
+def test_a_release_that_cannot_be_imported_leaves_its_error(broken: Path, tmp_path: Path) -> None:
+    """It is listed with it, and not dropped."""
     said = running.run(REFERENCE, tmp_path)
     assert said.startswith("reference-0.0.1: cannot be imported: ")
     assert "built for another Python" in said
     assert (tmp_path / "records" / REFERENCE.name / running.ERROR).read_text().strip() == said
+
+
+def test_a_release_that_did_not_run_is_tried_again(
+    broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An error is no record; records of the same pins are."""
+    running.run(REFERENCE, tmp_path)
+    shutil.rmtree(broken)
+    monkeypatch.setattr(overlay, "check", lambda release, folder: None)
+    monkeypatch.setattr(running, "_suites", lambda release, folder, records: None)
+    assert running.run(REFERENCE, tmp_path).startswith("ran in ")
+    assert not (tmp_path / "records" / REFERENCE.name / running.ERROR).exists()
     assert running.run(REFERENCE, tmp_path) == "its records are there"
+
+
+def test_records_of_other_pins_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Release] = []
+    monkeypatch.setattr(overlay, "install", lambda release, folder: folder)
+    monkeypatch.setattr(overlay, "check", lambda release, folder: None)
+    monkeypatch.setattr(running, "_suites", lambda release, folder, records: ran.append(release))
+    other = replace(REFERENCE, install=(("numpy", "0.0.1"), ("ml-dtypes", "0.0.1")))
+    for release in (REFERENCE, REFERENCE, other, other):
+        running.run(release, tmp_path)
+    assert ran == [REFERENCE, other]
+
+
+def test_an_overlay_of_other_pins_is_installed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What pip is asked for is what `releases.toml` says now; the same pins are not installed twice."""
+    installed: list[list[str]] = []
+
+    def pip(command: list[str], *_: Any) -> subprocess.CompletedProcess[str]:
+        (Path(command[command.index("--target") + 1]) / f"made {len(installed)}").touch()
+        installed.append(command[command.index("--target") + 2 :])
+        return subprocess.CompletedProcess(command, 0, "", "")
+
+    monkeypatch.setattr(overlay, "_run", pip)
+    other = replace(REFERENCE, install=(("numpy", "0.0.1"), ("ml-dtypes", "0.0.1")))
+    for release in (REFERENCE, REFERENCE, other, other):
+        path = overlay.install(release, tmp_path)
+        assert overlay.is_of(path, release)
+    assert installed == [REFERENCE.pins, other.pins]
+    assert {p.name for p in path.iterdir()} == {"made 1", overlay.PINS}
+    (path / overlay.PINS).unlink()
+    overlay.install(other, tmp_path)
+    assert len(installed) == 3
 
 
 def test_a_release_that_pip_does_not_find_leaves_its_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

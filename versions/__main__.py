@@ -36,7 +36,8 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _record(options: argparse.Namespace) -> int:
-    for path in observed.record(releases.load(), options.folder / "records"):
+    chosen = releases.of_adapters(releases.load(), options.adapters)
+    for path in observed.record(chosen, options.folder / "records"):
         print(f"{path}: {path.stat().st_size:,} bytes")
     print(f"now: {page.WRITE}")
     return 0
@@ -80,9 +81,12 @@ def _page(options: argparse.Namespace) -> int:
 
 
 def _ranges(options: argparse.Namespace) -> int:
+    """1 where an entry does not hold in the last release that was recorded."""
     lines = ranges.update() if options.write else ranges.tell()
-    print("\n".join(lines) or "every range is what was observed")
-    return 0
+    contradicted, unobserved = ranges.contradicted(), ranges.unobserved()
+    others = "every other range" if contradicted or unobserved else "every range"
+    print("\n".join([*contradicted, *unobserved, *(lines or [f"{others} is what was observed"])]))
+    return int(bool(contradicted))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -98,6 +102,7 @@ def main(arguments: list[str] | None = None) -> int:
     for each in (listing, running_):
         each.add_argument("names", nargs="*", metavar="NAME", help="mlx-0.30.0, or mlx for all of them (default: all)")
     recording = commands.add_parser("record", help="keep what every release showed, for the page")
+    recording.add_argument("adapters", nargs="*", metavar="ADAPTER", help="whose releases (default: all)")
     recording.set_defaults(run=_record)
     for each in (running_, recording):
         each.add_argument(

@@ -22,13 +22,27 @@ _INSTALLING, _IMPORTING = 900, 300
 """Seconds for pip, and for a first import from a cold disk."""
 
 
+PINS = "touchstone-pins.txt"
+"""In an overlay, and in the records of a run on it: the distributions that it was made of."""
+
+
+def is_of(path: Path, release: Release) -> bool:
+    """Whether the folder was made of the release's pins, as they are now."""
+    return (path / PINS).is_file() and (path / PINS).read_text().split() == release.pins
+
+
+def sign(path: Path, release: Release) -> None:
+    """Write the release's pins into the folder."""
+    (path / PINS).write_text("".join(f"{pin}\n" for pin in release.pins))
+
+
 def install(release: Release, folder: Path) -> Path:
-    """The folder of the release's overlay below `folder`, installed where it is not there yet.
+    """The folder of the release's overlay below `folder`, installed where it is not there yet, or of other pins.
 
     Raises VersionsError where pip fails; what it left is removed.
     """
     path = folder / release.name
-    if path.is_dir():
+    if is_of(path, release):
         return path
     temporary = folder / f".{release.name}.partial"
     shutil.rmtree(temporary, ignore_errors=True)
@@ -39,6 +53,8 @@ def install(release: Release, folder: Path) -> Path:
         if done.returncode:
             shutil.rmtree(temporary, ignore_errors=True)
             raise VersionsError(f"{release.name}: cannot be installed: {_last(done)}")
+    sign(temporary, release)
+    shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
     return path
 

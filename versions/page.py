@@ -8,6 +8,7 @@ from pathlib import Path
 from reports import kept
 from reports.cases import spelled
 from reports.records import Scalar
+from suites import requirements
 from versions import observed, upstream
 from versions.observed import Observed
 from versions.timeline import KINDS, Change, Kind, Step, by_release
@@ -26,13 +27,25 @@ _INTRO = """\
 
 The suites, run on older releases of each framework, and what differs from one release to the next: in classes of
 behaviour and in headroom, not in verdicts alone. `{write}` makes this page from
-`versions/observations`; `python -m versions run && python -m versions record` makes those anew. `tox -e versions` runs
-every release and prints the timeline. Each release is an overlay of its wheels over one environment: every other
-distribution is that of `constraints.txt`. Requirements are those of [the specification](specification.md).
+`versions/observations`; `python -m versions run && python -m versions record` makes those anew, with `jax` after both
+for one framework alone. `tox -e versions` runs every release and prints the timeline. Each release is an overlay of its
+wheels over one environment: every other distribution is that of `constraints.txt`. Requirements are those of
+[the specification](specification.md).
 """
 _HEAP = """\
 Reads and writes outside a table show whatever the heap holds: a change from one of their classes to
 another is no change of a release.
+"""
+
+
+_NEWER = """\
+## Not asked of any of these releases
+
+The observations are older than some of the suites. These requirements were written since:
+{requirements}.
+
+Cases that other requirements were given since are not in them either; `python -m versions ranges` lists the known
+deviations and pins whose range rests on no observation for that reason.
 """
 
 
@@ -43,6 +56,7 @@ def render(found: Sequence[Observed]) -> str:
     lines += [f"- {kind}: {_MEANINGS[kind]}" for kind in KINDS]
     lines += ["", _HEAP]
     lines += _known([upstream.find(change, found) for change in known])
+    lines += _newer(found)
     order = [*TITLES]
     for one in sorted(found, key=lambda o: order.index(o.head.adapter) if o.head.adapter in order else len(order)):
         lines += _framework(one)
@@ -62,6 +76,18 @@ def _known(findings: Sequence[upstream.Finding]) -> Iterable[str]:
         said = f"[{known.says}]({known.thread})"
         yield f"| {TITLES[known.adapter]} {known.release}{until} | {said} | {finding.fault or shown} |"
     yield ""
+
+
+def _newer(found: Sequence[Observed]) -> Iterable[str]:
+    """Requirements of today that some adapter's releases were not asked, as the suites did not have them."""
+    missing = {one.head.adapter: sorted(requirements.load().keys() - one.head.required.keys()) for one in found}
+    if not any(missing.values()):
+        return
+    if len({tuple(names) for names in missing.values()}) == 1:
+        yield _NEWER.format(requirements=", ".join(next(iter(missing.values()))))
+    else:
+        told = [f"{TITLES.get(adapter, adapter)}: {', '.join(names)}" for adapter, names in missing.items() if names]
+        yield _NEWER.format(requirements="; ".join(told))
 
 
 def _framework(one: Observed) -> Iterable[str]:

@@ -1,7 +1,9 @@
 """From which release on does each known deviation hold? What the timeline says about adapters/known.
 
 An entry holds in a release where each of its cases that was asked shows what is registered; where `some_conform` is
-set, a case may conform too. Its range begins with the first release from which on it holds without a gap.
+set, a case may conform too. A pin leaves a case to the deviation that explains it, as a verdict does. The range begins
+with the first release from which on the entry holds without a gap. An entry may be newer than the observations, which
+then say nothing of its range.
 """
 
 from __future__ import annotations
@@ -12,39 +14,54 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adapters import known, registry
-from adapters.known import Deviation, Entry, Pin
+from adapters.known import Deviation, Entry, Known, Pin
 from reports import kept
 from suites import requirements
 from versions import observed
 from versions.observed import NOTHING, Observed, Outcome
 from versions.releases import VersionsError
-from versions.timeline import UNDEFINED
+from versions.timeline import UNDEFINED, Params
 
+NOTHING_KNOWN = Known()
 _ENTRY = "[["
 _SINCE = re.compile(r">=[^,]+")
 _VERSIONS = re.compile(r'^versions = ".*"$', re.MULTILINE)
 
 
-def first(entry: Entry, one: Observed) -> str | None:
-    """The first release from which on the entry holds up to the last; None where it does not hold in the last."""
-    rows = [
-        row
-        for requirement, params, row in one.cases.values()
-        if requirement == entry.requirement and any(known.matches(pattern, params) for pattern in entry.cases)
-    ]
+def first(entry: Entry, one: Observed, registered: Known = NOTHING_KNOWN) -> str | None:
+    """The first release from which on the entry holds up to the last; None where it does not hold in the last.
+
+    registered: what else is known of the target; its deviations explain cases of a pin.
+    """
     found = None
     for place in reversed(range(len(one.ran))):
-        asked = [row[place] for row in rows if row[place] != NOTHING]
-        if not asked or not all(_holds(entry, outcome) for outcome in asked):
+        asked = _asked(entry, one, place)
+        if not asked or not all(_holds(entry, *case, registered) for case in asked):
             break
         found = one.ran[place].version
     return found
 
 
-def _holds(entry: Entry, outcome: Outcome) -> bool:
+def _asked(entry: Entry, one: Observed, place: int) -> list[tuple[str, Params, Outcome]]:
+    """(version, params, outcome) of the entry's cases in the release at this place."""
+    return [
+        (one.ran[place].version, params, row[place])
+        for requirement, params, row in one.cases.values()
+        if requirement == entry.requirement
+        and row[place] != NOTHING
+        and any(known.matches(pattern, params) for pattern in entry.cases)
+    ]
+
+
+def _holds(entry: Entry, version: str, params: Params, outcome: Outcome, registered: Known) -> bool:
     if isinstance(entry, Pin):
-        return outcome.behaviour in entry.classes
+        deviation = registered.deviation(entry.requirement, entry.target, version, params)
+        return outcome.behaviour in entry.classes or bool(deviation and _explains(deviation, outcome))
     assert isinstance(entry, Deviation)
+    return _explains(entry, outcome)
+
+
+def _explains(entry: Deviation, outcome: Outcome) -> bool:
     if entry.some_conform and outcome.conforms:
         return True
     headroom = None if outcome.headroom is None else float(outcome.headroom)
@@ -58,21 +75,64 @@ def _paths(found: list[Observed]) -> Iterator[tuple[Observed, Path]]:
         yield one, known.path_for(registry.adapter_class(name), name)
 
 
+def _load(path: Path) -> Known:
+    return known.load([path], requirements.load().keys())
+
+
+def _entries_of(registered: Known) -> tuple[Entry, ...]:
+    return (*registered.deviations, *registered.pins)
+
+
+def _title(entry: Entry) -> str:
+    """``deviation 5``: where it stands in its file."""
+    return entry.origin.partition(": ")[2].partition(" (")[0]
+
+
+def _in_force() -> Iterator[tuple[Path, Observed, Known, Entry]]:
+    """Every entry of a recorded target whose range holds the last release, with the file, and what stands beside it."""
+    for one, path in _paths(observed.load()):
+        registered = _load(path)
+        for entry in _entries_of(registered):
+            if entry.target == one.head.target and entry.versions.contains(one.ran[-1].version, prereleases=True):
+                yield path, one, registered, entry
+
+
+def without_observation() -> list[tuple[Path, Observed, Entry]]:
+    """Entries of which the last recorded release was asked no case: they are newer than the observations."""
+    return [(path, one, entry) for path, one, _, entry in _in_force() if not _asked(entry, one, len(one.ran) - 1)]
+
+
+def unobserved() -> list[str]:
+    """A line for each entry without an observation."""
+    return [
+        f"{path.name}: {entry.requirement} ({_title(entry)}, {entry.versions}): no case of it was asked of "
+        f"{one.ran[-1].spelled}, the last release recorded"
+        for path, one, entry in without_observation()
+    ]
+
+
+def contradicted() -> list[str]:
+    """A line for each entry that does not hold in the last recorded release, which was asked its cases."""
+    return [
+        f"{path.name}: {entry.requirement} ({_title(entry)}, {entry.versions}): does not hold in {one.ran[-1].spelled}"
+        for path, one, registered, entry in _in_force()
+        if _asked(entry, one, len(one.ran) - 1) and first(entry, one, registered) is None
+    ]
+
+
 def _wanted(one: Observed, path: Path) -> list[str]:
     """The range of every entry of the file, in file order: what was observed, or what stands there where nothing was.
 
     Only a range that has no end is written: an entry that an old release alone showed stays as it is.
     """
-    loaded = known.load([path], requirements.load().keys())
-    entries = {
-        entry.origin.partition(": ")[2].partition(" (")[0]: entry for entry in (*loaded.deviations, *loaded.pins)
-    }
+    registered = _load(path)
+    entries = {_title(entry): entry for entry in _entries_of(registered)}
     out, seen = [], {"deviation": 0, "pin": 0}
     for part in _entries(path):
         kind = "deviation" if part.startswith("[[deviation]]") else "pin"
         seen[kind] += 1
         entry = entries[f"{kind} {seen[kind]}"]
-        since = first(entry, one) if entry.target == one.head.target else None
+        since = first(entry, one, registered) if entry.target == one.head.target else None
         old = str(entry.versions)
         out.append(f">={since}" if since and _SINCE.fullmatch(old) else old)
     return out

@@ -80,6 +80,15 @@ def select(releases: Sequence[Release], names: Iterable[str]) -> list[Release]:
     return [r for r in releases if not wanted or r.name in wanted or r.adapter in wanted]
 
 
+def of_adapters(releases: Sequence[Release], names: Iterable[str]) -> list[Release]:
+    """Every release of the adapters, or of all for no name. Raises VersionsError for a name that is no adapter's."""
+    adapters = list(dict.fromkeys(release.adapter for release in releases))
+    for name in (wanted := list(names)):
+        if name not in adapters:
+            raise VersionsError(f"no releases of an adapter {name!r}; there are {', '.join(adapters)}")
+    return select(releases, wanted)
+
+
 def _release(raw: Any, origin: str) -> Release:
     if not isinstance(raw, dict) or not raw.keys() >= _FIELDS:
         raise VersionsError(f"{origin}: lacks {', '.join(sorted(_FIELDS - dict(raw).keys()))}")

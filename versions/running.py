@@ -19,12 +19,13 @@ ERROR = "error.txt"
 
 
 def run(release: Release, folder: Path, *, again: bool = False) -> str:
-    """Run the suites on the release, unless its records are there; what came of it, in words.
+    """Run the suites on the release, unless the records of these pins are there; what came of it, in words.
 
-    A release that cannot be installed or imported, or does not come to its end, leaves `ERROR`.
+    A release that cannot be installed or imported, or does not come to its end, leaves `ERROR`, and is tried again the
+    next time.
     """
     records = folder / "records" / release.name
-    if records.is_dir() and not again:
+    if overlay.is_of(records, release) and not (records / ERROR).is_file() and not again:
         return "its records are there"
     started = time.monotonic()
     temporary = records.with_name(f".{release.name}.partial")
@@ -34,6 +35,7 @@ def run(release: Release, folder: Path, *, again: bool = False) -> str:
         overlay.install(release, folder / "overlays")
         overlay.check(release, folder)
         _suites(release, folder, temporary)
+        overlay.sign(temporary, release)
         said = f"ran in {time.monotonic() - started:.0f} s"
     except VersionsError as error:
         (temporary / ERROR).write_text(f"{error}\n")
