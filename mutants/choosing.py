@@ -49,15 +49,16 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     path = item.config.getoption("--red")
     if path and report.failed:
-        line = {"requirement": requirement_of(item), "case": item.nodeid, "why": _why(report)}
+        line = {"requirement": requirement_of(item), "case": item.nodeid, **_seen(report)}
         with Path(path).open("a") as file:
             file.write(json.dumps(line) + "\n")
     return report
 
 
-def _why(report: pytest.TestReport) -> str:
-    """What was observed: from the record of the case, or where there is none from the traceback's end."""
+def _seen(report: pytest.TestReport) -> dict[str, str]:
+    """The class of what was observed, and why it is red: of the record of the case, or of the traceback's end."""
     for name, record in report.user_properties:
         if name == "touchstone" and isinstance(record, dict):
-            return f"{record['behaviour']}: {record['message']}".splitlines()[0][:300]
-    return str(report.longrepr).strip().splitlines()[-1][:300]
+            why = f"{record['behaviour']}: {record['message']}".splitlines()[0][:300]
+            return {"behaviour": record["behaviour"], "why": why}
+    return {"behaviour": "harness error", "why": str(report.longrepr).strip().splitlines()[-1][:300]}

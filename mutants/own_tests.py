@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mutants.defects import Defect
@@ -25,6 +27,17 @@ INSTALLED = {"torch": ROOT / "mutants"}
 
 class OwnTestsError(Exception):
     """Test files are missing, or red without any defect."""
+
+
+def folders(given: Sequence[str]) -> dict[str, Path]:
+    """Target -> folder, from TARGET=FOLDER each. Raises OwnTestsError for what is not spelled so, or has no tests."""
+    found = {}
+    for text in given:
+        target, sign, folder = text.partition("=")
+        if not sign or target not in FILES:
+            raise OwnTestsError(f"--tests {text}: give TARGET=FOLDER, and for TARGET one of {', '.join(FILES)}")
+        found[target] = Path(folder)
+    return found
 
 
 def arguments(target: str, folders: Mapping[str, Path]) -> list[str] | None:
@@ -45,19 +58,22 @@ def control(target: str, given: list[str]) -> None:
     """Raises OwnTestsError where the tests are red without a defect."""
     done = pytest_with(None, ROOT, given)
     if isinstance(done, str) or done.returncode:
-        why = done if isinstance(done, str) else done.stdout[-500:]
+        why = done if isinstance(done, str) else (done.stdout + done.stderr)[-500:]
         raise OwnTestsError(f"{target}: its own tests are red without any defect: {why}")
 
 
 def run(defect: Defect, given: list[str]) -> Outcome:
     """Whether the framework's own tests turn red; `case` is the first that does."""
+    begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="touchstone-own-") as name:
         done = pytest_with(defect, Path(name), given)
     if isinstance(done, str):
-        return Outcome(defect.id, BROKEN, why=done)
-    if done.returncode == 0:
-        return Outcome(defect.id, SURVIVED)
-    return Outcome(defect.id, CAUGHT, case=_first_failure(done))
+        outcome = Outcome(defect.id, BROKEN, why=done)
+    elif done.returncode == 0:
+        outcome = Outcome(defect.id, SURVIVED)
+    else:
+        outcome = Outcome(defect.id, CAUGHT, case=_first_failure(done))
+    return replace(outcome, seconds=round(time.monotonic() - begun, 1), digest=defect.digest)
 
 
 def _first_failure(done: subprocess.CompletedProcess[str]) -> str:

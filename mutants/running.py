@@ -27,12 +27,17 @@ LIMIT = 900
 CASES = {"stored": ("-m", "not fuzz and not inductor"), "generated": ("-m", "fuzz")}
 """The suites' own cases, and those that Hypothesis draws, whose score is measured apart."""
 _STALE = re.compile(r"^stale deviation +(\S+)", re.MULTILINE)
+FAILED_ITSELF = "harness error"
+"""The class of a case whose test ended with an error of its own: that says nothing of the framework."""
 CAUGHT, ELSEWHERE, SURVIVED, BROKEN = "caught", "caught elsewhere", "survived", "broken"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run with a defect ended. `requirement`, `case` and `why` are of the first red case."""
+    """How a run with a defect ended. `requirement`, `case` and `why` are of the first red case.
+
+    digest: of the defect that was planted. run: which of the recorded runs this is of ("" where it is not recorded).
+    """
 
     id: str
     verdict: str
@@ -40,10 +45,12 @@ class Outcome:
     case: str = ""
     why: str = ""
     seconds: float = 0.0
+    digest: str = ""
+    run: str = ""
 
 
 def run(defect: Defect, cases: str = "stored") -> Outcome:
-    """Plant the defect and ask; "broken" is a run that says nothing: it planted nothing, or asked nothing.
+    """Plant the defect and ask; "broken" is a run that says nothing: it planted or asked nothing, or failed itself.
 
     cases: a key of `CASES`.
     """
@@ -53,7 +60,7 @@ def run(defect: Defect, cases: str = "stored") -> Outcome:
         if first.verdict == SURVIVED:
             rest = _ask(defect, Path(name), [*CASES[cases], *(f"--without={p}" for p in defect.expect)])
             first = rest if rest.verdict != CAUGHT else replace(rest, verdict=ELSEWHERE)
-    return replace(first, seconds=round(time.monotonic() - begun, 1))
+    return replace(first, seconds=round(time.monotonic() - begun, 1), digest=defect.digest)
 
 
 def environment(plan: Path | None) -> dict[str, str]:
@@ -74,6 +81,8 @@ def _ask(defect: Defect, folder: Path, choice: Sequence[str]) -> Outcome:
         return Outcome(defect.id, SURVIVED)
     if red.exists():
         found = json.loads(red.read_text().splitlines()[0])
+        if found["behaviour"] == FAILED_ITSELF:
+            return Outcome(defect.id, BROKEN, found["requirement"], found["case"], found["why"])
         return Outcome(defect.id, CAUGHT, found["requirement"], found["case"], found["why"])
     if stale := _STALE.search(done.stdout):
         return Outcome(defect.id, CAUGHT, stale[1], why="a registered deviation no longer holds")

@@ -1,29 +1,53 @@
 """What is the score? Outcomes of recorded runs, counted by class, target and origin.
 
-A defect counts as caught where a case of a requirement that it should turn red was the first red one. An equivalent
-defect, proven so, counts neither way.
+A defect counts as caught where a requirement that was named for it turned red. Those are asked first and alone; where
+one is red the others are not asked, so that an outcome says nothing of what else would be red. An equivalent defect,
+proven so, counts neither way.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mutants.defects import CLASSES, Defect
 from mutants.running import BROKEN, CAUGHT, Outcome
 
 MEASURED = Path(__file__).parent / "measured"
-SUITES, GENERATED, OWN = MEASURED / "suites.jsonl", MEASURED / "generated.jsonl", MEASURED / "own.jsonl"
-FIRST = MEASURED / "first.jsonl"
+FILES = {"stored": "suites.jsonl", "generated": "generated.jsonl", "own": "own.jsonl"}
+"""Which cases were asked -> their outcomes."""
+AGAIN = {
+    "stored": "python -m mutants run {} --record",
+    "generated": "python -m mutants run {} --cases generated --record",
+    "own": "python -m mutants own {} --record",
+}
+FIRST = "first.jsonl"
 """The first run of all, before any case was written with the list of defects at hand; never recorded again."""
-FACTS = MEASURED / "facts.json"
-"""Where, when and with which versions the outcomes were recorded."""
+FACTS = "facts.json"
+"""The runs that outcomes are of: {key: `Facts`}."""
 
 
 class ScoreError(Exception):
     """The recorded outcomes do not fit the defects."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where, when and with which versions and suites a run was recorded."""
+
+    recorded: str
+    machine: str
+    versions: str
+    suite_hash: str
+    golden_hash: str
+
+    @property
+    def key(self) -> str:
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
 
 @dataclass(frozen=True)
@@ -46,13 +70,14 @@ class Count:
 
 @dataclass(frozen=True)
 class Score:
-    """`suites` (the stored cases), `own`, `generated` and `first` map defect ids to outcomes."""
+    """`suites` (the stored cases), `own`, `generated` and `first` map defect ids to outcomes; `facts` keys to runs."""
 
     defects: list[Defect]
     suites: Mapping[str, Outcome]
     own: Mapping[str, Outcome]
     generated: Mapping[str, Outcome]
     first: Mapping[str, Outcome]
+    facts: Mapping[str, Facts]
 
     def count(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> Count:
         asked = [d for d in self.defects if chosen(d) and not d.equivalent]
@@ -67,10 +92,19 @@ class Score:
     def by_class(self) -> dict[str, Count]:
         return {kind: self.count(lambda d, kind=kind: d.kind == kind) for kind in CLASSES}  # type: ignore[misc]
 
-    def caught_first(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> str:
+    def caught_first(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> tuple[int, int]:
         """How many the first run of all caught, of how many."""
         asked = [self.first[d.id] for d in self.defects if chosen(d) and d.id in self.first and not d.equivalent]
-        return f"{sum(o.verdict == CAUGHT for o in asked)} of {len(asked)}"
+        return sum(o.verdict == CAUGHT for o in asked), len(asked)
+
+    @property
+    def blind(self) -> tuple[int, int]:
+        """Of those held out, how many the first run caught: no case had been written that could know them."""
+        return self.caught_first(lambda defect: defect.held_out)
+
+    @property
+    def blind_missed(self) -> list[Defect]:
+        return [d for d in self.defects if d.held_out and d.id in self.first and self.first[d.id].verdict != CAUGHT]
 
     def caught_by_generated(self, chosen: Callable[[Defect], bool] = lambda defect: True) -> str:
         """How many the generated cases catch alone, of how many they were asked about."""
@@ -86,24 +120,65 @@ class Score:
         """Neither caught nor proven to be equivalent."""
         return [d for d in self.defects if self.suites[d.id].verdict != CAUGHT and not d.equivalent]
 
+    @property
+    def runs(self) -> list[tuple[Facts, int]]:
+        """The runs, and how many outcomes are of each; the one with most of them first."""
+        counts = Counter(o.run for outcomes in (self.suites, self.generated, self.own) for o in outcomes.values())
+        return [(self.facts[key], count) for key, count in counts.most_common()]
+
+    def minutes(self, processes: int) -> int:
+        """How long the suites and the own tests take, the suites on so many processes: rounded up to fives."""
+        seconds = sum(o.seconds for o in self.suites.values()) / processes + sum(o.seconds for o in self.own.values())
+        return -int(-seconds // 300) * 5
+
 
 def read(path: Path) -> dict[str, Outcome]:
     """Outcomes by defect. Raises ScoreError, which names the file."""
     try:
         lines = [Outcome(**json.loads(line)) for line in path.read_text().splitlines()]
     except (OSError, ValueError, TypeError) as error:
-        raise ScoreError(f"{path}: no outcomes of `python -m mutants run --output` ({error})") from error
+        raise ScoreError(f"{path}: no outcomes of `python -m mutants run --record` ({error})") from error
     return {line.id: line for line in lines}
 
 
-def recorded(defects: Iterable[Defect]) -> Score:
-    """The score of what is recorded. Raises ScoreError where a defect was never run, or one that ran is gone."""
-    known = list(defects)
-    names = {d.id for d in known}
-    score = Score(known, read(SUITES), read(OWN), read(GENERATED), read(FIRST))
-    for path, outcomes in ((SUITES, score.suites), (OWN, score.own), (GENERATED, score.generated)):
-        if unknown := sorted(outcomes.keys() - names):
-            raise ScoreError(f"{path}: {unknown[0]} is no defect any more; run python -m mutants run again")
-    if missing := sorted(names - score.suites.keys()):
-        raise ScoreError(f"{SUITES}: {missing[0]} was never run; python -m mutants run --output {SUITES}")
-    return score
+def read_facts(folder: Path) -> dict[str, Facts]:
+    """Raises ScoreError, which names the file."""
+    path = folder / FACTS
+    try:
+        return {key: Facts(**fields) for key, fields in json.loads(path.read_text()).items()}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ScoreError(f"{path}: does not say which runs were recorded; git checkout it ({error})") from error
+
+
+def recorded(defects: Iterable[Defect], folder: Path) -> Score:
+    """The score of what is recorded.
+
+    Raises ScoreError where a defect was never run, one that ran is gone, or an outcome is of something else than the
+    defect that now has its name.
+    """
+    known = {d.id: d for d in defects}
+    facts = read_facts(folder)
+    found = {cases: read(folder / name) for cases, name in FILES.items()}
+    for cases, outcomes in found.items():
+        for outcome in outcomes.values():
+            if outcome.id not in known:
+                raise ScoreError(f"{folder / FILES[cases]}: {outcome.id} is no defect any more; remove its line")
+            if problem := _problem(outcome, known[outcome.id], facts):
+                again = AGAIN[cases].format(outcome.id)
+                raise ScoreError(f"{folder / FILES[cases]}: {outcome.id} {problem}; run {again}")
+    if missing := [name for name in known if name not in found["stored"]]:
+        again = AGAIN["stored"].format(missing[0])
+        raise ScoreError(f"{folder / FILES['stored']}: {missing[0]} was never run; run {again}")
+    first = read(folder / FIRST)
+    return Score(list(known.values()), found["stored"], found["own"], found["generated"], first, facts)
+
+
+def _problem(outcome: Outcome, defect: Defect, facts: Mapping[str, Facts]) -> str:
+    """Why an outcome does not count for the defect of its name; "" where it does."""
+    if outcome.digest != defect.digest:
+        return "is not what was planted and expected when it ran"
+    if outcome.run not in facts:
+        return f"is of a run that {FACTS} lacks"
+    if outcome.verdict == CAUGHT and outcome.requirement and not defect.expects(outcome.requirement):
+        return f"counts as caught by {outcome.requirement}, which it does not expect"
+    return ""

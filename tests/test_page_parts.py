@@ -221,10 +221,12 @@ def test_a_policy_allows_the_scripts_given_and_nothing_else() -> None:
 
 def test_the_page_says_what_the_suites_catch(tmp_path: Path) -> None:
     found = detection.detection()
-    caught, planted = found.held_out
-    assert planted == 30
+    first, planted = found.first
+    assert planted == found.held_out[1] == 30
     assert tuple(map(sum, zip(*found.classes.values(), strict=True))) == found.all
     text = made_page.rich_page(tmp_path)
-    assert f"{caught} of {planted} that no case was written from" in text
+    assert f"{first} of {planted} of those held out, in the first run," in text
+    assert f"now {found.held_out[0]} of {planted} of them, and {found.all[0]} of all {found.all[1]}" in text
+    assert f"suites {found.measured.suite_hash}" in text
     for kind, (caught, planted) in found.classes.items():
         assert re.search(rf"<th[^>]*>{kind}</th>\s*<td>{caught} of {planted}</td>", text)

@@ -14,11 +14,17 @@ class Measured(msgspec.Struct, frozen=True):
     recorded: str
     machine: str
     versions: str
+    suite_hash: str
+    golden_hash: str
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """``reports/detection.json``, which `python -m mutants page --write` writes; counts are (caught, planted)."""
+    """``reports/detection.json``, which `python -m mutants page --write` writes; counts are (caught, planted).
 
+    first: of those held out, in the first run of all; the others are what is recorded now.
+    """
+
+    first: tuple[int, int]
     held_out: tuple[int, int]
     all: tuple[int, int]
     classes: dict[str, tuple[int, int]]
