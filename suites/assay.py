@@ -31,9 +31,12 @@ class Fuzz:
     shrink: bool = False
 
 
-@dataclass
+@dataclass(repr=False)
 class Bench:
-    """What all assays of a run share: the golden stores and one isolated worker per target."""
+    """What all assays of a run share: the golden stores and one isolated worker per target.
+
+    Without a repr of its contents: pytest asks for one with every case that does not conform.
+    """
 
     golden: Store
     recorded: list[Store]
@@ -61,13 +64,16 @@ class Bench:
             worker.close()
 
 
-@dataclass
+@dataclass(repr=False)
 class Assay:
     target: Target
     case: Case
     requirement: Requirement
     bench: Bench
     observed: Observation | None = None
+
+    def __repr__(self) -> str:
+        return f"Assay({self.requirement.id}, {self.target.id}, {self.case.id})"
 
     @property
     def params(self) -> Any:

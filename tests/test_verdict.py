@@ -206,3 +206,12 @@ def test_only_these_verdicts_leave_a_run_green() -> None:
 
 def test_the_summary_counts_every_verdict() -> None:
     assert sorted(VERDICTS) == sorted(str(v) for v in Verdict)
+
+
+def test_an_assay_is_told_apart_without_its_arrays() -> None:
+    """pytest spells out the arguments of every test that raises; with the arrays of a run that took a second."""
+    case = Case({"dtype": "float32"})
+    target = Target("minimal", hazards.Narrow, "cpu", None, {"numpy": "1.2"})
+    bench = Bench(None, [], kept={"table": [0.0] * 10**6})  # type: ignore[arg-type]
+    assert repr(Assay(target, case, REQUIRED, bench)) == f"Assay({REQUIRED.id}, minimal@cpu, {case.id})"
+    assert len(repr(bench)) < 100
