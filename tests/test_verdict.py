@@ -213,5 +213,5 @@ def test_an_assay_is_told_apart_without_its_arrays() -> None:
     case = Case({"dtype": "float32"})
     target = Target("minimal", hazards.Narrow, "cpu", None, {"numpy": "1.2"})
     bench = Bench(None, [], kept={"table": [0.0] * 10**6})  # type: ignore[arg-type]
-    assert repr(Assay(target, case, REQUIRED, bench)) == f"Assay({REQUIRED.id}, minimal@cpu, {case.id})"
+    assert repr(Assay(target, case, REQUIRED, bench)) == f"Assay({REQUIRED.id}, narrow@cpu, {case.id})"
     assert len(repr(bench)) < 100
