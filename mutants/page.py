@@ -128,12 +128,13 @@ def page(score: Score) -> str:
         "## Recording again",
         "",
         *_paragraph(
-            f"`tox -e mutants` plants them all again, in about {score.minutes(2)} minutes where two runs at a time",
-            "have a core each, and keeps the outcomes; `python -m mutants page --write` then writes this page. For one",
-            "defect, `python -m mutants run ID --record`, with `--cases generated` for the generated cases, and",
-            "`python -m mutants own ID --tests jax=FOLDER --record` for the frameworks' own tests; without `--record`",
-            "an outcome is printed only. An outcome belongs to what was planted and expected: where a defect changes,",
-            "the page is refused until it has run again. The keys of a defect are described in `mutants/defects.py`.",
+            f"`tox -e mutants` plants them all again and keeps the outcomes: about {score.minutes(2)} minutes by the",
+            "seconds that are recorded, with two runs of the suites at a time. `python -m mutants page --write` then",
+            "writes this page. For one defect, `python -m mutants run ID --record`, with `--cases generated` for the",
+            "generated cases, and `python -m mutants own ID --tests jax=FOLDER --record` for the frameworks' own",
+            "tests; without `--record` an outcome is printed only. An outcome is of what was planted and expected:",
+            "where a defect changes, the page is refused until it has run again. The keys of a defect are described in",
+            "`mutants/defects.py`.",
         ),
     ]
     return "\n".join(lines).rstrip() + "\n"

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import fmean
 
 from mutants.defects import CLASSES, Defect
 from mutants.running import BROKEN, CAUGHT, Outcome
@@ -127,8 +128,14 @@ class Score:
         return [(self.facts[key], count) for key, count in counts.most_common()]
 
     def minutes(self, processes: int) -> int:
-        """How long the suites and the own tests take, the suites on so many processes: rounded up to fives."""
-        seconds = sum(o.seconds for o in self.suites.values()) / processes + sum(o.seconds for o in self.own.values())
+        """How long the suites take on so many processes, and the own tests after them: rounded up to fives.
+
+        An outcome that was recorded without its seconds counts as the mean of its target's.
+        """
+        seconds = sum(o.seconds for o in self.suites.values()) / processes
+        for target in {d.target for d in self.defects}:
+            own = [self.own[d.id].seconds for d in self.defects if d.target == target and d.id in self.own]
+            seconds += len(own) * fmean([s for s in own if s] or [0])
         return -int(-seconds // 300) * 5
 
 

@@ -453,6 +453,8 @@ def test_a_page_is_checked_written_and_current(
 def test_how_long_it_takes_is_said_where_it_is_measured_and_nowhere_else(tmp_path: Path) -> None:
     stored, own = [seen(d, seconds=900.0) for d in TWO], [seen(d, seconds=200.0) for d in TWO]
     assert score.recorded(TWO, measured(tmp_path, stored=stored, own=own)).minutes(2) == 25
+    untimed = [own[0], replace(own[1], seconds=0.0)]
+    assert score.recorded(TWO, measured(tmp_path, stored=stored, own=untimed)).minutes(2) == 25
     for name in ("tox.ini", "README.md"):
         (line,) = [
             line for line in (ROOT / name).read_text().splitlines() if re.search("plants? (every )?defect", line)
