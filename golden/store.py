@@ -21,6 +21,7 @@ DATA = HERE / "data"
 RECORDED = HERE / "recorded"
 MANIFEST = "manifest.json"
 FORMAT = 1
+_REMEDY = "restore it from version control or run `python -m golden generate`"
 
 
 class GoldenError(Exception):
@@ -124,10 +125,7 @@ class Store:
         facts = {"dtype": dtype_name(array), "shape": list(array.shape), "sha256": digest(array)}
         for name, value in facts.items():
             if value != entry[name]:
-                raise GoldenError(
-                    f"{self.where(key)}: {name} is {value}, the manifest says {entry[name]}; "
-                    "restore it from version control or run `python -m golden generate`"
-                )
+                raise GoldenError(f"{self.where(key)}: {name} is {value}, the manifest says {entry[name]}; {_REMEDY}")
         return array
 
     def verify(self) -> int:
@@ -171,6 +169,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> None:
         if len(content) != fact["bytes"]:
             raise GoldenError(
                 f"{folder / name}: {len(content)} bytes, the manifest says {fact['bytes']}: truncated or replaced"
+                f"; {_REMEDY}"
             )
         if hashlib.sha256(content).hexdigest() != fact["sha256"]:
             raise GoldenError(f"{folder / name}: corrupted{_first_damaged(folder / name, manifest)}")
@@ -185,11 +184,11 @@ def _first_damaged(path: Path, manifest: dict[str, Any]) -> str:
     try:
         found = load_file(path)
     except Exception as error:  # any damage may surface here; the file is already known to be bad
-        return f", and its header cannot be read ({error})"
+        return f", and its header cannot be read ({error}); {_REMEDY}"
     for key, entry in manifest["arrays"].items():
         if entry["file"] == path.name and (key not in found or digest(found[key]) != entry["sha256"]):
-            return f" at key {key!r}; restore it from version control or run `python -m golden generate`"
-    return ", outside its arrays"
+            return f" at key {key!r}; {_REMEDY}"
+    return f", outside its arrays; {_REMEDY}"
 
 
 def open_golden() -> Store:
