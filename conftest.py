@@ -93,6 +93,8 @@ class Run:
             fuzz=_fuzz(config),
             targets=self.targets,
             large=config.getoption("large"),
+            isolated=not (config.getoption("in_process") or config.getoption("usepdb") or config.getoption("trace")),
+            shows_output=config.getoption("capture") == "no",
         )
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
@@ -213,15 +215,9 @@ def _identifier(item: pytest.Item) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start the workers that hazardous cases will need, while the main process imports its frameworks."""
-    run = config.stash.get(RUN, None)
-    if run:  # a test without cases in this run leaves pytest's placeholder
+    """Drop the placeholder that pytest leaves for a test without cases in this run."""
+    if config.stash.get(RUN, None):
         items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
-    if run is None or config.option.collectonly or hasattr(config, "workerinput"):
-        return
-    wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
-    for target in wanted.values():
-        run.bench.worker(target).prefetch()
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from adapters.interface import Adapter
+from adapters.isolation import Unanswered
 from adapters.known import Entry, Known
 from golden.cases import generated
 from suites.assay import Assay
@@ -63,6 +64,8 @@ def verdict_of(
         return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
     if isinstance(error, Deviates):
         seen = error.observation
+    elif isinstance(error, Unanswered):
+        seen = Observation(error.outcome.behaviour, False, message=error.outcome.message)
     elif error is not None and _raised_in_adapter(error, target.cls):
         seen = Observation(f"raises {type(error).__name__}", False, message=str(error)[:2000])
     elif error is not None:
@@ -126,7 +129,11 @@ def judge(
         note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
     else:
         note = "no deviation is registered for this case"
-    red = {"crashed": Verdict.CRASHED, "timed out": Verdict.TIMED_OUT}
+    red = {
+        "crashed": Verdict.CRASHED,
+        "ended without an answer": Verdict.CRASHED,
+        "timed out": Verdict.TIMED_OUT,
+    }
     verdict = red.get(observation.behaviour, Verdict.DEVIATES)
     if deviation:
         return Judgement(verdict, note, "changed")
