@@ -99,6 +99,7 @@ class Run:
             large=config.getoption("large"),
             isolated=not (config.getoption("in_process") or config.getoption("usepdb") or config.getoption("trace")),
             shows_output=config.getoption("capture") == "no",
+            time_limit=_time_limit(config),
         )
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
@@ -138,6 +139,13 @@ def _fuzz(config: pytest.Config) -> Fuzz:
         raise pytest.UsageError(f"--fuzz-examples {examples}: give at least 1")
     seed = secrets.randbits(32) if given == "fresh" else int(given)
     return Fuzz(examples, seed, config.getoption("fuzz_shrink"))
+
+
+def _time_limit(config: pytest.Config) -> float:
+    limit: float = config.getoption("time_limit")
+    if not limit > 0:
+        raise pytest.UsageError(f"--time-limit {limit:g}: give seconds, more than 0")
+    return limit
 
 
 RUN = pytest.StashKey[Run]()

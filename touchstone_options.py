@@ -47,4 +47,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="call frameworks in pytest's own process, to debug an adapter: a crash ends the run",
     )
+    group.addoption(
+        "--time-limit",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="how long a framework may take to answer one call before its process is ended (default 60)",
+    )
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")

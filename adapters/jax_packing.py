@@ -50,14 +50,29 @@ def unpack_lanes(words: Array, bits: int) -> list[Array]:
 
 def unpack(words: Array, bits: int) -> Array:
     """uint32 words ``[..., n]`` to uint32 codes ``[..., 32 n / bits]``."""
-    if 32 % bits == 0:
-        codes = words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)
-    else:  # by index: a stack of lanes takes XLA a second to compile
-        first, shift = _places(bits)
-        blocks = words.reshape(*words.shape[:-1], -1, bits)
-        over = blocks[..., (first + 1) % bits] << ((32 - shift) % 32)
-        codes = blocks[..., first] >> shift | jnp.where(shift + bits > 32, over, 0)
-    return (codes & jnp.uint32(2**bits - 1)).reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
+    lax, (first, shift) = jax.lax, _places(bits)
+    blocks = lax.reshape(words, (*words.shape[:-1], words.shape[-1] // bits, bits))
+    shape = (*blocks.shape[:-1], 32)
+
+    def along(values: np.ndarray) -> Array:
+        return lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
+
+    # By index: a stack of lanes takes XLA a second to compile.
+    codes = lax.shift_right_logical(_taken(blocks, first), along(shift))
+    if 32 % bits:
+        crosses = np.where(shift + bits > 32, np.uint32(2**32 - 1), np.uint32(0))
+        over = lax.shift_left(_taken(blocks, (first + 1) % bits), along((32 - shift) % 32))
+        codes = lax.bitwise_or(codes, lax.bitwise_and(over, along(crosses)))
+    codes = lax.bitwise_and(codes, lax.full_like(codes, 2**bits - 1))
+    return lax.reshape(codes, (*words.shape[:-1], words.shape[-1] * 32 // bits))
+
+
+def _taken(blocks: Array, words: np.ndarray) -> Array:
+    """``blocks [..., these words]``."""
+    kept = blocks.ndim - 1
+    numbers = jax.lax.GatherDimensionNumbers(tuple(range(kept)), (kept,), (kept,))
+    sizes, where = (*blocks.shape[:-1], 1), words.astype(np.int32)[:, None]
+    return jax.lax.gather(blocks, where, numbers, sizes, mode=jax.lax.GatherScatterMode.PROMISE_IN_BOUNDS)
 
 
 def pack(codes: Array, bits: int) -> Array:
@@ -183,9 +198,16 @@ def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme
 
     Mode "affine" computes in the dtype of the scales; the others in float32, exactly.
     """
-    codes = unpack(words, scheme.bits).reshape(*scales.shape, scheme.group_size)
+    lax, shape = jax.lax, (*scales.shape, scheme.group_size)
+    codes = lax.reshape(unpack(words, scheme.bits), shape)
+
+    def per_element(values: Array) -> Array:
+        return lax.broadcast_in_dim(values, shape, tuple(range(values.ndim)))
+
     if biases is not None:
-        values = codes.astype(scales.dtype) * scales[..., None] + biases[..., None]
+        scaled = lax.mul(lax.convert_element_type(codes, scales.dtype), per_element(scales))
+        values = lax.add(scaled, per_element(biases))
     else:
-        values = decode(codes, scheme) * decode_scales(scales, scheme)[..., None]
-    return values.reshape(*scales.shape[:-1], scales.shape[-1] * scheme.group_size).astype(dtype)
+        values = lax.mul(decode(codes, scheme), per_element(decode_scales(scales, scheme)))
+    columns = scales.shape[-1] * scheme.group_size
+    return lax.convert_element_type(lax.reshape(values, (*scales.shape[:-1], columns)), dtype)

@@ -39,7 +39,8 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
     tile_rows = max(1, TILE_BYTES // (4 * columns))
     tiles, rest = divmod(rows, tile_rows)
     if not tiles:
-        return jnp.dot(flat, _table(parts, scheme, wide).T).reshape(*x.shape[:-1], rows).astype(dtype)
+        whole = jax.lax.dot_general(flat, _table(parts, scheme, wide), (((1,), (1,)), ((), ())))
+        return whole.reshape(*x.shape[:-1], rows).astype(dtype)
 
     # Differentiation dequantizes a tile again rather than keep it: kept, the tiles would be the whole table.
     @jax.checkpoint

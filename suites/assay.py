@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from adapters.interface import Adapter, Scheme
-from adapters.isolation import Isolation, Outcome, attempt
+from adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt
 from adapters.known import Known
 from adapters.registry import Target
 from golden.catalogue import Case
@@ -18,6 +18,7 @@ from suites import observation
 from suites.observation import Deviates, Observation
 from suites.requirements import Requirement
 
+Made = TypeVar("Made")
 LARGE_LIMIT = 600.0
 """Seconds for a case of gigabytes."""
 
@@ -44,6 +45,8 @@ class Bench:
     """Whether every call goes through its target's process, and not only those that may end it."""
     shows_output: bool = False
     """Whether what the frameworks print is shown, as by ``pytest -s``."""
+    time_limit: float = TIME_LIMIT
+    """Seconds that a target may take to answer one call."""
     workers: dict[tuple[str, bool], Isolation] = field(default_factory=dict)
     """(target, whether with default precision settings) -> its process."""
     kept: dict[Any, Any] = field(default_factory=dict)
@@ -62,7 +65,11 @@ class Bench:
         if key not in self.workers:
             environment = dict.fromkeys(target.cls.environment) if defaults else {}
             self.workers[key] = Isolation(
-                target.adapter_spec, target.device, environment, shows_output=self.shows_output
+                target.adapter_spec,
+                target.device,
+                environment,
+                time_limit=self.time_limit,
+                shows_output=self.shows_output,
             )
         return self.workers[key]
 
@@ -134,6 +141,16 @@ class Assay:
     def golden(self, role: str) -> np.ndarray:
         """The golden array in this role; read-only."""
         return self.bench.golden[self.case.arrays[role]]
+
+    def expected(self, make: Callable[[], Made], *what: str) -> Made:
+        """What follows from the case's golden arrays alone: made once, and kept for the other targets."""
+        if not isinstance(self.bench.golden, Store):  # arrays of a generated case
+            return make()
+        key = ("expected", *what, str(self.scheme), *sorted(self.case.arrays.items()))
+        if key not in self.bench.kept:
+            self.bench.kept[key] = make()
+        made: Made = self.bench.kept[key]
+        return made
 
     @property
     def weight_role(self) -> str:

@@ -166,33 +166,48 @@ def assay_product(
     dtype: str = "",
     *,
     random_signs: bool = False,
+    given: bool = False,
 ) -> None:
     """x times dequantized weights transposed, within the linear bound and the weights' own rounding.
 
-    dtype: the result's, where it is not that of x. random_signs: whether those of x were drawn independently.
+    dtype: the result's, where it is not that of x. random_signs: whether those of x were drawn independently. given:
+    whether parts, x and bias are the case's own arrays, so that the next target is held to the same.
     """
     dtype, wide = dtype or x.dtype.name, x.astype(np.float64)
-    table, slack = dequantized(packed), dequantization_bound(packed)
-    product, magnitude = wide @ table.T, np.abs(wide) @ np.abs(table).T
-    if bias is None:
-        want, bound = product, bounds.linear(product, magnitude, x.shape[-1], dtype)
-    else:
-        want = product + bias.astype(np.float64)
-        bound = bounds.linear_with_bias(product, magnitude, bias.astype(np.float64), x.shape[-1], dtype)
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        table = dequantized(packed)
+        want, magnitude = wide @ table.T, np.abs(wide) @ np.abs(table).T
+        added = _from_weights(wide, dequantization_bound(packed), random_signs)
+        if bias is None:
+            return want, bounds.linear(want, magnitude, x.shape[-1], dtype) + added
+        offset = bias.astype(np.float64)
+        return want + offset, bounds.linear_with_bias(want, magnitude, offset, x.shape[-1], dtype) + added
 
     def spread() -> np.ndarray:
-        return np.sqrt(wide**2 @ (table**2).T + (0 if bias is None else bias.astype(np.float64) ** 2))
+        offset = 0 if bias is None else bias.astype(np.float64) ** 2
+        return np.sqrt(wide**2 @ (dequantized(packed) ** 2).T + offset)
 
-    _assay_sum(assay, got, want, bound + _from_weights(wide, slack, random_signs), dtype, spread, x.shape[-1])
+    _assay_sum(assay, got, *(assay.expected(make, "product", dtype) if given else make()), dtype, spread, x.shape[-1])
 
 
-def assay_input_gradient(assay: Assay, got: np.ndarray, cotangent: np.ndarray, packed: Packed) -> None:
+def assay_input_gradient(
+    assay: Assay, got: np.ndarray, cotangent: np.ndarray, packed: Packed, *, given: bool = False
+) -> None:
     """The cotangent, of random signs, times the dequantized weights as they lie, within the same bound."""
     dtype, wide = cotangent.dtype.name, cotangent.astype(np.float64)
-    table, slack = dequantized(packed), dequantization_bound(packed)
-    want, magnitude = wide @ table, np.abs(wide) @ np.abs(table)
-    bound = bounds.linear(want, magnitude, len(table), dtype) + _from_weights(wide, slack.T, True)
-    _assay_sum(assay, got, want, bound, dtype, lambda: np.sqrt(wide**2 @ table**2), len(table))
+    rows = len(packed.weight)
+
+    def make() -> tuple[np.ndarray, np.ndarray]:
+        table = dequantized(packed)
+        want, magnitude = wide @ table, np.abs(wide) @ np.abs(table)
+        added = _from_weights(wide, dequantization_bound(packed).T, True)
+        return want, bounds.linear(want, magnitude, rows, dtype) + added
+
+    def spread() -> np.ndarray:
+        return np.sqrt(wide**2 @ dequantized(packed) ** 2)
+
+    _assay_sum(assay, got, *(assay.expected(make, "input gradient", dtype) if given else make()), dtype, spread, rows)
 
 
 def recorded(assay: Assay, scheme: Scheme | None = None) -> Packed:

@@ -76,7 +76,7 @@ def assay_given_product(assay: Assay, x_layout: str = "dense", parts_layout: str
     weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
     layer, inputs = assay.params["layer"], lay_out(x, x_layout)
     outcome = assay.ask(_probe(assay), layer=layer, weight=weight, inputs=inputs, bias=bias)
-    codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True)
+    codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True, given=True)
 
 
 _LAYOUTS = {"x strided": ("inner strided", "dense"), "parts strided": ("dense", "inner strided")}
@@ -130,7 +130,7 @@ def assay_given_gradient(assay: Assay) -> None:
     packed, x, cotangent = given_parts(assay), assay.golden("x"), assay.golden("cotangent")
     layer = assay.params["layer"]
     outcome = assay.ask(probes.vjp, layer=layer, weight=packed, inputs=x, cotangent=cotangent, method=_method(assay))
-    codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed)
+    codes.assay_input_gradient(assay, assay.value(outcome).get("x"), cotangent, packed, given=True)
 
 
 @requirement("GRAD-QUANT-2", quantized.UNTRANSPOSED_CASES)

@@ -62,6 +62,13 @@ def hang(adapter: Any) -> None:
         time.sleep(1)
 
 
+_grown: list[bytes] = []
+
+
+def grow(adapter: Any, megabytes: int) -> None:
+    _grown.append(os.urandom(megabytes * 2**20))
+
+
 def shout(adapter: Any, megabytes: int) -> str:
     for stream in (sys.stdout, sys.stderr):
         for _ in range(megabytes):
@@ -85,6 +92,19 @@ class Minimal(ReferenceAdapter):
     name = "minimal"
     devices = ("gpu", "cpu")
     is_framework = True
+
+
+class Plagued(Minimal):
+    """Ends or hangs its process as TOUCHSTONE_TEST_PLAGUE says, for a linear layer of 4 outputs and 31 inputs, or for
+    every linear layer."""
+
+    name = "plagued"
+
+    def linear(self, weight: Any, bias: Any = None) -> Layer:
+        plague, _, where = os.environ["TOUCHSTONE_TEST_PLAGUE"].partition(" ")
+        if where == "everywhere" or weight.shape == (4, 31):
+            {"abort": os.abort, "exit": lambda: os._exit(0), "hang": lambda: time.sleep(600)}[plague]()
+        return super().linear(weight, bias)
 
 
 class Refuses(Minimal):

@@ -52,7 +52,7 @@ CRASHES: dict[str, tuple[Any, dict[str, Any], str]] = {
     "killed for memory": (hazards.send_signal, {"name": "SIGKILL"}, "SIGKILL"),
     "abort": (hazards.abort, {}, "SIGABRT"),
     "sys.exit": (hazards.leave, {"status": 3}, "exit status 3"),
-    "os._exit": (hazards.leave_at_once, {"status": 0}, "exit status 0"),
+    "os._exit": (hazards.leave_at_once, {"status": 4}, "exit status 4"),
 }
 
 
@@ -65,6 +65,39 @@ def test_a_crash_is_an_outcome_and_the_next_probe_runs_in_a_new_worker(isolation
         assert not is_alive(pids[-1])
         pids.append(pid(isolation))
     assert len(set(pids)) == len(CRASHES) + 1
+
+
+def test_a_process_that_leaves_with_status_0_has_not_crashed_and_not_answered(isolation: Isolation) -> None:
+    first = pid(isolation)
+    outcome = isolation.run(hazards.leave_at_once, {"status": 0})
+    assert (outcome.behaviour, outcome.message) == ("ended without an answer", "exit status 0")
+    assert pid(isolation) != first
+
+
+def test_three_unexpected_deaths_in_a_row_end_the_target(isolation: Isolation) -> None:
+    for _ in range(2):
+        isolation.run(hazards.abort, {})
+    assert pid(isolation), "an answer in between starts the count again"
+    for _ in range(2):
+        isolation.run(hazards.abort, {})
+        isolation.run(hazards.abort, {}, may_die=True)
+    assert not isolation.ended, "a death that the probe is about does not count"
+    isolation.run(hazards.leave_at_once, {"status": 0})
+    assert isolation.ended == "its process ended in 3 cases in a row, at last with exit status 0"
+
+
+def test_a_process_that_has_grown_is_replaced_between_cases(
+    isolation: Isolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = pid(isolation)
+    isolation.renew_if_grown()
+    assert pid(isolation) == first
+    isolation.run(hazards.grow, {"megabytes": 64})
+    monkeypatch.setattr("adapters.isolation.GROWN", 64e6)
+    assert pid(isolation) == first, "not within a case"
+    isolation.renew_if_grown()
+    assert not is_alive(first)
+    assert pid(isolation) != first
 
 
 def test_a_hang_is_an_outcome_and_the_next_probe_runs_in_a_new_worker(isolation: Isolation) -> None:
