@@ -9,7 +9,7 @@ import shlex
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -38,6 +38,7 @@ from suites.migration import checkpoint
 from suites.migration.checkpoint import CheckpointInput
 from suites.observation import Deviates, NotAsked, Observation
 from suites.real import RealInput, RealInputError
+from suites.requirements import Requirement
 from suites.verdict import Judgement, Verdict, verdict_of
 
 BAD_INPUT = (
@@ -80,7 +81,11 @@ class Run:
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
         self.requirements = requirements.load()
-        self.known = {t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets}
+        self.known = {
+            t.id: known.load(known.path_for(t.cls, t.spec), t.cls, self.requirements.keys(), [t.device])
+            for t in self.targets
+        }
+        self.places = {t.id: t.place for t in self.targets}
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
         if self.real and self.checkpoints:
             raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
@@ -217,11 +222,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     run = config.stash.get(RUN, None)
     if run:  # a test without cases in this run leaves pytest's placeholder
         items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
+        _refuse_clashes(run, filter(None, map(_parameters, items)))
     if run is None or config.option.collectonly or hasattr(config, "workerinput"):
         return
     wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
     for target in wanted.values():
         run.bench.worker(target).prefetch()
+
+
+def _refuse_clashes(run: Run, collected: Iterable[tuple[Target, Case, Requirement]]) -> None:
+    """Raises UsageError where two entries are equally narrow for one of the cases."""
+    for target, case, requirement in collected:
+        try:
+            for find in (run.known[target.id].deviation, run.known[target.id].pin):
+                find(requirement.id, run.places[target.id], target.version, case.params)
+        except known.KnownError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -420,6 +436,8 @@ def _record(
         note=judgement.note,
         missing=judgement.missing,
         sometimes=judgement.sometimes,
+        assumed=judgement.assumed,
+        unseen=judgement.unseen,
         upstream=getattr(entry, "upstream", "") or (made.case.upstream if judgement.verdict.is_red else ""),
         **{name: getattr(entry, name, "") for name in ("advice", "reproduction", "page")},
         **facts,
@@ -460,7 +478,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         tally.empty = bool(tally.total) and not tally.answered(frameworks)
         tally.find_stale()
         tally.bootstrap = bool(run.bootstrap)
-        if (tally.empty or tally.stale or tally.bootstrap) and exitstatus == pytest.ExitCode.OK:
+        if (tally.empty or tally.stale or tally.unconfirmed or tally.bootstrap) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if run.recorder:
         line = records.FinishLine(

@@ -1,8 +1,9 @@
 """``python -m adapters update DIR``: bring the files of known deviations in line with a run.
 
 Adds candidates for red cases that nothing is registered for; they keep the run red until a person has written
-cause, reproduction and advice, or cited the page of a pin. Removes deviations of which every case that ran conforms.
-Says which entries show another class of behaviour now, and leaves them, and every requirement of which only a part
+cause, reproduction and advice, or cited the page of a pin. A candidate speaks of the device of the run alone. Removes
+deviations that hold where the run was and of which every case that ran conforms. Says which entries show another class
+of behaviour now, or hold where they were not seen before, and leaves them, and every requirement of which only a part
 ran, as they are.
 """
 
@@ -22,7 +23,9 @@ from typing import Any
 import tomlkit
 from tomlkit.items import Table
 
-from adapters import known, registry
+from adapters import conditions, known, registry
+from adapters.conditions import ConditionError, Place
+from adapters.interface import Adapter
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
@@ -31,11 +34,13 @@ FIELDS = {
     "id",
     "target",
     "spec",
+    "device",
     "versions",
     "requirement",
     "params",
     "verdict",
     "missing",
+    "note",
     "behaviour",
     "headroom",
     "cases",
@@ -61,9 +66,10 @@ def update(report: Path) -> str:
     lines = []
     for target, records in sorted(by_target.items()):
         spec = records[0]["spec"]
-        path = known.path_for(registry.adapter_class(spec), spec)
+        cls = registry.adapter_class(spec)
+        path = known.path_for(cls, spec)
         complete, told = _complete(target, records)
-        stale, changes = _stale(_document(path), complete)
+        stale, changes = _stale(_document(path), complete, path, cls)
         document = tomlkit.parse(_without(path.read_text(), stale)) if stale else _document(path)
         added = _add_candidates(document, target, complete)
         if stale or added:
@@ -71,7 +77,7 @@ def update(report: Path) -> str:
             temporary = path.with_suffix(".partial")
             temporary.write_text(tomlkit.dumps(document))
             os.replace(temporary, path)
-        lines += [f"{path.name}: {line}" for line in (*told, *changes, *added, *_changed(target, complete))]
+        lines += [f"{path.name}: {line}" for line in (*told, *changes, *added, *_by_hand(target, complete))]
     return "\n".join(lines) or "nothing to change"
 
 
@@ -118,10 +124,15 @@ def _complete(target: str, records: Sequence[dict[str, Any]]) -> tuple[list[dict
     return [r for r in answered if r["requirement"] not in partial], told
 
 
-def _changed(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
-    """A line per requirement and class that an entry covers without naming it."""
+def _by_hand(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
+    """A line per requirement and class that an entry covers without naming it, and per entry that is to hold in more
+    places, or in fewer."""
     seen = Counter((r["requirement"], r["behaviour"]) for r in records if r["missing"] == "changed")
-    return [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
+    lines = [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
+    for how in ("widen", "narrow"):
+        notes = Counter((r["requirement"], r["note"]) for r in records if r["missing"] == how)
+        lines += [f"{how} by hand: {name} on {target}: {note} ({n} cases)" for (name, note), n in notes.items()]
+    return lines
 
 
 def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]]) -> list[str]:
@@ -134,7 +145,8 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     changes = []
     for (requirement, kind, behaviour), found in groups.items():
         table = tomlkit.table()
-        table["requirement"], table["target"] = requirement, target
+        framework, _, device = target.partition("@")
+        table["requirement"], table["framework"], table["device"] = requirement, framework, device
         main = next(iter(found[0]["versions"].values()))
         table["versions"] = f">={main.partition('+')[0]}"
         everything = [r["params"] for r in records if r["requirement"] == requirement]
@@ -142,6 +154,7 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
             table["cases"] = _cases(induce([r["params"] for r in found], everything))
         except UpdateError as error:
             raise UpdateError(f"{requirement} on {target}: {error}") from error
+        table["seen_on"] = [device]
         if kind == "pin":
             table["class"], table["page"] = behaviour, ""
         else:
@@ -157,14 +170,16 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     return changes
 
 
-def _stale(document: Any, records: Sequence[dict[str, Any]]) -> tuple[set[int], list[str]]:
+def _stale(
+    document: Any, records: Sequence[dict[str, Any]], path: Path, cls: type[Adapter]
+) -> tuple[set[int], list[str]]:
     """Positions of the deviations of which every case that ran conforms, one unmarked at least; a line per change."""
     stale, changes = set(), []
     for number, entry in enumerate(document.get("deviation", ())):
-        ran = [r for r in records if _covers(entry, r)]
+        ran = _covered(entry, records, f"{path}: deviation {number + 1}", cls)
         sometimes = entry.get("some_conform", False)
         conforming = [r for r in ran if r["verdict"] == ("conforms" if sometimes else "stale deviation")]
-        if len(conforming) == len(ran) and not all(r["marked"] for r in ran):
+        if ran and len(conforming) == len(ran) and not all(r["marked"] for r in ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
             stale.add(number)
             continue
@@ -187,12 +202,21 @@ def _without(text: str, stale: Collection[int]) -> str:
     return "".join(kept)
 
 
-def _covers(entry: Table, record: dict[str, Any]) -> bool:
-    return (
-        entry["requirement"] == record["requirement"]
-        and entry["target"] == record["target"]
-        and any(known.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"])
-    )
+def _covered(entry: Table, records: Sequence[dict[str, Any]], origin: str, cls: type[Adapter]) -> list[dict[str, Any]]:
+    """The records that the entry covers, where it holds in their place and was seen there. Raises UpdateError."""
+    own = [r for r in records if r["requirement"] == entry["requirement"]]
+    if not own:
+        return []
+    framework, _, device = own[0]["target"].partition("@")
+    place = Place(framework, device, own[0]["device"].get("facts", {}))
+    try:
+        scope = conditions.scope(entry.unwrap(), cls, [device])
+    except (ConditionError, KeyError) as error:
+        raise UpdateError(f"{origin}: {error}") from error
+    if not (scope.holds(place) and scope.was_seen(place)):
+        return []
+    patterns = [{name: tuple(values) for name, values in pattern.items()} for pattern in entry["cases"]]
+    return [r for r in own if any(known.matches(pattern, r["params"]) for pattern in patterns)]
 
 
 def _cases(patterns: Sequence[known.Pattern]) -> Any:
