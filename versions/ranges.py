@@ -47,9 +47,7 @@ def first(entry: Entry, one: Observed, registered: Known = NOTHING_KNOWN) -> str
 def place_of(one: Observed) -> Place:
     """Where these observations were made; an entry of certain machines holds there only if they recorded its facts."""
     framework, _, device = one.head.target.partition("@")
-    system, _, machine = one.head.system.partition(" ")
-    facts = {"system": system.replace("macOS", "Darwin"), "machine": machine.replace("-", "_")}
-    return Place(framework, device, {**facts, **one.head.facts})
+    return Place(framework, device, {**kept.facts_of(one.head.system), **one.head.facts})
 
 
 def _asked(entry: Entry, one: Observed, at: int) -> list[tuple[str, Params, Outcome]]:
