@@ -397,7 +397,9 @@ def test_examples_that_do_not_show_what_is_registered_say_nothing_of_it(bench: B
     found, case = registry.default("torch"), template("test_rows_of_any_bits", layer="embedding", dtype="float32")
     entry = next(e for e in entries("jax").deviations if e.requirement == "EMB-BITS-1")
     versions = entries("torch").deviations[0].versions
-    registered = Known((replace(entry, target=found.id, versions=versions, cases=({},)),))
+    registered = Known(
+        (replace(entry, scope=Scope("torch", seen_on=({"device": "cpu"},)), versions=versions, cases=({},)),)
+    )
     assay, error = direct.run(
         TEMPLATES["test_rows_of_any_bits"], found, case, replace(bench, known={found.id: registered})
     )
