@@ -2,7 +2,8 @@
 
 Adds candidates for red cases that nothing is registered for; they keep the run red until a person has written
 cause, reproduction and advice, or cited the page of a pin. A candidate speaks of the device of the run alone. Removes
-deviations that hold where the run was and of which every case that ran conforms. Says which entries show another class
+deviations that hold where the run was and of which every case that ran conforms. Names the device in `seen_on` of the
+entries that were assumed on it, and that every case that ran confirms. Says which entries show another class
 of behaviour now, or hold where they were not seen before, and leaves them, and every requirement of which only a part
 ran, as they are.
 """
@@ -14,6 +15,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import takewhile
 from operator import itemgetter
@@ -21,10 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
 
 from adapters import conditions, known, registry
-from adapters.conditions import ConditionError, Place
+from adapters.conditions import ConditionError, Place, Scope
 from adapters.interface import Adapter
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
@@ -40,6 +43,7 @@ FIELDS = {
     "params",
     "verdict",
     "missing",
+    "assumed",
     "note",
     "behaviour",
     "headroom",
@@ -69,15 +73,18 @@ def update(report: Path) -> str:
         cls = registry.adapter_class(spec)
         path = known.path_for(cls, spec)
         complete, told = _complete(target, records)
-        stale, changes = _stale(_document(path), complete, path, cls)
-        document = tomlkit.parse(_without(path.read_text(), stale)) if stale else _document(path)
+        document = _document(path)
+        covered = {kind: _covered(kind, document.get(kind, ()), complete, path, cls) for kind in ("deviation", "pin")}
+        confirmed = _confirm(target, covered)
+        stale, changes = _stale(covered["deviation"])
+        document = tomlkit.parse(_without(tomlkit.dumps(document), stale)) if stale else document
         added = _add_candidates(document, target, complete)
-        if stale or added:
+        if stale or added or confirmed:
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".partial")
             temporary.write_text(tomlkit.dumps(document))
             os.replace(temporary, path)
-        lines += [f"{path.name}: {line}" for line in (*told, *changes, *added, *_by_hand(target, complete))]
+        lines += [f"{path.name}: {line}" for line in (*told, *changes, *confirmed, *added, *_by_hand(target, complete))]
     return "\n".join(lines) or "nothing to change"
 
 
@@ -170,18 +177,77 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     return changes
 
 
-def _stale(
-    document: Any, records: Sequence[dict[str, Any]], path: Path, cls: type[Adapter]
-) -> tuple[set[int], list[str]]:
+@dataclass
+class _Covered:
+    """An entry that holds in the run's place, the number it has in its file, and the cases it applies to there."""
+
+    number: int
+    entry: Table
+    scope: Scope
+    place: Place
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _covered(
+    kind: str, entries: Iterable[Table], records: Sequence[dict[str, Any]], path: Path, cls: type[Adapter]
+) -> list[_Covered]:
+    """The entries that hold where the records were made; each case belongs to the narrowest. Raises UpdateError."""
+    if not records:
+        return []
+    framework, _, device = records[0]["target"].partition("@")
+    version = next(iter(records[0]["versions"].values()), "0")
+    place = Place(framework, device, records[0]["device"].get("facts", {}))
+    found = []
+    for number, entry in enumerate(entries):
+        try:
+            scope = conditions.scope(entry.unwrap(), cls, [device])
+            current = SpecifierSet(entry["versions"]).contains(version, prereleases=True)
+        except (ConditionError, KeyError, InvalidSpecifier) as error:
+            raise UpdateError(f"{path}: {kind} {number + 1}: {error}") from error
+        if scope.holds(place) and current:
+            found.append(_Covered(number, entry, scope, place))
+    for record in records:
+        covering = [one for one in found if _covers(one.entry, record)]
+        if covering:
+            max(covering, key=lambda one: one.scope.narrowness).records.append(record)
+    return found
+
+
+def _covers(entry: Table, record: dict[str, Any]) -> bool:
+    return entry["requirement"] == record["requirement"] and any(
+        known.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"]
+    )
+
+
+def _confirm(target: str, covered: Mapping[str, Iterable[_Covered]]) -> list[str]:
+    """Name the place in `seen_on` of the entries that were assumed there and that it shows; a line that says so."""
+    count = 0
+    for kind, entries in covered.items():
+        wanted = "conforms" if kind == "pin" else "known deviation"
+        for one in entries:
+            shown = [r for r in one.records if r["assumed"] and r["verdict"] == wanted]
+            rest = [r for r in one.records if r not in shown]
+            sometimes = one.entry.get("some_conform", False) and all(r["verdict"] == "conforms" for r in rest)
+            if not shown or one.scope.was_seen(one.place) or (rest and not sometimes):
+                continue
+            facts = {name: one.place.facts[name] for name in one.scope.where}
+            one.entry["seen_on"].append({"device": one.place.device, **facts} if facts else one.place.device)
+            count += 1
+    return [f"seen on {target} now, where they were assumed: {count} entries"] if count else []
+
+
+def _stale(covered: Iterable[_Covered]) -> tuple[set[int], list[str]]:
     """Positions of the deviations of which every case that ran conforms, one unmarked at least; a line per change."""
     stale, changes = set(), []
-    for number, entry in enumerate(document.get("deviation", ())):
-        ran = _covered(entry, records, f"{path}: deviation {number + 1}", cls)
+    for one in covered:
+        entry, ran = one.entry, one.records
+        if not ran or not one.scope.was_seen(one.place):
+            continue
         sometimes = entry.get("some_conform", False)
         conforming = [r for r in ran if r["verdict"] == ("conforms" if sometimes else "stale deviation")]
-        if ran and len(conforming) == len(ran) and not all(r["marked"] for r in ran):
+        if len(conforming) == len(ran) and not all(r["marked"] for r in ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
-            stale.add(number)
+            stale.add(one.number)
             continue
         if conforming and not sometimes:
             ids = ", ".join(r["id"].rpartition("[")[2].rstrip("]") for r in conforming[:3])
@@ -200,23 +266,6 @@ def _without(text: str, stale: Collection[int]) -> str:
             part = "".join(reversed(list(above_next)))
         kept.append(part)
     return "".join(kept)
-
-
-def _covered(entry: Table, records: Sequence[dict[str, Any]], origin: str, cls: type[Adapter]) -> list[dict[str, Any]]:
-    """The records that the entry covers, where it holds in their place and was seen there. Raises UpdateError."""
-    own = [r for r in records if r["requirement"] == entry["requirement"]]
-    if not own:
-        return []
-    framework, _, device = own[0]["target"].partition("@")
-    place = Place(framework, device, own[0]["device"].get("facts", {}))
-    try:
-        scope = conditions.scope(entry.unwrap(), cls, [device])
-    except (ConditionError, KeyError) as error:
-        raise UpdateError(f"{origin}: {error}") from error
-    if not (scope.holds(place) and scope.was_seen(place)):
-        return []
-    patterns = [{name: tuple(values) for name, values in pattern.items()} for pattern in entry["cases"]]
-    return [r for r in own if any(known.matches(pattern, r["params"]) for pattern in patterns)]
 
 
 def _cases(patterns: Sequence[known.Pattern]) -> Any:

@@ -436,6 +436,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "spec": "torch",
         "device": {"name": "AVX2", "facts": dict(CPU.facts)},
         "note": "",
+        "assumed": False,
         "versions": {"torch": "2.13.0+cpu"},
         "requirement": "R-1",
         "params": {"dtype": "float16", "bias": True},
@@ -579,6 +580,43 @@ def test_what_was_not_seen_here_is_never_removed(text: str, folder: Path) -> Non
     (folder / "torch.toml").write_text(text + "some_conform = true\n")
     assert updated(folder, record(**GREEN)) == "nothing to change"
     assert len(loaded(folder).deviations) == 1
+
+
+def a_known(**changes: Any) -> dict[str, Any]:
+    return record(verdict="known deviation", missing="", **changes)
+
+
+def test_a_device_that_confirms_what_was_assumed_is_named(folder: Path) -> None:
+    """And only there: the second entry is assumed too, and not confirmed by each of its cases."""
+    assumed, other = replaced(DEVIATION, "seen_on", '["mps"]'), replaced(PIN, "seen_on", '["mps"]')
+    (folder / "torch.toml").write_text(f"# Why.\n{assumed}{other}")
+    pinned = record(requirement="C-1", assumed=True, params={"dtype": "float16"}, cases=2, **GREEN)
+    against = pinned | {"verdict": "unreviewed", "missing": "", "params": {"dtype": "float32"}, "id": "another"}
+    told = updated(folder, a_known(assumed=True), pinned, against)
+    assert told == "torch.toml: seen on torch@cpu now, where they were assumed: 1 entries"
+    (deviation,), (pin,) = loaded(folder).deviations, loaded(folder).pins
+    assert deviation.scope.seen_on == ({"device": "mps"}, {"device": "cpu"})
+    assert pin.scope.seen_on == ({"device": "mps"},)
+    assert (folder / "torch.toml").read_text().startswith("# Why.\n")
+
+
+def test_a_machine_that_confirms_what_was_assumed_is_named(folder: Path) -> None:
+    where, seen = '{instruction_set = ["avx2", "avx512"]}', '[{device = "cpu", instruction_set = "avx512"}]'
+    (folder / "torch.toml").write_text(placed(where=where, seen_on=seen))
+    updated(folder, a_known(assumed=True))
+    (deviation,) = loaded(folder).deviations
+    assert deviation.scope.seen_on[1] == {"device": "cpu", "instruction_set": "avx2"}
+
+
+def test_a_stale_entry_leaves_the_wider_one_that_it_hid(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION + placed(device='"cpu"'))
+    assert "removed a stale deviation" in updated(folder, record(**STALE))
+    assert [str(d.scope) for d in loaded(folder).deviations] == ["torch"]
+
+
+def test_an_entry_of_another_version_is_left(folder: Path) -> None:
+    (folder / "torch.toml").write_text(later(DEVIATION, versions='">=2.14"'))
+    assert updated(folder, record(**STALE)) == "nothing to change"
 
 
 @pytest.mark.parametrize(("how", "verdict"), [("widen", "deviates"), ("narrow", "unreviewed")])
