@@ -1,4 +1,4 @@
-"""What tells groups of cases apart: the shortest parameters whose values no two of the groups share."""
+"""What tells groups of cases apart: the shortest parameters of which no two groups share a value."""
 
 from __future__ import annotations
 
@@ -23,9 +23,13 @@ def told_apart(groups: Sequence[Sequence[Params]]) -> list[str]:
     if len(groups) < 2:
         return [""] * len(groups)
     names = list(dict.fromkeys(name for group in groups for params in group for name in params))
-    ways = chain.from_iterable(combinations(names, count) for count in range(1, MOST_NAMES + 1))
-    spelled = [[_spell(group, way) for group in groups] for way in ways if _differ(groups, way)]
-    return min(spelled, key=lambda texts: max(map(len, texts)), default=[""] * len(groups))
+    everywhere = [name for name in names if all(name in params for group in groups for params in group)]
+    for chosen in (everywhere, names):
+        ways = chain.from_iterable(combinations(chosen, count) for count in range(1, MOST_NAMES + 1))
+        spelled = [[_spell(group, way) for group in groups] for way in ways if _differ(groups, way)]
+        if spelled:
+            return min(spelled, key=lambda texts: max(map(len, texts)))
+    return [""] * len(groups)
 
 
 def _values(group: Sequence[Params], names: Sequence[str]) -> set[tuple[Hashable, ...]]:
@@ -38,11 +42,11 @@ def _differ(groups: Sequence[Sequence[Params]], names: Sequence[str]) -> bool:
 
 
 def _spell(group: Sequence[Params], names: Sequence[str]) -> str:
-    return " ".join(f"{name}={_list([p[name] for p in group if name in p])}" for name in names)
+    return " ".join(_list(name, [p[name] for p in group if name in p]) for name in names)
 
 
-def _list(values: Sequence[Any]) -> str:
-    """ "mxfp4, mxfp8", "-" for a parameter that no case has."""
+def _list(name: str, values: Sequence[Any]) -> str:
+    """ "mode=mxfp4, mxfp8", "no mode" where no case has it."""
     different = list(dict.fromkeys(map(str, values)))
     more = f", … {len(different)} values" if len(different) > MOST_VALUES else ""
-    return ", ".join(different[:MOST_VALUES]) + more or "-"
+    return f"{name}={', '.join(different[:MOST_VALUES])}{more}" if different else f"no {name}"
