@@ -6,10 +6,11 @@ import gc
 import os
 import secrets
 import shlex
+import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -29,10 +30,11 @@ from migration.check import Check
 from migration.checkpoint import CheckpointError
 from reports import records, render
 from reports.failure import explain
+from reports.progress import Progress
 from reports.reading import ReportError
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
-from suites import identity, requirements
+from suites import distribution, identity, requirements
 from suites.assay import Assay, Bench, Fuzz
 from suites.migration import checkpoint
 from suites.migration.checkpoint import CheckpointInput
@@ -51,6 +53,8 @@ BAD_INPUT = (
     requirements.RequirementError,
 )
 SUITES = Path(__file__).parent / "suites"
+FEW = 200
+"""Cases up to which pytest's own dots are shown."""
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
@@ -98,6 +102,8 @@ class Run:
             fuzz=_fuzz(config),
             targets=self.targets,
             large=config.getoption("large"),
+            isolated=not (config.getoption("in_process") or config.getoption("usepdb") or config.getoption("trace")),
+            shows_output=config.getoption("capture") == "no",
         )
         self.schemes = {s for t in self.targets for s in t.cls.capabilities.schemes}
         directory = config.getoption("report")
@@ -143,6 +149,9 @@ RUN = pytest.StashKey[Run]()
 TALLY = pytest.StashKey[Tally]()
 ASSAY = pytest.StashKey[Assay]()
 STARTED = pytest.StashKey[float]()
+PROGRESS = pytest.StashKey[Progress]()
+REMARK = pytest.StashKey[str]()
+"""What the header says of how the run is spread."""
 
 
 def _wants_suites(config: pytest.Config) -> bool:
@@ -153,7 +162,6 @@ def _wants_suites(config: pytest.Config) -> bool:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "requirement(id, cases): the requirement a test asks about, and its cases")
-    config.addinivalue_line("markers", "xdist_group(name): cases of one target run in one worker of pytest-xdist")
     if not _wants_suites(config):
         return
     try:
@@ -165,6 +173,34 @@ def pytest_configure(config: pytest.Config) -> None:
         # A worker that dies ends the run: pytest-xdist 3.8.0 may wait for ever for the one that takes its place
         # (https://github.com/pytest-dev/pytest-xdist/issues/1323).
         config.option.maxworkerrestart = "0"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Before pytest-xdist reads its options."""
+    config.stash[REMARK] = distribution.spread(config, SUITES)
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    run = config.stash.get(RUN, None)
+    if run is None or run.checkpoints or config.option.dist not in ("load", "loadgroup"):
+        return None
+    return distribution.scheduler(config, log, [t.id for t in run.targets])
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """Which targets run, on which devices, and what is missing."""
+    run = config.stash.get(RUN, None)
+    if run is None:
+        return []
+    here = [f"target {t.id}: {t.facts.get('name', t.device)}; {_versions(t)}" for t in run.targets if not t.unavailable]
+    missing = [f"target {t.cls.name}: not run, {t.unavailable}" for t in run.targets if t.unavailable]
+    return [*here, *missing, *filter(None, [config.stash.get(REMARK, "")])]
+
+
+def _versions(target: Target) -> str:
+    return ", ".join(f"{name} {version}" for name, version in target.versions.items())
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -200,34 +236,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     targets, chosen = run.asked(identifier, cases)
     run.unmarked[identifier] += sum(not c.marks for c in chosen)
     assays = [
-        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=_marks(run, t, c)) for t in targets for c in chosen
+        pytest.param((t, c, requirement), id=f"{t.id}-{c.id}", marks=[getattr(pytest.mark, m) for m in c.marks])
+        for t in targets
+        for c in chosen
     ]
     metafunc.parametrize("assay", assays, indirect=True)
 
 
-def _marks(run: Run, target: Target, case: Case) -> list[pytest.MarkDecorator]:
-    """The case's own markers, and one group per target for pytest-xdist, so that each imports one framework; tensors of
-    a checkpoint go to any worker."""
-    alike = [] if run.checkpoints.asks(target, checkpoint.TENSORS) else [pytest.mark.xdist_group(target.id)]
-    return [*alike, *(getattr(pytest.mark, name) for name in case.marks)]
-
-
-def _identifier(item: pytest.Item) -> str:
-    """The node id without the group that pytest-xdist appends."""
-    return item.nodeid[: item.nodeid.rindex("]") + 1]
-
-
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Start the workers that hazardous cases will need, while the main process imports its frameworks."""
-    run = config.stash.get(RUN, None)
-    if run:  # a test without cases in this run leaves pytest's placeholder
+    """Drop the placeholder that pytest leaves for a test without cases in this run; refuse entries that clash."""
+    if run := config.stash.get(RUN, None):
         items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
         _refuse_clashes(run, filter(None, map(_parameters, items)))
-    if run is None or config.option.collectonly or hasattr(config, "workerinput"):
-        return
-    wanted = {c[0].id: c[0] for c in (_parameters(i) for i in items) if c and c[1].hazard and not c[0].unavailable}
-    for target in wanted.values():
-        run.bench.worker(target).prefetch()
 
 
 def _refuse_clashes(run: Run, collected: Iterable[tuple[Target, Case, Requirement]]) -> None:
@@ -254,6 +274,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if run := session.config.stash.get(RUN, None):
         run.planned.update(c[0].id for c in map(_parameters, session.items) if c)
         _start_check(session, run)
+        _show_progress(session.config, run.planned)
         if run.recorder:
             _record_or_exit(run.recorder.write, _run_line(run))
 
@@ -270,6 +291,32 @@ def _start_check(session: pytest.Session, run: Run) -> None:
         run.checkpoints.start(tensors, folder, process, alone=not hasattr(config, "workerinput"))
     except CheckpointError as error:
         pytest.exit(f"error: {error}", returncode=1)
+
+
+def _show_progress(config: pytest.Config, planned: Mapping[str, int]) -> None:
+    """A line per target instead of dots, unless ``-v`` or ``-q`` asks for what pytest shows."""
+    terminal = config.pluginmanager.getplugin("terminalreporter")
+    if terminal is None or config.option.verbose or config.option.collectonly or hasattr(config, "workerinput"):
+        return
+    if PROGRESS not in config.stash and sum(planned.values()) > FEW:
+        terminal.showfspath = False
+        config.stash[PROGRESS] = Progress(planned, sys.stdout, terminal=sys.stdout.isatty())
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
+    if run := node.config.stash.get(RUN, None):
+        found = Counter(distribution.target_of(distribution.scope_of(i, [t.id for t in run.targets])) for i in ids)
+        _show_progress(node.config, {target: count for target, count in found.items() if target})
+
+
+def pytest_report_teststatus(report: pytest.TestReport, config: pytest.Config) -> tuple[str, str, str] | None:
+    """Nothing is written for a case that the progress counts."""
+    if PROGRESS not in config.stash or report.when != "call" or report.failed:
+        return None
+    if not any(name == "touchstone" for name, _ in report.user_properties):
+        return None
+    return ("xfailed" if hasattr(report, "wasxfail") else report.outcome), "", ""
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -333,11 +380,11 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         line = records.StartLine(
             schema=records.SCHEMA,
             run=run.id,
-            id=_identifier(item),
+            id=item.nodeid,
             target=target.id,
             requirement=requirement.id,
             params=dict(case.params),
-            rerun=_rerun(run, _identifier(item), target, case),
+            rerun=_rerun(run, item.nodeid, target, case),
         )
         _record_or_exit(run.recorder.write, line)
     return (yield)
@@ -376,8 +423,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         pytest.exit(f"error: {error}", returncode=1)
     judgement, seen = verdict_of(made, error, run.known[made.target.id], bootstrap=made.target.id in run.bootstrap)
     duration = round(time.perf_counter() - item.stash.get(STARTED, call.start), 6)
-    record = _record(run, _identifier(item), made, judgement, seen, duration)
-    report.user_properties.append(("touchstone", records.plain(record)))
+    record = _record(run, item.nodeid, made, judgement, seen, duration)
+    report.user_properties.append(("touchstone", msgspec.json.encode(record).decode()))
     if judgement.verdict.is_red:
         report.outcome = "failed"
         harness_fault = error is not None and not isinstance(error, Deviates)
@@ -445,10 +492,15 @@ def _record(
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if tally := _tally():
-        for name, record in report.user_properties:
-            if name == "touchstone":
-                tally.add(msgspec.convert(record, records.EndLine))
+    tally = _tally()
+    if tally is None or report.when != "call" or hasattr(_CONFIG[0], "workerinput"):
+        return
+    for name, text in report.user_properties:
+        if name == "touchstone":
+            record = msgspec.json.decode(text, type=records.EndLine)
+            tally.add(record)
+            if progress := _CONFIG[0].stash.get(PROGRESS, None):
+                progress.add(record.target)
 
 
 _CONFIG: list[pytest.Config] = []
@@ -469,6 +521,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """A run of cases without one framework case that was answered is never green, nor one with a stale deviation."""
+    if progress := session.config.stash.get(PROGRESS, None):
+        progress.close()
     tally = _tally()
     run = session.config.stash.get(RUN, None)
     if tally is None or run is None or session.config.option.collectonly:

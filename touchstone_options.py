@@ -42,4 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--fuzz-seed", default="0", metavar="S", help="seed of generated cases, or fresh (default 0)")
     group.addoption("--fuzz-shrink", action="store_true", help="make a generated case that fails smaller: takes long")
     group.addoption("--large", action="store_true", help="ask CPUs too what takes up to 22 GB of memory a case")
+    group.addoption(
+        "--in-process",
+        action="store_true",
+        help="call frameworks in pytest's own process, to debug an adapter: a crash ends the run",
+    )
     group.addoption("--report", metavar="DIR", help="write records, and report.html made of them, to this folder")

@@ -51,10 +51,13 @@ def unpack_lanes(words: Array, bits: int) -> list[Array]:
 def unpack(words: Array, bits: int) -> Array:
     """uint32 words ``[..., n]`` to uint32 codes ``[..., 32 n / bits]``."""
     if 32 % bits == 0:
-        codes = (words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)) & jnp.uint32(2**bits - 1)
-    else:
-        codes = jnp.stack(unpack_lanes(words, bits), -1)
-    return codes.reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
+        codes = words[..., None] >> jnp.arange(0, 32, bits, dtype=jnp.uint32)
+    else:  # by index: a stack of lanes takes XLA a second to compile
+        first, shift = _places(bits)
+        blocks = words.reshape(*words.shape[:-1], -1, bits)
+        over = blocks[..., (first + 1) % bits] << ((32 - shift) % 32)
+        codes = blocks[..., first] >> shift | jnp.where(shift + bits > 32, over, 0)
+    return (codes & jnp.uint32(2**bits - 1)).reshape(*words.shape[:-1], words.shape[-1] * 32 // bits)
 
 
 def pack(codes: Array, bits: int) -> Array:

@@ -1,4 +1,4 @@
-"""The product with a packed matrix in JAX: tile by tile, in float32.
+"""The product with a packed matrix in JAX: tile by tile, in float32. What fills no tile is dequantized as a whole.
 
 XLA on CPU fuses loops with one another but not into a dot, and putting the codes of a word in order again costs more
 than the product. So column c stays where it is packed, in lane c % L of unit c // L (a unit is the words that L codes
@@ -38,17 +38,17 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
     flat = x.reshape(math.prod(x.shape[:-1]), columns).astype(wide)
     tile_rows = max(1, TILE_BYTES // (4 * columns))
     tiles, rest = divmod(rows, tile_rows)
+    if not tiles:
+        return jnp.dot(flat, _table(parts, scheme, wide).T).reshape(*x.shape[:-1], rows).astype(dtype)
 
     # Differentiation dequantizes a tile again rather than keep it: kept, the tiles would be the whole table.
     @jax.checkpoint
     def tile(start: Array, x: Array) -> Array:
         return _tile(x, _rows(parts, start, tile_rows), scheme)
 
-    out = []
-    if tiles:
-        each = jax.lax.map(lambda start: tile(start, flat), jnp.arange(tiles) * tile_rows)
-        out.append(each.transpose(1, 0, 2).reshape(flat.shape[0], tiles * tile_rows))
-    if rest or not tiles:
+    each = jax.lax.map(lambda start: tile(start, flat), jnp.arange(tiles) * tile_rows)
+    out = [each.transpose(1, 0, 2).reshape(flat.shape[0], tiles * tile_rows)]
+    if rest:
         out.append(_tile(flat, _rows(parts, tiles * tile_rows, rest), scheme))
     return jnp.concatenate(out, axis=-1).reshape(*x.shape[:-1], rows).astype(dtype)
 
@@ -60,14 +60,19 @@ def _rows(parts: Parts, start: Array | int, count: int) -> Parts:
     return words, scales, biases
 
 
-def _tile(x: Array, parts: Parts, scheme: Scheme) -> Array:
-    """``x [m, columns]`` times one tile transposed, ``[m, tile rows]``."""
+def _table(parts: Parts, scheme: Scheme, dtype: jnp.dtype) -> Array:
+    """The dequantized rows in `dtype`, in which they are computed too."""
     words, scales, biases = parts
     if biases is not None:
-        scales, biases = scales.astype(x.dtype), biases.astype(x.dtype)
+        scales, biases = scales.astype(dtype), biases.astype(dtype)
+    return dequantize(words, scales, biases, scheme, dtype)
+
+
+def _tile(x: Array, parts: Parts, scheme: Scheme) -> Array:
+    """``x [m, columns]`` times one tile transposed, ``[m, tile rows]``."""
     if x.shape[0] != 1 and scheme.bits not in (4, 8):
-        return jnp.dot(x, dequantize(words, scales, biases, scheme, x.dtype).T)
-    elements = _lanes((words, scales, biases), scheme, x.dtype)
+        return jnp.dot(x, _table(parts, scheme, x.dtype).T)
+    elements = _lanes(parts, scheme, x.dtype)
     lanes = jnp.moveaxis(x.reshape(x.shape[0], x.shape[1] // len(elements), len(elements)), -1, 0)
     if x.shape[0] != 1:
         return sum(jnp.dot(part, element.T) for part, element in zip(lanes, elements, strict=True))
@@ -86,5 +91,5 @@ def _lanes(parts: Parts, scheme: Scheme, dtype: jnp.dtype) -> list[Array]:
     if biases is None:
         factors = per_unit(decode_scales(scales, scheme))
         return [decode(code, scheme) * factors for code in codes]
-    factors, offsets = per_unit(scales), per_unit(biases)
+    factors, offsets = per_unit(scales.astype(dtype)), per_unit(biases.astype(dtype))
     return [code.astype(dtype) * factors + offsets for code in codes]

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 from multiprocessing.connection import Connection
 
+import psutil
+
+from adapters import remote
 from adapters.isolation import Outcome, attempt
 from adapters.registry import adapter_class
 
 
 def main(descriptor: int, spec: str, device: str) -> None:
-    pipe = Connection(descriptor)
-    adapter = adapter_class(spec)(device)
-    pipe.send_bytes(pickle.dumps(Outcome("value", "ready")))
+    pipe, own = Connection(descriptor), psutil.Process()
+    kept = remote.Kept(adapter_class(spec)(device))
+    pipe.send_bytes(remote.answer((Outcome("value", "ready"), 0), kept))
     while True:
         try:
-            function, arguments = pickle.loads(pipe.recv_bytes())  # from our own parent
+            function, arguments, released = remote.read_request(pipe.recv_bytes(), kept)  # from our own parent
         except EOFError:
             return
-        outcome = attempt(function, adapter, arguments)
+        kept.release(released)
+        outcome = attempt(function, kept.adapter, arguments)
+        del arguments
         try:
-            answer = pickle.dumps(outcome)
+            message = remote.answer((outcome, own.memory_info().rss), kept)
         except Exception as error:  # a probe's fault: what it returned cannot travel
-            answer = pickle.dumps(
-                Outcome("raised", None, (type(error).__name__,), f"the answer cannot travel: {error}")
-            )
-        pipe.send_bytes(answer)
+            outcome = Outcome("raised", None, (type(error).__name__,), f"the answer cannot travel: {error}")
+            message = remote.answer((outcome, 0), kept)
+        pipe.send_bytes(message)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,9 @@ class Case:
     """One parametrization of a requirement. `id` spells out every parameter and never changes between runs.
 
     params: what deviations and pins select on. arrays: role -> golden key. needs: capabilities the target must
-    have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory, so that it
-    runs in the isolated worker (as do probes of default settings, which are process-wide); the worker is replaced
-    after writes. marks: pytest markers, to select by. upstream: the thread that reports the fault a case looks for.
+    have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory or end its process;
+    the process is replaced after writes. defaults: asked in a process with the framework's own precision settings.
+    marks: pytest markers, to select by. upstream: the thread that reports the fault a case looks for.
     memory: bytes that the target must have free, else *not run*; a CPU is asked such a case only with ``--large``.
     """
 
@@ -37,6 +37,7 @@ class Case:
     marks: tuple[str, ...] = ()
     upstream: str = ""
     memory: int = 0
+    defaults: bool = False
 
     @property
     def id(self) -> str:

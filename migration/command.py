@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -39,7 +40,7 @@ class Watcher:
         self.resumed += resumed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = [record for name, record in report.user_properties if name == "touchstone"]
+        found = [json.loads(text) for name, text in report.user_properties if name == "touchstone"]
         self.records += found
         if report.failed and not found:
             self.faults.append(report.longreprtext)

@@ -246,9 +246,3 @@ def number(value: float | None) -> Number | None:
     if value is None or value - value == 0:
         return value
     return "nan" if value != value else "inf" if value > 0 else "-inf"
-
-
-def plain(line: Line) -> dict[str, Any]:
-    """The line as JSON's own types."""
-    out: dict[str, Any] = msgspec.to_builtins(line)
-    return out

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from adapters.interface import Scheme
+from adapters.interface import Adapter, Scheme
 from adapters.isolation import Isolation, Outcome, attempt
 from adapters.known import Known
 from adapters.registry import Target
@@ -33,14 +33,19 @@ class Fuzz:
 
 @dataclass(repr=False)
 class Bench:
-    """What all assays of a run share: the golden stores and one isolated worker per target.
+    """What all assays of a run share: the golden stores and one process per target.
 
     Without a repr of its contents: pytest asks for one with every case that does not conform.
     """
 
     golden: Store
     recorded: list[Store]
-    workers: dict[str, Isolation] = field(default_factory=dict)
+    isolated: bool = False
+    """Whether every call goes through its target's process, and not only those that may end it."""
+    shows_output: bool = False
+    """Whether what the frameworks print is shown, as by ``pytest -s``."""
+    workers: dict[tuple[str, bool], Isolation] = field(default_factory=dict)
+    """(target, whether with default precision settings) -> its process."""
     kept: dict[Any, Any] = field(default_factory=dict)
     """What several cases need and is dear to make, such as a user's table quantized by a target."""
     known: Mapping[str, Known] = field(default_factory=dict)
@@ -51,13 +56,32 @@ class Bench:
     large: bool = False
     """Whether CPUs are asked cases that take gigabytes; other devices always are."""
 
-    def worker(self, target: Target) -> Isolation:
-        """The target's isolated worker. It runs with the framework's default precision settings: what it is asked
-        are lookups, which precision does not touch, and what those defaults are."""
-        if target.id not in self.workers:
-            defaults = dict.fromkeys(target.cls.environment)
-            self.workers[target.id] = Isolation(target.adapter_spec, target.device, defaults)
-        return self.workers[target.id]
+    def worker(self, target: Target, *, defaults: bool = False) -> Isolation:
+        """The target's process; with `defaults` another one, with the framework's own precision settings."""
+        key = target.id, defaults
+        if key not in self.workers:
+            environment = dict.fromkeys(target.cls.environment) if defaults else {}
+            self.workers[key] = Isolation(
+                target.adapter_spec, target.device, environment, shows_output=self.shows_output
+            )
+        return self.workers[key]
+
+    def adapter(self, target: Target) -> Adapter:
+        """The target's adapter: in its process, or in this one."""
+        return self.worker(target).adapter() if self.isolated else target.adapter
+
+    def ask(self, target: Target, probe: Callable[..., Any], arguments: Mapping[str, Any]) -> Outcome:
+        """What came of a probe that no target should end at."""
+        return self.worker(target).run(probe, arguments) if self.isolated else attempt(probe, target.adapter, arguments)
+
+    def ended(self, target: Target) -> str:
+        """Why the target is asked no more, empty where it is."""
+        return next((w.ended for (name, _), w in self.workers.items() if name == target.id and w.ended), "")
+
+    def renew(self, target: Target) -> None:
+        """Give the target's next case a new process where the one it has has grown."""
+        if found := self.workers.get((target.id, False)):
+            found.renew_if_grown()
 
     def close(self) -> None:
         for worker in self.workers.values():
@@ -76,6 +100,11 @@ class Assay:
         return f"Assay({self.requirement.id}, {self.target.id}, {self.case.id})"
 
     @property
+    def adapter(self) -> Adapter:
+        """The target's adapter. What it makes is a layer in the target's process: arrays that it gives out are copies."""
+        return self.bench.adapter(self.target)
+
+    @property
     def params(self) -> Any:
         return self.case.params
 
@@ -90,13 +119,16 @@ class Assay:
         return reason
 
     def withheld(self) -> str | None:
-        """Why this target is not asked although it could answer, None where it is: the case takes gigabytes."""
+        """Why this target is not asked although it could answer, None where it is."""
+        if ended := self.bench.ended(self.target):
+            return ended
         if not self.case.memory or self.target.device != "cpu" or self.bench.large:
             return None
         return f"takes {self.case.memory / 1e9:.1f} GB: a CPU is asked with --large"
 
     def asked(self) -> bool:
         """Whether this target is there, can answer and is not spared. Raises as `unmet_need`."""
+        self.bench.renew(self.target)
         return not (self.target.unavailable or self.unmet_need() or self.withheld())
 
     def golden(self, role: str) -> np.ndarray:
@@ -116,7 +148,9 @@ class Assay:
         return Scheme(self.params.get("bits", 4), self.params.get("group_size", 32), self.params.get("mode", "affine"))
 
     def ask(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
-        """Run a probe: here, or in the isolated worker where the case is hazardous."""
+        """Run a probe in the target's process; in this one under ``--in-process``, where the case is not hazardous."""
+        if self.case.defaults:
+            return self.bench.worker(self.target, defaults=True).run(probe, arguments)
         if self.case.hazard:
             # A GPU's context may be lost with the first error: the next probe gets a new one.
             unsafe = self.target.cls.corrupts_memory and self.case.hazard == "writes"
@@ -126,8 +160,9 @@ class Assay:
                 discard=unsafe,
                 discard_after_error=self.target.device != "cpu",
                 limit=LARGE_LIMIT if self.case.memory else None,
+                may_die=True,
             )
-        return attempt(probe, self.target.adapter, arguments)
+        return self.bench.ask(self.target, probe, arguments)
 
     def value(self, outcome: Outcome) -> Any:
         """The value of an outcome; raises Deviates where there is none."""

@@ -127,6 +127,30 @@ def _told(layer: Layer) -> dict[str, Any]:
     }
 
 
+def described(adapter: Adapter, layer: str, sizes: tuple[int, int], seed: int) -> tuple[str, str]:
+    """The class's name and the repr of a freshly made layer."""
+    native = adapter.construct(layer, sizes, seed).native
+    return type(native).__name__, repr(native)
+
+
+def kept_answers(
+    adapter: Adapter, table: np.ndarray, other: np.ndarray, ids: np.ndarray, x: np.ndarray, cotangent: np.ndarray
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Whatever an embedding gave out, beside copies made before a step, an update and the same calls again."""
+    layer = adapter.embedding(table)
+
+    def answers() -> list[np.ndarray]:
+        gradients = layer.vjp(ids, cotangent, "tied")
+        return [layer(ids), layer.as_linear(x), *layer.parameters().values(), *gradients.values()]
+
+    given = answers()
+    before = [np.array(answer) for answer in given]
+    layer.sgd_step(0.5)
+    layer.set_parameters(by_name(layer, {"weight": other}))
+    answers()
+    return list(zip(given, before, strict=True))
+
+
 def exercise(adapter: Adapter, style: str, seed: int, sizes: tuple[int, int], ids: np.ndarray) -> dict[str, np.ndarray]:
     """Rows of the from-scratch module and of the framework's own embedding over the same table."""
     layer = adapter.exercise(style, seed, *sizes)

@@ -25,7 +25,7 @@ TRUNCATED_SCALE = 0.87962566103423978
 
 
 def _construct(assay: Assay, sizes: tuple[int, int], seed: int = 7, **options: Any) -> Layer:
-    return assay.target.adapter.construct(assay.params["layer"], sizes, seed, **options)
+    return assay.adapter.construct(assay.params["layer"], sizes, seed, **options)
 
 
 def _options(assay: Assay) -> dict[str, Any]:
@@ -141,8 +141,8 @@ def test_seeds(assay: Assay) -> None:
 @requirement("INIT-REPR-1", construction.REPR_CASES)
 def test_repr(assay: Assay) -> None:
     sizes = construction.sizes(assay.case)
-    native = _construct(assay, sizes).native
-    text = repr(native)
+    arguments = {"layer": assay.params["layer"], "sizes": sizes, "seed": 7}
+    name, text = assay.value(assay.ask(probes.described, **arguments))
     places = [found.start() for size in sizes if (found := re.search(rf"\b{size}\b", text))]
-    told = type(native).__name__ in text and len(places) == len(sizes) and places == sorted(places)
+    told = name in text and len(places) == len(sizes) and places == sorted(places)
     assay.behaves("names class and sizes" if told else "incomplete", conforms=told, message=text[:300])

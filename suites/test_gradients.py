@@ -74,7 +74,7 @@ def test_layouts(assay: Assay) -> None:
 
 @requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)
 def test_quantized_parameters_are_frozen(assay: Assay) -> None:
-    layer = probes.build(assay.target.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme)
+    layer = probes.build(assay.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme)
     trainable = sorted(layer.trainable())
     stored = sorted(layer.parameters())
     assay.behaves(

@@ -165,7 +165,7 @@ def test_a_tied_head_keeps_its_values(assay: Assay) -> None:
 @requirement("QAPI-TIED-2", conversion.TIED_CASES)
 def test_a_tied_head_shares_its_parts(assay: Assay) -> None:
     """Whether the head follows, when the embedding's parts are replaced."""
-    adapter = assay.target.adapter
+    adapter = assay.adapter
     weights: dict[str, tuple[str, Any]] = {"embed": ("embedding", assay.golden("table")), "head": ("linear", "embed")}
     made = adapter.quantized_model(weights, None, {"mode": assay.params["mode"]})
     before = made["head"].parameters()["weight"]

@@ -12,6 +12,7 @@ from typing import Any
 
 from adapters.conditions import Place
 from adapters.interface import Adapter
+from adapters.isolation import Unanswered
 from adapters.known import Deviation, Entry, Known, Pin
 from golden.cases import generated
 from suites.assay import Assay
@@ -35,7 +36,11 @@ class Verdict(StrEnum):
         return self in _RED
 
 
-_RED_BY_BEHAVIOUR = {"crashed": Verdict.CRASHED, "timed out": Verdict.TIMED_OUT}
+_RED_BY_BEHAVIOUR = {
+    "crashed": Verdict.CRASHED,
+    "ended without an answer": Verdict.CRASHED,
+    "timed out": Verdict.TIMED_OUT,
+}
 _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.UNREVIEWED}
 
 
@@ -69,6 +74,8 @@ def verdict_of(
         return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
     if isinstance(error, Deviates):
         seen = error.observation
+    elif isinstance(error, Unanswered):
+        seen = Observation(error.outcome.behaviour, False, message=error.outcome.message)
     elif error is not None and _raised_in_adapter(error, target.cls):
         seen = Observation(f"raises {type(error).__name__}", False, message=str(error)[:2000])
     elif error is not None:

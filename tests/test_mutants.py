@@ -413,7 +413,7 @@ def test_suites_that_are_red_already_are_not_recorded(monkeypatch: pytest.Monkey
 
 def test_a_test_that_fails_of_itself_is_told_apart() -> None:
     record = {"behaviour": "wrong bits", "message": "first difference\nmore"}
-    of_a_case: Any = SimpleNamespace(user_properties=[("touchstone", record)], longrepr="")
+    of_a_case: Any = SimpleNamespace(user_properties=[("touchstone", json.dumps(record))], longrepr="")
     assert choosing._seen(of_a_case) == {"behaviour": "wrong bits", "why": "wrong bits: first difference"}
     without: Any = SimpleNamespace(user_properties=[], longrepr="E   ValueError\nE   no fixture")
     assert choosing._seen(without) == {"behaviour": running.FAILED_ITSELF, "why": "E   no fixture"}

@@ -64,7 +64,8 @@ def _ask_codes(assay: Assay) -> None:
     table = assay.golden("table")
     outcome = assay.ask(probes.quantize, layer="quantized_embedding", weight=table, scheme=assay.scheme)
     for peer in peers(assay):
-        want = probes.quantize(peer.adapter, "quantized_embedding", table, assay.scheme)
+        arguments = {"layer": "quantized_embedding", "weight": table, "scheme": assay.scheme}
+        want = assay.value(assay.bench.ask(peer, probes.quantize, arguments))
         assay_parts(assay, table, assay.value(outcome), want, peer.id, elsewhere=True)
 
 

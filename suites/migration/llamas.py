@@ -44,7 +44,7 @@ def model(assay: Assay, values: Mapping[str, Any] | None = None) -> LanguageMode
     """A new model of the target over weights by Meta's names, the case's by default."""
     given = weights(assay) if values is None else values
     own = llama_names.convert(given, assay.target.cls.convention)
-    return assay.target.adapter.llama(LlamaConfig(**asdict(config(assay))), own)
+    return assay.adapter.llama(LlamaConfig(**asdict(config(assay))), own)
 
 
 def by_meta(assay: Assay, values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -54,8 +54,11 @@ def by_meta(assay: Assay, values: Mapping[str, np.ndarray]) -> dict[str, np.ndar
 
 def shared_model(assay: Assay, dtype: str = "float32") -> LanguageModel:
     """A model that no test may change."""
-    key = (assay.target.id, config(assay).tied, dtype)
-    return kept(assay, "model", lambda: model(assay, weights(assay, dtype)), *key)
+    key = ("llama", "model", assay.target.id, config(assay).tied, dtype)
+    held = assay.bench.kept
+    if not getattr(held.get(key), "is_alive", key in held):  # its process may have been replaced
+        held[key] = model(assay, weights(assay, dtype))
+    return held[key]
 
 
 def operation(assay: Assay, name: str, found: LanguageModel) -> Callable[..., np.ndarray]:

@@ -15,8 +15,8 @@ def compare(assay: Assay, method: str) -> None:
     check: Check = assay.bench.kept[Check]
     assert given.source_target is not None
     sample = behaviour.load(check, assay.params["tensor"])
-    want = behaviour.answer(given.source_target.adapter, sample, "source", method)
-    got = behaviour.answer(assay.target.adapter, sample, "target", method)
+    want = behaviour.answer(assay.bench.adapter(given.source_target), sample, "source", method)
+    got = behaviour.answer(assay.adapter, sample, "target", method)
     assay.within(got, want, behaviour.bound(sample, method), sample.target_dtype)
 
 

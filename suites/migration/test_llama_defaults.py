@@ -13,7 +13,7 @@ from suites.requirements import requirement
 def test_the_epsilon_of_a_norm(assay: Assay) -> None:
     """y = x / sqrt(x² + ε) where every x is the same, so that ε = (x / y)² - x²."""
     x = assay.golden("x")
-    layer = assay.target.adapter.construct(assay.params["layer"], x.shape[-1:], seed=0)
+    layer = assay.adapter.construct(assay.params["layer"], x.shape[-1:], seed=0)
     y = layer(x).astype(np.float64)
     found = {f"{(cases.TINY / value) ** 2 - cases.TINY**2:.3g}" for value in y.reshape(-1)}
     assay.behaves(", ".join(sorted(found)))
