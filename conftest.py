@@ -34,7 +34,7 @@ from reports.progress import Progress
 from reports.reading import ReportError
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
-from suites import distribution, identity, requirements
+from suites import direct, distribution, identity, requirements
 from suites.assay import Assay, Bench, Fuzz
 from suites.migration import checkpoint
 from suites.migration.checkpoint import CheckpointInput
@@ -122,6 +122,11 @@ class Run:
             return targets, self.checkpoints.cases(identifier, cases)
         return self.targets, [case for case in self.real.cases(cases) if self.concerns(case)]
 
+    def golden_cases(self) -> Iterator[tuple[Target, Case, Requirement]]:
+        """Every target with each case that the suites have stored."""
+        for question in direct.questions():
+            yield from ((t, c, question.requirement) for c in question.cases for t in self.targets)
+
     def collects(self, path: Path) -> bool:
         """Whether the tests in a file of suites/ belong to this run: those on the user's input need it."""
         if self.checkpoints:
@@ -168,6 +173,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = Run(config)
     except BAD_INPUT as error:
         raise pytest.UsageError(str(error)) from error
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        # This process collects nothing, and an error in one that does would not reach the user as a line.
+        _refuse_clashes(config.stash[RUN], config.stash[RUN].golden_cases())
     config.stash[TALLY] = Tally()
     if getattr(config.option, "maxworkerrestart", "") is None:
         # A worker that dies ends the run: pytest-xdist 3.8.0 may wait for ever for the one that takes its place
@@ -546,8 +554,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         run.ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if tally := _tally():
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
+    tally = _tally()
+    if tally and exitstatus != pytest.ExitCode.USAGE_ERROR:
         run = terminalreporter.config.stash[RUN]
         if any(
             r.marked and r.params.get("operands") == "generated" for found in tally.by_target.values() for r in found

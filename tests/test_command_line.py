@@ -142,7 +142,7 @@ def test_an_entry_that_is_assumed_and_does_not_show_is_unreviewed(sometimes: boo
 
 TWICE = SOMETIMES + SOMETIMES.replace("cases = [{}]", 'cases = [{dtype = ["float16"]}]')
 BAD_ENTRIES = {
-    "two equally narrow": (TWICE, "deviation 2 (EMB-BITS-1): covers layer embedding, dtype float16, as does "),
+    "two equally narrow": (TWICE, "deviation 2 (EMB-BITS-1): covers layer embedding, dtype float16"),
     "an unknown condition": (_seen('{isa = ["avx2"]}', "[]"), "deviation 1 (EMB-BITS-1): where names an unknown"),
     "one that can never hold": (
         _seen('{machine = ["arm64"], instruction_set = ["avx2"]}', "[]"),
@@ -151,15 +151,17 @@ BAD_ENTRIES = {
 }
 
 
+@pytest.mark.parametrize("processes", ["0", "2"])
 @pytest.mark.parametrize("name", BAD_ENTRIES)
-def test_entries_that_cannot_be_are_one_line(name: str, tmp_path: Path) -> None:
+def test_entries_that_cannot_be_are_one_line(name: str, processes: str, tmp_path: Path) -> None:
     text, message = BAD_ENTRIES[name]
-    done = _mine(tmp_path, text)
+    done = _mine(tmp_path, text, "-n", processes)
     assert done.returncode == 4, done.stdout + done.stderr
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
     assert len(lines) == 1, done.stdout + done.stderr
     assert lines[0].startswith(f"ERROR: {tmp_path / 'known' / 'mine.toml'}: {message}")
     assert "Traceback" not in done.stdout + done.stderr
+    assert "no case matches" not in done.stdout
 
 
 def test_entries_of_different_versions_do_not_clash(tmp_path: Path) -> None:
