@@ -10,7 +10,7 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
@@ -34,12 +34,13 @@ from reports.progress import Progress
 from reports.reading import ReportError
 from reports.recorder import Recorder, RecorderError
 from reports.summary import Tally
-from suites import distribution, identity, requirements
+from suites import direct, distribution, identity, requirements
 from suites.assay import Assay, Bench, Fuzz
 from suites.migration import checkpoint
 from suites.migration.checkpoint import CheckpointInput
 from suites.observation import Deviates, NotAsked, Observation
 from suites.real import RealInput, RealInputError
+from suites.requirements import Requirement
 from suites.verdict import Judgement, Verdict, verdict_of
 
 BAD_INPUT = (
@@ -84,7 +85,11 @@ class Run:
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
         self.requirements = requirements.load()
-        self.known = {t.id: known.load([known.path_for(t.cls, t.spec)], self.requirements.keys()) for t in self.targets}
+        self.known = {
+            t.id: known.load(known.path_for(t.cls, t.spec), t.cls, self.requirements.keys(), [t.device])
+            for t in self.targets
+        }
+        self.places = {t.id: t.place for t in self.targets}
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
         if self.real and self.checkpoints:
             raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
@@ -117,6 +122,11 @@ class Run:
             targets = [t for t in self.targets if self.checkpoints.asks(t, cases)]
             return targets, self.checkpoints.cases(identifier, cases)
         return self.targets, [case for case in self.real.cases(cases) if self.concerns(case)]
+
+    def golden_cases(self) -> Iterator[tuple[Target, Case, Requirement]]:
+        """Every target with each case that the suites have stored."""
+        for question in direct.questions():
+            yield from ((t, c, question.requirement) for c in question.cases for t in self.targets)
 
     def collects(self, path: Path) -> bool:
         """Whether the tests in a file of suites/ belong to this run: those on the user's input need it."""
@@ -171,6 +181,9 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[RUN] = Run(config)
     except BAD_INPUT as error:
         raise pytest.UsageError(str(error)) from error
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        # This process collects nothing, and an error in one that does would not reach the user as a line.
+        _refuse_clashes(config.stash[RUN], config.stash[RUN].golden_cases())
     config.stash[TALLY] = Tally()
     if getattr(config.option, "maxworkerrestart", "") is None:
         # A worker that dies ends the run: pytest-xdist 3.8.0 may wait for ever for the one that takes its place
@@ -247,9 +260,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Drop the placeholder that pytest leaves for a test without cases in this run."""
-    if config.stash.get(RUN, None):
+    """Drop the placeholder that pytest leaves for a test without cases in this run; refuse entries that clash."""
+    if run := config.stash.get(RUN, None):
         items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
+        _refuse_clashes(run, filter(None, map(_parameters, items)))
+
+
+def _refuse_clashes(run: Run, collected: Iterable[tuple[Target, Case, Requirement]]) -> None:
+    """Raises UsageError where two entries are equally narrow for one of the cases."""
+    for target, case, requirement in collected:
+        try:
+            for find in (run.known[target.id].deviation, run.known[target.id].pin):
+                find(requirement.id, run.places[target.id], target.version, case.params)
+        except known.KnownError as error:
+            raise pytest.UsageError(str(error)) from error
 
 
 def pytest_deselected(items: list[pytest.Item]) -> None:
@@ -475,6 +499,8 @@ def _record(
         note=judgement.note,
         missing=judgement.missing,
         sometimes=judgement.sometimes,
+        assumed=judgement.assumed,
+        unseen=judgement.unseen,
         upstream=getattr(entry, "upstream", "") or (made.case.upstream if judgement.verdict.is_red else ""),
         **{name: getattr(entry, name, "") for name in ("advice", "reproduction", "page")},
         **facts,
@@ -522,7 +548,7 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         tally.empty = bool(tally.total) and not tally.answered(frameworks)
         tally.find_stale()
         tally.bootstrap = bool(run.bootstrap)
-        if (tally.empty or tally.stale or tally.bootstrap) and exitstatus == pytest.ExitCode.OK:
+        if (tally.empty or tally.stale or tally.unconfirmed or tally.bootstrap) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if run.recorder:
         line = records.FinishLine(
@@ -536,8 +562,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
         run.ended = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
-    if tally := _tally():
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int) -> None:
+    tally = _tally()
+    if tally and exitstatus != pytest.ExitCode.USAGE_ERROR:
         run = terminalreporter.config.stash[RUN]
         if any(
             r.marked and r.params.get("operands") == "generated" for found in tally.by_target.values() for r in found

@@ -7,13 +7,13 @@ import sys
 import textwrap
 from pathlib import Path
 
-from adapters import known, registry
+from adapters import known, machine, registry
 from adapters.devices import probe
 
 
 def list_targets() -> str:
     """Targets, versions, devices, precision settings and capabilities, and why something is unavailable."""
-    lines = []
+    lines = [f"this machine: {', '.join(f'{n} {v}' for n, v in machine.facts().items())}"]
     for name in registry.SHIPPED:
         cls = registry.adapter_class(name)
         versions = registry.versions(cls)
@@ -29,6 +29,9 @@ def list_targets() -> str:
             precision = ", ".join(f"{k}={v}" for k, v in facts["precision"].items())
             default = " (default)" if number == 0 else ""
             lines.append(f"  {name}@{device}{default}: {facts['name']}; precision {precision}")
+        if found.devices:
+            uses = next(iter(found.devices.values()))["uses"]
+            lines.append(f"  uses: {', '.join(f'{k} {v}' for k, v in uses.items())}")
         missing = [d for d in cls.devices if d not in found.devices and not found.error]
         lines += [f"  {name}@{device}: unavailable, no such device here" for device in missing]
         capabilities = cls.capabilities

@@ -13,6 +13,7 @@ from typing import Any
 
 import platformdirs
 
+from adapters import instructions, machine
 from adapters.interface import Adapter
 
 TIMEOUT = 120.0
@@ -21,7 +22,8 @@ TIMEOUT = 120.0
 
 @dataclass
 class Found:
-    """Device -> its description and precision settings, best device first, or the reason why there is none."""
+    """Device -> its description, precision settings and what its libraries use, best device first, or the reason why
+    there is none."""
 
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
@@ -33,10 +35,12 @@ def cache_folder() -> Path:
 
 
 def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: bool = False) -> Found:
-    """Devices of the adapter `name`, from the cache for these versions, settings and OS build unless `fresh`."""
+    """Devices of the adapter `name`, from the cache for these versions, settings, processor and OS build unless
+    `fresh`."""
     path = cache_folder() / "devices.json"
-    settings = {variable: os.environ.get(variable) for variable in cls.environment}
-    key = json.dumps([name, versions, settings, sys.executable, platform.platform(), platform.version()])
+    settings = {variable: os.environ.get(variable) for variable in (*cls.environment, *instructions.VARIABLES)}
+    system = [platform.platform(), platform.version(), machine.facts()]
+    key = json.dumps([name, versions, settings, sys.executable, system])
     known = _read(path)
     if not fresh and isinstance(known.get(key), dict) and known[key]:
         return Found(known[key])
@@ -86,7 +90,12 @@ def _main(name: str) -> None:
     from adapters.registry import adapter_class
 
     cls = adapter_class(name)
-    found = {d: {"name": label, "precision": cls(d).precision()} for d, label in cls.probe().items()}
+    found: dict[str, dict[str, Any]] = {
+        device: {"name": label, "precision": cls(device).precision()} for device, label in cls.probe().items()
+    }
+    uses = instructions.used(cls.distributions)
+    for facts in found.values():
+        facts["uses"] = uses
     print(json.dumps(found))
 
 

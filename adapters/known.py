@@ -1,7 +1,8 @@
-"""Known deviations and pins: what each target was seen to do, as data in ``adapters/known/NAME.toml``.
+"""Known deviations and pins: what each framework was seen to do, as data in ``adapters/known/NAME.toml``.
 
-A *deviation* says that a target departs from a requirement in certain cases; a *pin* says which of the documented
-choices a target makes for a characterised requirement. Both select cases by their parameters.
+A *deviation* says that a framework departs from a requirement in certain cases; a *pin* says which of the documented
+choices it makes for a characterised requirement. Both select cases by their parameters and say where they hold
+(`adapters.conditions`); of several that hold in one place the narrowest applies.
 """
 
 from __future__ import annotations
@@ -10,23 +11,27 @@ import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from adapters import conditions
+from adapters.conditions import ConditionError, Place, Scope
 from adapters.interface import Adapter
 
 FOLDER = Path(__file__).parent / "known"
 WRITTEN_BY_HAND = ("cause", "reproduction", "advice")
 """Fields of a deviation that only a person can fill in; while one is empty the entry is a candidate."""
-_COMMON = {"requirement", "target", "versions", "cases"}
+_COMMON = {"requirement", "framework", "versions", "cases", "seen_on"}
 _FIELDS = {
     "deviation": _COMMON | {"observed", "seen", *WRITTEN_BY_HAND},
     "pin": _COMMON | {"class", "page"},
 }
-_TEXT = {"requirement", "target", "versions", "upstream", "page", "note", *WRITTEN_BY_HAND}
-_OPTIONAL = {"deviation": {"upstream", "headroom_at_most", "some_conform"}, "pin": {"note"}}
+_TEXT = {"requirement", "framework", "versions", "upstream", "page", "note", *WRITTEN_BY_HAND}
+_PLACE = {"device", "where"}
+_OPTIONAL = {"deviation": _PLACE | {"upstream", "headroom_at_most", "some_conform"}, "pin": _PLACE | {"note"}}
 
 Pattern = Mapping[str, tuple[Any, ...]]
 
@@ -37,21 +42,33 @@ class KnownError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What deviations and pins share: which target, versions and cases they speak of."""
+    """What deviations and pins share: which place, versions and cases they speak of."""
 
     requirement: str
-    target: str
+    scope: Scope
     versions: SpecifierSet
     cases: tuple[Pattern, ...]
     origin: str
 
-    def covers(self, requirement: str, target: str, version: str, params: Mapping[str, Any]) -> bool:
+    def speaks_of(self, requirement: str, version: str, params: Mapping[str, Any]) -> bool:
+        """Whether it is about this case at this version, wherever it holds."""
         return (
             self.requirement == requirement
-            and self.target == target
-            and self.versions.contains(version, prereleases=True)
             and any(matches(pattern, params) for pattern in self.cases)
+            and _contains(self.versions, version)
         )
+
+    def covers(self, requirement: str, place: Place, version: str, params: Mapping[str, Any]) -> bool:
+        return self.scope.holds(place) and self.speaks_of(requirement, version, params)
+
+    def shows(self, behaviour: str, headroom: float | None) -> bool:
+        """Whether this is the behaviour that it registers."""
+        raise NotImplementedError
+
+
+@lru_cache(maxsize=4096)
+def _contains(versions: SpecifierSet, version: str) -> bool:
+    return versions.contains(version, prereleases=True)
 
 
 def matches(pattern: Pattern, params: Mapping[str, Any]) -> bool:
@@ -76,8 +93,7 @@ class Deviation(Entry):
     def is_candidate(self) -> bool:
         return not all(getattr(self, name).strip() for name in WRITTEN_BY_HAND)
 
-    def explains(self, behaviour: str, headroom: float | None) -> bool:
-        """Whether this behaviour, at this headroom, is what was registered."""
+    def shows(self, behaviour: str, headroom: float | None) -> bool:
         limit = self.headroom_at_most
         return behaviour in self.observed and (limit is None or headroom is None or headroom <= limit)
 
@@ -92,6 +108,12 @@ class Pin(Entry):
     def is_candidate(self) -> bool:
         return not self.page.strip()
 
+    def shows(self, behaviour: str, headroom: float | None) -> bool:
+        return behaviour in self.classes
+
+
+E = TypeVar("E", bound=Entry)
+
 
 @dataclass(frozen=True)
 class Known:
@@ -99,10 +121,57 @@ class Known:
     pins: tuple[Pin, ...] = ()
 
     def deviation(self, *case: Any) -> Deviation | None:
-        return next((d for d in self.deviations if d.covers(*case)), None)
+        """The narrowest deviation that covers the case. Raises KnownError where two are equally narrow."""
+        return _narrowest(self._deviations_of.get(case[0], ()), case)
 
     def pin(self, *case: Any) -> Pin | None:
-        return next((p for p in self.pins if p.covers(*case)), None)
+        """As `deviation`."""
+        return _narrowest(self._pins_of.get(case[0], ()), case)
+
+    def elsewhere(self, *case: Any) -> list[Entry]:
+        """Entries about the case that hold on this device, though not on this machine."""
+        requirement, place, version, params = case
+        entries = (*self._deviations_of.get(requirement, ()), *self._pins_of.get(requirement, ()))
+        return [
+            entry
+            for entry in entries
+            if entry.scope.where
+            and entry.scope.reaches(place)
+            and not entry.scope.holds(place)
+            and entry.speaks_of(requirement, version, params)
+        ]
+
+    @cached_property
+    def _deviations_of(self) -> dict[str, list[Deviation]]:
+        return _by_requirement(self.deviations)
+
+    @cached_property
+    def _pins_of(self) -> dict[str, list[Pin]]:
+        return _by_requirement(self.pins)
+
+
+def _by_requirement(entries: Iterable[E]) -> dict[str, list[E]]:
+    found: dict[str, list[E]] = {}
+    for entry in entries:
+        found.setdefault(entry.requirement, []).append(entry)
+    return found
+
+
+def _narrowest(entries: Iterable[E], case: tuple[Any, ...]) -> E | None:
+    covering = [entry for entry in entries if entry.covers(*case)]
+    if len(covering) < 2:
+        return covering[0] if covering else None
+    narrowest = max(entry.scope.narrowness for entry in covering)
+    first, *others = (entry for entry in covering if entry.scope.narrowness == narrowest)
+    if others:
+        raise KnownError(clash(first, others[0], case[3]))
+    return first
+
+
+def clash(first: Entry, second: Entry, params: Mapping[str, Any]) -> str:
+    """The sentence on two entries equally narrow for one case."""
+    spelled = ", ".join(f"{name} {value}" for name, value in params.items()) or "the case without parameters"
+    return f"{second.origin}: covers {spelled}, as does {first.origin}, and neither is narrower"
 
 
 def path_for(cls: type[Adapter], spec: str) -> Path:
@@ -114,29 +183,33 @@ def path_for(cls: type[Adapter], spec: str) -> Path:
     return Path(inspect.getfile(cls)).parent / "known" / f"{cls.name}.toml"
 
 
-def load(paths: Iterable[Path], requirements: Collection[str]) -> Known:
-    """Read the files that exist. Raises KnownError for unknown ids or fields, bad ranges and duplicates."""
-    deviations: list[Deviation] = []
-    pins: list[Pin] = []
-    for path in paths:
-        if not path.exists():
-            continue
-        try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, ValueError) as error:  # not TOML, or not UTF-8
-            raise KnownError(f"{path}: {error}") from error
-        if unknown := content.keys() - {"deviation", "pin"}:
-            raise KnownError(f"{path}: unknown table {sorted(unknown)[0]!r}; use [[deviation]] and [[pin]]")
-        for kind in ("deviation", "pin"):
-            if not isinstance(content.get(kind, []), list):
-                raise KnownError(f"{path}: {kind} must be a list of tables: write [[{kind}]]")
-            for number, raw in enumerate(content.get(kind, []), 1):
-                origin = f"{path}: {kind} {number} ({raw.get('requirement', 'no requirement')})"
-                fields = _check(kind, raw, origin, requirements)
-                if kind == "deviation":
-                    deviations.append(_deviation(raw, fields, origin))
-                else:
-                    pins.append(_pin(raw, fields, origin))
+def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Known:
+    """Read the adapter's file; nothing is known where there is none.
+
+    devices: those that the adapter has beyond the ones that it declares. Raises KnownError for unknown ids or fields,
+    bad ranges, duplicates, and for what can hold nowhere.
+    """
+    if not path.exists():
+        return Known()
+    try:
+        content = tomllib.loads(path.read_text())
+    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
+        raise KnownError(f"{path}: {error}") from error
+    if unknown := content.keys() - {"deviation", "pin"}:
+        raise KnownError(f"{path}: unknown table {sorted(unknown)[0]!r}; use [[deviation]] and [[pin]]")
+    found: dict[str, list[tuple[Mapping[str, Any], dict[str, Any], str]]] = {"deviation": [], "pin": []}
+    for kind, tables in found.items():
+        if not isinstance(content.get(kind, []), list):
+            raise KnownError(f"{path}: {kind} must be a list of tables: write [[{kind}]]")
+        for number, raw in enumerate(content.get(kind, []), 1):
+            origin = f"{path}: {kind} {number} ({raw.get('requirement', 'no requirement')})"
+            fields = _check(kind, raw, origin, requirements)
+            try:
+                fields["scope"] = conditions.scope(raw, cls, devices)
+            except ConditionError as error:
+                raise KnownError(f"{origin}: {error}") from error
+            tables.append((raw, fields, origin))
+    deviations, pins = [_deviation(*d) for d in found["deviation"]], [_pin(*p) for p in found["pin"]]
     for entries in (deviations, pins):
         _refuse_duplicates(entries)
     return Known(tuple(deviations), tuple(pins))
@@ -152,8 +225,6 @@ def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collect
     for name in (_FIELDS[kind] | _OPTIONAL[kind]) & raw.keys() & _TEXT:
         if not isinstance(raw[name], str):
             raise KnownError(f"{origin}: {name} must be a string, not {raw[name]!r}")
-    if raw["target"].count("@") != 1:
-        raise KnownError(f"{origin}: target must be NAME@DEVICE, not {raw['target']!r}")
     try:
         versions = SpecifierSet(raw["versions"])
     except InvalidSpecifier as error:
@@ -164,13 +235,7 @@ def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collect
         if wrong := [name for name, values in pattern.items() if not isinstance(values, list)]:
             raise KnownError(f"{origin}: case parameter {wrong[0]!r} must be a list of values")
     cases = tuple({name: tuple(values) for name, values in pattern.items()} for pattern in raw["cases"])
-    return {
-        "requirement": raw["requirement"],
-        "target": raw["target"],
-        "versions": versions,
-        "cases": cases,
-        "origin": origin,
-    }
+    return {"requirement": raw["requirement"], "versions": versions, "cases": cases, "origin": origin}
 
 
 def _deviation(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> Deviation:
@@ -204,7 +269,7 @@ def _refuse_duplicates(entries: Iterable[Entry]) -> None:
     seen: dict[tuple[Any, ...], str] = {}
     for entry in entries:
         for pattern in entry.cases:
-            key = (entry.requirement, entry.target, str(entry.versions), tuple(sorted(pattern.items())))
+            key = (entry.requirement, str(entry.scope), str(entry.versions), tuple(sorted(pattern.items())))
             if key in seen:
                 raise KnownError(f"{entry.origin}: duplicate of {seen[key]}")
             seen[key] = entry.origin

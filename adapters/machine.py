@@ -7,17 +7,28 @@ import json
 import os
 import platform
 import subprocess
+import sys
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+X86 = ("sse4", "avx", "avx2", "avx512")
+ARM = ("neon", "sve")
+"""Levels of instructions of the two kinds of processor, lowest first."""
 PARAVIRTUAL = "paravirtual"
 """Part of the name that macOS gives a GPU inside a virtual machine ("Apple Paravirtual device")."""
+
+_LEVELS = {
+    **{"avx512f": "avx512", "avx2": "avx2", "avx": "avx", "avx1.0": "avx", "sse4.2": "sse4"},
+    **{"sve": "sve", "neon": "neon", "asimd": "neon"},
+}
+"""Feature -> the level that it stands for, highest first."""
 
 
 @cache
 def describe() -> dict[str, Any]:
-    """Fields: id, chip, model, architecture, cores, memory (bytes), os, os_build, virtual, python.
+    """Fields: id, chip, model, architecture, cores, memory (bytes), os, os_build, virtual, python, facts (`facts`).
 
     The id hashes what makes timings comparable (chip, model, architecture, cores, memory, virtual), so that a hosted
     runner of the same kind has it again the next night; ``TOUCHSTONE_MACHINE`` replaces it.
@@ -39,11 +50,55 @@ def describe() -> dict[str, Any]:
         "os": f"macOS {platform.mac_ver()[0]}" if mac else _distribution(),
         "os_build": _output("sw_vers", "-buildVersion") if mac else platform.release(),
         "python": platform.python_version(),
+        "facts": facts(),
     }
 
 
-def device(name: str, precision: dict[str, str]) -> dict[str, Any]:
-    """A target's device on this machine: `name` as its framework gives it."""
+@cache
+def facts() -> dict[str, str]:
+    """What entries of known deviations may name of a machine: system, machine, instruction_set, and threads.
+
+    >>> facts()["machine"] in ("x86_64", "arm64")
+    True
+    """
+    return {
+        "system": platform.system(),
+        "machine": {"amd64": "x86_64", "aarch64": "arm64"}.get(platform.machine().lower(), platform.machine()),
+        "instruction_set": instruction_set(),
+        "threads": str(threads()),
+    }
+
+
+@cache
+def instruction_set() -> str:
+    """The highest level that the processor has: one of `X86` or of `ARM`, "unknown" on any other."""
+    if platform.system() == "Darwin":
+        names = "machdep.cpu.features", "machdep.cpu.leaf7_features"
+        flags = " ".join(map(_sysctl, names)).lower().split()
+    else:
+        flags = (_proc("/proc/cpuinfo", "flags") or _proc("/proc/cpuinfo", "Features")).split()
+    return level(flags) or ("neon" if platform.machine().lower() in ("arm64", "aarch64") else "unknown")
+
+
+def level(features: Iterable[str]) -> str:
+    """The level that features amount to, as Linux, macOS and LLVM name them; "" for none that has a level.
+
+    >>> level(["sse4.2", "avx", "avx2"])
+    'avx2'
+    """
+    names = {name.replace("_", ".").lower() for name in features}
+    return next((found for name, found in _LEVELS.items() if name in names), "")
+
+
+def threads() -> int:
+    """Processors that this process may run on."""
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def device(name: str, precision: dict[str, str], uses: Mapping[str, str]) -> dict[str, Any]:
+    """A target's device on this machine: `name` as its framework gives it; `uses`: `adapters.instructions.used`."""
     here = describe()
     return {
         "name": name,
@@ -52,6 +107,7 @@ def device(name: str, precision: dict[str, str]) -> dict[str, Any]:
         "os_build": here["os_build"],
         "paravirtual": PARAVIRTUAL in name.lower() or (here["virtual"] and name.startswith("Apple")),
         "precision": precision,
+        "facts": {**here["facts"], **uses},
     }
 
 

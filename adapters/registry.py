@@ -13,6 +13,7 @@ from importlib import metadata
 from typing import Any
 
 from adapters import devices, machine
+from adapters.conditions import Place
 from adapters.interface import DECLARED, Adapter
 
 BUILT_IN = {
@@ -94,7 +95,8 @@ def prepare_environment(cls: type[Adapter]) -> None:
 class Target:
     """One adapter on one device, not yet imported. `unavailable` says why its cases are *not run*.
 
-    facts: the device's description and precision settings, as the probe found them; empty where nothing was probed.
+    facts: the device's description, precision settings and what its libraries use, as the probe found them; empty
+    where nothing was probed.
     """
 
     spec: str
@@ -124,9 +126,16 @@ class Target:
             "spec": self.adapter_spec,
             "framework": self.cls.is_framework,
             "versions": self.versions,
-            "device": machine.device(self.facts.get("name", self.device), self.facts.get("precision", {})),
+            "device": machine.device(
+                self.facts.get("name", self.device), self.facts.get("precision", {}), self.facts.get("uses", {})
+            ),
             "unavailable": self.unavailable,
         }
+
+    @property
+    def place(self) -> Place:
+        """Where this target runs, as entries of known deviations name it."""
+        return Place(self.cls.name, self.device, {**machine.facts(), **self.facts.get("uses", {})})
 
     @property
     def version(self) -> str:

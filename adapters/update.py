@@ -1,8 +1,10 @@
 """``python -m adapters update DIR``: bring the files of known deviations in line with a run.
 
 Adds candidates for red cases that nothing is registered for; they keep the run red until a person has written
-cause, reproduction and advice, or cited the page of a pin. Removes deviations of which every case that ran conforms.
-Says which entries show another class of behaviour now, and leaves them, and every requirement of which only a part
+cause, reproduction and advice, or cited the page of a pin. A candidate speaks of the device of the run alone. Removes
+deviations that hold where the run was and of which every case that ran conforms. Names the device in `seen_on` of the
+entries that were assumed on it, and that every case that ran confirms. Says which entries show another class
+of behaviour now, or hold where they were not seen before, and leaves them, and every requirement of which only a part
 ran, as they are.
 """
 
@@ -13,6 +15,7 @@ import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from itertools import takewhile
 from operator import itemgetter
@@ -20,9 +23,12 @@ from pathlib import Path
 from typing import Any
 
 import tomlkit
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
 
-from adapters import known, registry
+from adapters import conditions, known, registry
+from adapters.conditions import ConditionError, Place, Scope
+from adapters.interface import Adapter
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
@@ -31,11 +37,14 @@ FIELDS = {
     "id",
     "target",
     "spec",
+    "device",
     "versions",
     "requirement",
     "params",
     "verdict",
     "missing",
+    "assumed",
+    "note",
     "behaviour",
     "headroom",
     "cases",
@@ -61,17 +70,21 @@ def update(report: Path) -> str:
     lines = []
     for target, records in sorted(by_target.items()):
         spec = records[0]["spec"]
-        path = known.path_for(registry.adapter_class(spec), spec)
+        cls = registry.adapter_class(spec)
+        path = known.path_for(cls, spec)
         complete, told = _complete(target, records)
-        stale, changes = _stale(_document(path), complete)
-        document = tomlkit.parse(_without(path.read_text(), stale)) if stale else _document(path)
+        document = _document(path)
+        covered = {kind: _covered(kind, document.get(kind, ()), complete, path, cls) for kind in ("deviation", "pin")}
+        confirmed = _confirm(target, covered)
+        stale, changes = _stale(covered["deviation"])
+        document = tomlkit.parse(_without(tomlkit.dumps(document), stale)) if stale else document
         added = _add_candidates(document, target, complete)
-        if stale or added:
+        if stale or added or confirmed:
             path.parent.mkdir(exist_ok=True)
             temporary = path.with_suffix(".partial")
             temporary.write_text(tomlkit.dumps(document))
             os.replace(temporary, path)
-        lines += [f"{path.name}: {line}" for line in (*told, *changes, *added, *_changed(target, complete))]
+        lines += [f"{path.name}: {line}" for line in (*told, *changes, *confirmed, *added, *_by_hand(target, complete))]
     return "\n".join(lines) or "nothing to change"
 
 
@@ -118,10 +131,15 @@ def _complete(target: str, records: Sequence[dict[str, Any]]) -> tuple[list[dict
     return [r for r in answered if r["requirement"] not in partial], told
 
 
-def _changed(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
-    """A line per requirement and class that an entry covers without naming it."""
+def _by_hand(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
+    """A line per requirement and class that an entry covers without naming it, and per entry that is to hold in more
+    places, or in fewer."""
     seen = Counter((r["requirement"], r["behaviour"]) for r in records if r["missing"] == "changed")
-    return [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
+    lines = [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
+    for how in ("widen", "narrow"):
+        notes = Counter((r["requirement"], r["note"]) for r in records if r["missing"] == how)
+        lines += [f"{how} by hand: {name} on {target}: {note} ({n} cases)" for (name, note), n in notes.items()]
+    return lines
 
 
 def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]]) -> list[str]:
@@ -134,7 +152,8 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     changes = []
     for (requirement, kind, behaviour), found in groups.items():
         table = tomlkit.table()
-        table["requirement"], table["target"] = requirement, target
+        framework, _, device = target.partition("@")
+        table["requirement"], table["framework"], table["device"] = requirement, framework, device
         main = next(iter(found[0]["versions"].values()))
         table["versions"] = f">={main.partition('+')[0]}"
         everything = [r["params"] for r in records if r["requirement"] == requirement]
@@ -142,6 +161,7 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
             table["cases"] = _cases(induce([r["params"] for r in found], everything))
         except UpdateError as error:
             raise UpdateError(f"{requirement} on {target}: {error}") from error
+        table["seen_on"] = [device]
         if kind == "pin":
             table["class"], table["page"] = behaviour, ""
         else:
@@ -157,16 +177,77 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
     return changes
 
 
-def _stale(document: Any, records: Sequence[dict[str, Any]]) -> tuple[set[int], list[str]]:
+@dataclass
+class _Covered:
+    """An entry that holds in the run's place, the number it has in its file, and the cases it applies to there."""
+
+    number: int
+    entry: Table
+    scope: Scope
+    place: Place
+    records: list[dict[str, Any]] = field(default_factory=list)
+
+
+def _covered(
+    kind: str, entries: Iterable[Table], records: Sequence[dict[str, Any]], path: Path, cls: type[Adapter]
+) -> list[_Covered]:
+    """The entries that hold where the records were made; each case belongs to the narrowest. Raises UpdateError."""
+    if not records:
+        return []
+    framework, _, device = records[0]["target"].partition("@")
+    version = next(iter(records[0]["versions"].values()), "0")
+    place = Place(framework, device, records[0]["device"].get("facts", {}))
+    found = []
+    for number, entry in enumerate(entries):
+        try:
+            scope = conditions.scope(entry.unwrap(), cls, [device])
+            current = SpecifierSet(entry["versions"]).contains(version, prereleases=True)
+        except (ConditionError, KeyError, InvalidSpecifier) as error:
+            raise UpdateError(f"{path}: {kind} {number + 1}: {error}") from error
+        if scope.holds(place) and current:
+            found.append(_Covered(number, entry, scope, place))
+    for record in records:
+        covering = [one for one in found if _covers(one.entry, record)]
+        if covering:
+            max(covering, key=lambda one: one.scope.narrowness).records.append(record)
+    return found
+
+
+def _covers(entry: Table, record: dict[str, Any]) -> bool:
+    return entry["requirement"] == record["requirement"] and any(
+        known.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"]
+    )
+
+
+def _confirm(target: str, covered: Mapping[str, Iterable[_Covered]]) -> list[str]:
+    """Name the place in `seen_on` of the entries that were assumed there and that it shows; a line that says so."""
+    count = 0
+    for kind, entries in covered.items():
+        wanted = "conforms" if kind == "pin" else "known deviation"
+        for one in entries:
+            shown = [r for r in one.records if r["assumed"] and r["verdict"] == wanted]
+            rest = [r for r in one.records if r not in shown]
+            sometimes = one.entry.get("some_conform", False) and all(r["verdict"] == "conforms" for r in rest)
+            if not shown or one.scope.was_seen(one.place) or (rest and not sometimes):
+                continue
+            facts = {name: one.place.facts[name] for name in one.scope.where}
+            one.entry["seen_on"].append({"device": one.place.device, **facts} if facts else one.place.device)
+            count += 1
+    return [f"seen on {target} now, where they were assumed: {count} entries"] if count else []
+
+
+def _stale(covered: Iterable[_Covered]) -> tuple[set[int], list[str]]:
     """Positions of the deviations of which every case that ran conforms, one unmarked at least; a line per change."""
     stale, changes = set(), []
-    for number, entry in enumerate(document.get("deviation", ())):
-        ran = [r for r in records if _covers(entry, r)]
+    for one in covered:
+        entry, ran = one.entry, one.records
+        if not ran or not one.scope.was_seen(one.place):
+            continue
         sometimes = entry.get("some_conform", False)
         conforming = [r for r in ran if r["verdict"] == ("conforms" if sometimes else "stale deviation")]
         if len(conforming) == len(ran) and not all(r["marked"] for r in ran):
             changes.append(f"removed a stale deviation: {entry['requirement']}, seen {entry['seen']}")
-            stale.add(number)
+            stale.add(one.number)
             continue
         if conforming and not sometimes:
             ids = ", ".join(r["id"].rpartition("[")[2].rstrip("]") for r in conforming[:3])
@@ -185,14 +266,6 @@ def _without(text: str, stale: Collection[int]) -> str:
             part = "".join(reversed(list(above_next)))
         kept.append(part)
     return "".join(kept)
-
-
-def _covers(entry: Table, record: dict[str, Any]) -> bool:
-    return (
-        entry["requirement"] == record["requirement"]
-        and entry["target"] == record["target"]
-        and any(known.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"])
-    )
 
 
 def _cases(patterns: Sequence[known.Pattern]) -> Any:

@@ -41,6 +41,8 @@ class _Recorded(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     framework: bool
     versions: dict[str, str]
     date: str
+    facts: dict[str, str] = {}
+    """What the run recorded of the device: instructions and threads; empty in observations of before that."""
 
 
 class _Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,7 +197,11 @@ def _encode(folder: Path, report: Report, system: str, columns: Sequence[Column]
         golden_hash=report.golden_hash,
         targets={
             c.target: _Recorded(
-                spec=c.facts.spec, framework=c.facts.framework, versions=c.facts.versions, date=started[c.target]
+                spec=c.facts.spec,
+                framework=c.facts.framework,
+                versions=c.facts.versions,
+                date=started[c.target],
+                facts=c.facts.device.facts,
             )
             for c in columns
         },
@@ -258,11 +264,17 @@ def _report(path: Path, head: _Head, outcomes: Sequence[_Outcome], cases: Sequen
         python="",
     )
     device = Device(name="", chip="", os=name, os_build="", paravirtual=False, precision={})
+    facts = kept.facts_of(head.system)
     columns = [
         Column(
             target,
             machine,
-            Target(spec=recorded.spec, framework=recorded.framework, versions=recorded.versions, device=device),
+            Target(
+                spec=recorded.spec,
+                framework=recorded.framework,
+                versions=recorded.versions,
+                device=msgspec.structs.replace(device, facts={**facts, **recorded.facts}),
+            ),
             target,
         )
         for target, recorded in head.targets.items()

@@ -27,8 +27,8 @@ def here() -> str:
 def is_first_night(target: str, system: str = "") -> bool:
     """Whether nobody has reviewed yet what the target ``NAME@DEVICE`` shows on a system, by default this one.
 
-    So where ``adapters/known/NAME.toml`` has no entry for it, not even a candidate, and where reviewed.toml does not
-    list the system. Raises NightlyError for a target that no shipped adapter has.
+    So where no entry of ``adapters/known/NAME.toml`` has been seen on the device, not even a candidate, and where
+    reviewed.toml does not list the system. Raises NightlyError for a target that no shipped adapter has.
     """
     name, at, device = target.partition("@")
     if name not in registry.SHIPPED or not at or not device:
@@ -36,9 +36,15 @@ def is_first_night(target: str, system: str = "") -> bool:
     path = known.FOLDER / f"{name}.toml"
     if not path.exists():
         return True
+    return device not in seen_on(path) or (system or here()) not in reviewed().get(target, ())
+
+
+def seen_on(path: Path) -> set[str]:
+    """The devices on which somebody has seen any of the file's entries."""
     content = tomllib.loads(path.read_text())
-    named = any(entry["target"] == target for kind in ("deviation", "pin") for entry in content.get(kind, ()))
-    return not named or (system or here()) not in reviewed().get(target, ())
+    entries = (entry for kind in ("deviation", "pin") for entry in content.get(kind, ()))
+    places = (place for entry in entries for place in entry["seen_on"])
+    return {place if isinstance(place, str) else place["device"] for place in places}
 
 
 def reviewed() -> dict[str, list[str]]:

@@ -273,6 +273,7 @@ def _kind(before: Seen, after: Seen) -> Kind | None:
 def _facts(column: NightColumn) -> Mapping[str, str]:
     machine = column.machine
     return {
+        **machine.facts,
         "system": machine.os,
         "system build": machine.os_build,
         "chip": machine.chip,

@@ -43,6 +43,16 @@ def short(value: Number | None) -> Number | None:
     return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
+def facts_of(system: str) -> dict[str, str]:
+    """What the name that `system_of` gives says of the facts that entries of known deviations name.
+
+    >>> facts_of("macOS arm64")
+    {'system': 'Darwin', 'machine': 'arm64'}
+    """
+    name, _, architecture = system.partition(" ")
+    return {"system": name.replace("macOS", "Darwin"), "machine": architecture.replace("-", "_")}
+
+
 def system_of(machine: Machine) -> str:
     """``Linux x86-64``, ``macOS arm64``."""
     name = "macOS" if machine.os.startswith("macOS") else "Linux"

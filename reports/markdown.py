@@ -50,6 +50,7 @@ def render(report: Report, since: Changes | None = None, speed: Sequence[SpeedCh
         *_speed(speed),
         *_red(report),
         *_known(report.columns),
+        *_not_seen(report.columns),
     ]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -102,12 +103,14 @@ def _row(column: Column) -> str:
 
 def _red(report: Report) -> Iterable[str]:
     red = [(c, r) for c in report.columns for r in c.cases.values() if r.verdict in RED]
-    if not red and not any(c.stale for c in report.columns):
+    if not red and not any(c.stale or c.unconfirmed for c in report.columns):
         return
     yield "## To look at\n"
     for column in report.columns:
         for origin, count in column.stale.items():
             yield f"- {plain(column.label)}: all {count} cases of {plain(origin)} conform: remove it"
+        for origin, count in column.unconfirmed.items():
+            yield f"- {plain(column.label)}: {plain(origin)} was assumed here, and none of its {count} cases shows it"
     groups = Counter((c.label, r.requirement, r.verdict, r.behaviour) for c, r in red)
     first = {(c.label, r.requirement, r.verdict, r.behaviour): r for c, r in reversed(red)}
     yield "| target | requirement | verdict | behaviour | cases | rerun one |\n|---|---|---|---|---|---|"
@@ -132,6 +135,14 @@ def _known(columns: Iterable[Column]) -> Iterable[str]:
         for key, count in sorted(groups.items())[: 4 * ROWS]:
             yield "| " + " | ".join(map(plain, key)) + f" | {count:,} |"
         yield "\n</details>"
+
+
+def _not_seen(columns: Iterable[Column]) -> Iterable[str]:
+    """Remarks on entries that hold on other machines."""
+    remarks = [(c.label, count, text) for c in columns for text, count in c.not_seen_here.items()]
+    if remarks:
+        yield "\n## Not seen here\n"
+        yield from (f"- {plain(label)}, {count:,} cases: {plain(text)}" for label, count, text in remarks[:ROWS])
 
 
 def plain(text: str) -> str:

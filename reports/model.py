@@ -27,7 +27,7 @@ from reports.records import (
     StartLine,
     Target,
 )
-from reports.stale import stale_deviations
+from reports.stale import not_seen_here, stale_deviations, unconfirmed
 
 State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty", "unsupported"]
 """Of a column or a report; only the first is green. unsupported: the target declares that it cannot answer any of the
@@ -71,6 +71,16 @@ class Column:
         """Deviations some of whose cases may conform, of which every case does -> how many those are."""
         return stale_deviations(self.cases.values())
 
+    @cached_property
+    def unconfirmed(self) -> dict[str, int]:
+        """As `stale`, of those that are assumed on this device, where nobody has seen them."""
+        return unconfirmed(self.cases.values())
+
+    @cached_property
+    def not_seen_here(self) -> dict[str, int]:
+        """Remark on an entry that holds on other machines -> number of its cases that ran and do not show it."""
+        return not_seen_here(self.cases.values())
+
     @property
     def deselected(self) -> int:
         return max(0, self.collected - self.planned)
@@ -92,7 +102,7 @@ class Column:
             return "unsupported"
         if any(self.counts[v] for v in RED - {"unreviewed"}) or self.stale:
             return "deviates"
-        return "unreviewed" if self.counts["unreviewed"] or self.facts.bootstrap else "conforms"
+        return "unreviewed" if self.counts["unreviewed"] or self.unconfirmed or self.facts.bootstrap else "conforms"
 
 
 @dataclass
@@ -159,13 +169,18 @@ class Report:
             for column in self.columns
             for origin, count in column.stale.items()
         ]
+        assumed = [
+            f"{column.label}: {origin} was assumed here, and none of its {count} cases shows it: narrow where it holds"
+            for column in self.columns
+            for origin, count in column.unconfirmed.items()
+        ]
         first = [
             f"{column.label}: a first run under --bootstrap, which nobody has reviewed"
             for column in self.columns
             if column.facts.bootstrap
         ]
         empty = ["no framework answered a single case"] if self.state == "empty" else []
-        return [*self.problems, *stale, *first, *empty]
+        return [*self.problems, *stale, *assumed, *first, *empty]
 
     @property
     def asked(self) -> list[str]:
@@ -319,7 +334,7 @@ def _explains(run: RunLine, columns: Sequence[Column]) -> bool:
         if column.facts.bootstrap and column.target in run.targets:
             return True
         own = [r for r in column.cases.values() if r.run == run.run]
-        stale = any(r.sometimes in column.stale for r in own)
+        stale = any(r.sometimes in column.stale or r.sometimes in column.unconfirmed for r in own)
         if stale or any(r.verdict in RED for r in own) or any(line.run == run.run for line in column.in_flight):
             return True
     return not any(c.answered for c in columns if c.facts.framework and c.target in run.targets)

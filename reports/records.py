@@ -39,7 +39,8 @@ Positive = Annotated[float, msgspec.Meta(gt=0, le=1e300)]
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
     """The computer of a run. `id` is a hash of what makes timings comparable: chip, model, cores, memory, virtual.
 
-    memory: bytes. os_build: "24G90" on macOS, the kernel's release elsewhere.
+    memory: bytes. os_build: "24G90" on macOS, the kernel's release elsewhere. facts: system, machine (as conditions of
+    known deviations name the architecture), instruction_set of the processor, threads that the process may use.
     """
 
     id: str
@@ -52,10 +53,14 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     os_build: str
     virtual: bool
     python: str
+    facts: dict[str, str] = {}
 
 
 class Device(msgspec.Struct, frozen=True, kw_only=True):
-    """The device of a target. `chip` is the machine's; `paravirtual`: the GPU is one that a hypervisor offers."""
+    """The device of a target. `chip` is the machine's; `paravirtual`: the GPU is one that a hypervisor offers.
+
+    facts: the machine's, and what NumPy, XLA, oneDNN and PyTorch say they use: instructions and threads.
+    """
 
     name: str
     chip: str
@@ -63,6 +68,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     os_build: str
     paravirtual: bool
     precision: dict[str, str]
+    facts: dict[str, str] = {}
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -138,6 +144,8 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     headroom: max(error / bound); error, bound, worst_index, got and want are of the element where it is reached.
     note: a known deviation's cause, or why the verdict is what it is. duration: seconds.
     missing, sometimes, cases, marked: what `python -m adapters update` and the search for stale entries need.
+    assumed: the verdict rests on an entry that nobody has seen on this device before. unseen: a remark on an entry that
+    holds on other machines, and which this case does not show.
     """
 
     schema: int
@@ -166,6 +174,8 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
     page: str = ""
     missing: str = ""
     sometimes: str = ""
+    assumed: bool = False
+    unseen: str = ""
     dtype: str | None = None
     shape: tuple[int, ...] | None = None
     headroom: Number | None = None

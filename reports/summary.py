@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from reports.apart import told_apart
 from reports.records import UNANSWERED, VERDICTS, EndLine
-from reports.stale import stale_deviations
+from reports.stale import not_seen_here, stale_deviations, unconfirmed
 
 
 class Tally:
@@ -19,6 +20,8 @@ class Tally:
         self.bootstrap = False
         self.stale: dict[str, int] = {}
         """Deviations some of whose cases may conform, of which every case does -> how many those are."""
+        self.unconfirmed: dict[str, int] = {}
+        """As `stale`, of those that are assumed on a device where nobody has seen them."""
 
     def add(self, record: EndLine) -> None:
         self.by_target.setdefault(record.target, []).append(record)
@@ -27,11 +30,14 @@ class Tally:
         """Count the deviations that no case shows any more, where the whole requirement ran on the target."""
         for records in self.by_target.values():
             self.stale |= stale_deviations(records)
+            self.unconfirmed |= unconfirmed(records)
 
     def counts(self, target: str) -> Counter[str]:
         records = self.by_target.get(target, [])
         counts: Counter[str] = Counter(r.verdict for r in records)
-        counts["stale deviation"] += len(self.stale.keys() & {r.sometimes for r in records})
+        covering = {r.sometimes for r in records}
+        counts["stale deviation"] += len(self.stale.keys() & covering)
+        counts["unreviewed"] += len(self.unconfirmed.keys() & covering)
         return counts
 
     @property
@@ -53,17 +59,17 @@ class Tally:
             return
         terminal.section("touchstone")
         records = [r for found in self.by_target.values() for r in found]
-        known = Counter(
-            (r.requirement, r.target, r.behaviour, f"{r.note} {r.advice}")
-            for r in records
-            if r.verdict == "known deviation"
-        )
-        for (requirement, target, behaviour, note), count in sorted(known.items()):
-            terminal.write_line(f"known deviation  {requirement:<16} {target:<14} {count:>4} x {behaviour}")
-            if option.verbose > 0:
-                terminal.write_line(f"                 {note}")
+        _write_known(terminal, records, verbose=option.verbose > 0)
+        for target_id, found in self.by_target.items():
+            for remark, count in not_seen_here(found).items():
+                terminal.write_line(f"not seen here: {target_id}, {_cases(count)}: {remark}")
         for origin, count in self.stale.items():
             terminal.write_line(f"stale deviation: all {count} cases of {origin} conform: remove it", red=True)
+        for origin, count in self.unconfirmed.items():
+            text = (
+                f"unreviewed: {origin} was assumed here, and none of its {count} cases shows it: narrow where it holds"
+            )
+            terminal.write_line(text, red=True)
         _write_real(terminal, [r for r in records if "key" in r.params])
         for target in targets:
             counts = self.counts(target.id)
@@ -75,6 +81,22 @@ class Tally:
         if self.empty:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
         terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))
+
+
+def _write_known(terminal: Any, records: Iterable[EndLine], *, verbose: bool) -> None:
+    """A row per requirement, target, behaviour and text of the entry; where only the texts differ, what else does."""
+    rows: dict[tuple[str, str, str], dict[str, list[EndLine]]] = {}
+    for record in records:
+        if record.verdict == "known deviation":
+            alike = rows.setdefault((record.requirement, record.target, record.behaviour), {})
+            alike.setdefault(f"{record.note} {record.advice}", []).append(record)
+    for (requirement, target, behaviour), alike in sorted(rows.items()):
+        texts = sorted(alike)
+        for text, apart in zip(texts, told_apart([[r.params for r in alike[t]] for t in texts]), strict=True):
+            row = f"known deviation  {requirement:<16} {target:<14} {len(alike[text]):>4} x {behaviour}"
+            terminal.write_line(f"{row}  ({apart})" if apart else row)
+            if verbose:
+                terminal.write_line(f"                 {text}")
 
 
 def _write_real(terminal: Any, records: Iterable[EndLine]) -> None:
@@ -96,6 +118,10 @@ def _write_real(terminal: Any, records: Iterable[EndLine]) -> None:
         if numbers:
             name = f"{requirement:<13} {scheme:<25} {target:<14}"
             terminal.write_line(f"{name} {numbers}  {record.verdict}: {record.params['key']}")
+
+
+def _cases(number: int) -> str:
+    return f"{number} case{'s' * (number != 1)}"
 
 
 def _count(counts: Counter[str]) -> str:

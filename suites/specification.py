@@ -18,6 +18,7 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from adapters import known, registry
+from adapters.conditions import overlap
 from suites import direct, requirements
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -67,41 +68,58 @@ def _reported() -> list[str]:
 
 
 def deviations() -> str:
-    """What each target was seen to do: deviations with cause, reproduction and advice, then pins."""
-    catalogue = requirements.load()
-    found = known.load(_files(), catalogue.keys())
+    """What each framework was seen to do: deviations with cause, reproduction and advice, then pins."""
+    catalogue, found = requirements.load(), registered()
     lines = [_NOTICE.format("adapters/known/*.toml") + "# Known deviations and pinned choices\n", "## Deviations\n"]
     for identifier in catalogue:
         entries = [d for d in found.deviations if d.requirement == identifier]
         if entries:
             lines.append(f"### {identifier}\n\n{catalogue[identifier].sentence}\n")
         for d in entries:
-            lines.append(f"**{d.target} {d.versions}**: {', '.join(sorted(d.observed))} (seen {d.seen}; {_cases(d)})\n")
+            shown = ", ".join(sorted(d.observed))
+            lines.append(f"**{d.scope}, {d.versions}**: {shown} (seen {d.seen} on {_seen(d)}; {_cases(d)})\n")
             lines.append(f"- Cause: {d.cause}\n- Reproduction: `{d.reproduction}`\n- Instead: {d.advice}")
             lines.append(f"- Upstream: {d.upstream}\n" if d.upstream else "")
-    targets = sorted({p.target for p in found.pins})
+    frameworks = sorted({p.scope.framework for p in found.pins})
     lines += [
         "## Pinned choices\n",
-        f"| requirement | cases | {' | '.join(targets)} |",
-        "|---" * (len(targets) + 2) + "|",
+        "On every device of the framework, where the cell names none.\n",
+        f"| requirement | cases | {' | '.join(frameworks)} |",
+        "|---" * (len(frameworks) + 2) + "|",
     ]
     for identifier in catalogue:
         rows: dict[str, dict[str, str]] = {}
         for p in (p for p in found.pins if p.requirement == identifier):
             cell = ", ".join(sorted(p.classes))
-            rows.setdefault(_cases(p), {})[p.target] = f"[{cell}]({p.page})" if p.page.startswith("http") else cell
+            cell = f"[{cell}]({p.page})" if p.page.startswith("http") else cell
+            cells = rows.setdefault(_cases(p), {})
+            cell += str(p.scope).removeprefix(p.scope.framework)
+            cells[p.scope.framework] = "; ".join(filter(None, (cells.get(p.scope.framework), cell)))
         for cases, cells in sorted(rows.items()):
-            lines.append(f"| {identifier} | {cases} | {' | '.join(cells.get(t, '') for t in targets)} |")
+            lines.append(f"| {identifier} | {cases} | {' | '.join(cells.get(t, '') for t in frameworks)} |")
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _files() -> list[Path]:
-    return [known.path_for(registry.adapter_class(name), name) for name in registry.SHIPPED]
+def registered() -> known.Known:
+    """Every entry of the shipped adapters. Raises KnownError."""
+    names = requirements.load().keys()
+    classes = {name: registry.adapter_class(name) for name in registry.SHIPPED}
+    found = [known.load(known.path_for(cls, name), cls, names) for name, cls in classes.items()]
+    return known.Known(tuple(d for one in found for d in one.deviations), tuple(p for one in found for p in one.pins))
+
+
+def _seen(entry: known.Entry) -> str:
+    """ "cpu, mps", "cpu with xla avx512"."""
+    places = []
+    for seen in entry.scope.seen_on:
+        facts = " and ".join(f"{name} {value}" for name, value in seen.items() if name != "device")
+        places.append(f"{seen['device']}{' with ' * bool(facts)}{facts}")
+    return ", ".join(places)
 
 
 def check_entries(found: known.Known, cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Raises KnownError, naming file and entry, for the first entry that speaks of no built-in adapter or of no case,
-    and for the second of two entries that cover one case at one version.
+    """Raises KnownError, naming file and entry, for the first entry that speaks of no case, and for the second of two
+    entries that are equally narrow for one case, at one version and in one place.
 
     cases: requirement -> the parameters of its golden cases.
     """
@@ -109,18 +127,15 @@ def check_entries(found: known.Known, cases: Mapping[str, Sequence[Mapping[str, 
         groups: dict[tuple[str, str], list[known.Entry]] = defaultdict(list)
         for entry in entries:
             _check_entry(entry, cases.get(entry.requirement, ()))
-            groups[entry.requirement, entry.target].append(entry)
+            groups[entry.requirement, entry.scope.framework].append(entry)
         for (identifier, _), group in groups.items():
             for first, second in combinations(group, 2):
-                if _share_a_version(first.versions, second.versions):
+                alike = first.scope.narrowness == second.scope.narrowness
+                if alike and overlap(first.scope, second.scope) and _share_a_version(first.versions, second.versions):
                     _refuse_overlap(first, second, cases[identifier])
 
 
 def _check_entry(entry: known.Entry, cases: Sequence[Mapping[str, Any]]) -> None:
-    if entry.target.partition("@")[0] not in registry.SHIPPED:
-        raise known.KnownError(
-            f"{entry.origin}: target {entry.target!r} names none of the adapters {', '.join(registry.SHIPPED)}"
-        )
     for pattern in entry.cases:
         if not any(known.matches(pattern, case) for case in cases):
             raise known.KnownError(
@@ -131,8 +146,7 @@ def _check_entry(entry: known.Entry, cases: Sequence[Mapping[str, Any]]) -> None
 def _refuse_overlap(first: known.Entry, second: known.Entry, cases: Sequence[Mapping[str, Any]]) -> None:
     for case in cases:
         if all(any(known.matches(p, case) for p in entry.cases) for entry in (first, second)):
-            spelled = ", ".join(f"{name} {value}" for name, value in case.items())
-            raise known.KnownError(f"{second.origin}: covers {spelled}, as does {first.origin}")
+            raise known.KnownError(known.clash(first, second, case))
 
 
 def _share_a_version(first: SpecifierSet, second: SpecifierSet) -> bool:
@@ -182,7 +196,7 @@ def main() -> int:
 
 def _run(*, check: bool) -> int:
     if check:
-        check_entries(known.load(_files(), requirements.load().keys()), _golden_cases())
+        check_entries(registered(), _golden_cases())
     for name, render in PAGES.items():
         path, content = DOCS / name, render()
         if path.exists() and path.read_text() == content:

@@ -1,18 +1,19 @@
-"""From an observation to a verdict, by the requirement's level and what is registered for the target."""
+"""From an observation to a verdict, by the requirement's level and what is registered for the place."""
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from adapters.conditions import Place
 from adapters.interface import Adapter
 from adapters.isolation import Unanswered
-from adapters.known import Entry, Known
+from adapters.known import Deviation, Entry, Known, Pin
 from golden.cases import generated
 from suites.assay import Assay
 from suites.observation import Deviates, NotAsked, Observation
@@ -35,20 +36,29 @@ class Verdict(StrEnum):
         return self in _RED
 
 
+_RED_BY_BEHAVIOUR = {
+    "crashed": Verdict.CRASHED,
+    "ended without an answer": Verdict.CRASHED,
+    "timed out": Verdict.TIMED_OUT,
+}
 _RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.UNREVIEWED}
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """`missing` names the kind of entry, "deviation" or "pin", that would settle a red verdict, or says that an entry
-    "changed". `sometimes` is the deviation that covers the case, where some of its cases may conform. `entry` is the
-    deviation or pin that the verdict rests on."""
+    """`missing` says what would settle a red verdict: a new "deviation" or "pin", or what to do with an entry, which
+    "changed", or is to "narrow" or to "widen" where it holds. `sometimes` is the deviation that covers the case, where
+    some of its cases may conform. `entry` is the deviation or pin that the verdict rests on; `assumed`: nobody has seen
+    it on this device before. `unseen` is a remark on an entry that holds on other machines and that this case does not
+    show."""
 
     verdict: Verdict
     note: str = ""
     missing: str = ""
     sometimes: str = ""
     entry: Entry | None = None
+    assumed: bool = False
+    unseen: str = ""
 
 
 def verdict_of(
@@ -78,7 +88,7 @@ def verdict_of(
     if seen.behaviour == "raises Unsupported":
         note = "the adapter raised Unsupported for something its capabilities do not exclude"
         return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
-    case = (target.id, target.version, assay.params)
+    case = (target.place, target.version, assay.params)
     judgement = judge(assay.requirement, seen, known, *case, bootstrap=bootstrap)
     if judgement.verdict is Verdict.STALE and generated.MARK in assay.case.marks:
         return Judgement(Verdict.CONFORMS, "what is registered for this case was not drawn"), seen
@@ -95,58 +105,106 @@ def judge(
     requirement: Requirement,
     observation: Observation,
     known: Known,
-    target: str,
+    place: Place,
     version: str,
     params: Mapping[str, Any],
     *,
     bootstrap: bool = False,
 ) -> Judgement:
     """The verdict on one observation. With `bootstrap` whatever has no entry yet is *unreviewed*."""
-    case = (requirement.id, target, version, params)
-    deviation = known.deviation(*case)
-    pin = None
-    if requirement.level == "required":
-        conforms = observation.conforms
-    else:
+    case = (requirement.id, place, version, params)
+    deviation, pin = known.deviation(*case), None
+    seen = (observation.behaviour, observation.headroom)
+    elsewhere = known.elsewhere(*case)
+    conforms = observation.conforms
+    if requirement.level != "required":
         pin = known.pin(*case)
         permitted = requirement.permits(observation.behaviour)
-        conforms = bool(permitted and pin and not pin.is_candidate and observation.behaviour in pin.classes)
+        conforms = bool(permitted and pin and not pin.is_candidate and pin.shows(*seen))
         if permitted and not conforms and not deviation:
-            return _unpinned(observation, known, case, bootstrap)
-    sometimes = deviation.origin if deviation and deviation.some_conform else ""
+            return _unpinned(observation, pin, elsewhere, place, bootstrap)
     if conforms:
-        if deviation and not sometimes:
-            return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
-        return Judgement(Verdict.CONFORMS, pin.note if pin else "", sometimes=sometimes, entry=pin)
-    if deviation and deviation.explains(observation.behaviour, observation.headroom):
+        found = _conforming(deviation, pin, place)
+    elif deviation:
+        found = _departing(observation, deviation, place, bootstrap)
+    else:
+        found = _unregistered(observation, elsewhere, place, bootstrap)
+    return replace(found, unseen="; ".join(_holds_elsewhere(e, place) for e in elsewhere if not e.shows(*seen)))
+
+
+def _conforming(deviation: Deviation | None, pin: Pin | None, place: Place) -> Judgement:
+    sometimes = deviation.origin if deviation and deviation.some_conform else ""
+    if deviation and not sometimes:
+        if _assumed(deviation, place):
+            note = f"{deviation.origin} was assumed on {place.device}, where it does not show: narrow where it holds"
+            return Judgement(Verdict.UNREVIEWED, note, "narrow", assumed=True)
+        return Judgement(Verdict.STALE, f"{deviation.origin} no longer holds: remove it or narrow its cases")
+    assumed = _assumed(deviation or pin, place)
+    note = pin.note if pin else ""
+    if pin and _assumed(pin, place):
+        note = f"{note} {_confirmed(pin, place)}".strip()
+    return Judgement(Verdict.CONFORMS, note, sometimes=sometimes, entry=pin, assumed=assumed)
+
+
+def _departing(observation: Observation, deviation: Deviation, place: Place, bootstrap: bool) -> Judgement:
+    """The verdict on what does not conform where a deviation covers the case."""
+    sometimes, assumed = deviation.origin if deviation.some_conform else "", _assumed(deviation, place)
+    if deviation.shows(observation.behaviour, observation.headroom):
         if deviation.is_candidate:
             note = f"{deviation.origin} is a candidate: write its cause, reproduction and advice"
             return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note)
-        return Judgement(Verdict.KNOWN, deviation.cause, sometimes=sometimes, entry=deviation)
-    if deviation:
-        expected = ", ".join(sorted(deviation.observed))
-        limit = f" up to headroom {deviation.headroom_at_most}" if deviation.headroom_at_most else ""
-        note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
-    else:
-        note = "no deviation is registered for this case"
-    red = {
-        "crashed": Verdict.CRASHED,
-        "ended without an answer": Verdict.CRASHED,
-        "timed out": Verdict.TIMED_OUT,
-    }
-    verdict = red.get(observation.behaviour, Verdict.DEVIATES)
-    if deviation:
-        return Judgement(verdict, note, "changed")
-    return Judgement(Verdict.UNREVIEWED if bootstrap else verdict, note, "deviation")
+        note = f"{deviation.cause} {_confirmed(deviation, place)}" if assumed else deviation.cause
+        return Judgement(Verdict.KNOWN, note, sometimes=sometimes, entry=deviation, assumed=assumed)
+    expected = ", ".join(sorted(deviation.observed))
+    limit = f" up to headroom {deviation.headroom_at_most}" if deviation.headroom_at_most else ""
+    if assumed:
+        note = f"{deviation.origin} was assumed on {place.device} and registers {expected}{limit}"
+        return Judgement(Verdict.UNREVIEWED, note, "deviation", assumed=True)
+    note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
+    return Judgement(_RED_BY_BEHAVIOUR.get(observation.behaviour, Verdict.DEVIATES), note, "changed")
 
 
-def _unpinned(observation: Observation, known: Known, case: tuple[Any, ...], bootstrap: bool) -> Judgement:
-    pin = known.pin(*case)
+def _unregistered(observation: Observation, elsewhere: Sequence[Entry], place: Place, bootstrap: bool) -> Judgement:
+    """The verdict on what does not conform where no deviation covers the case."""
+    verdict = _RED_BY_BEHAVIOUR.get(observation.behaviour, Verdict.DEVIATES)
+    note, missing = "no deviation is registered for this case", "deviation"
+    for entry in elsewhere:
+        if isinstance(entry, Deviation) and entry.shows(observation.behaviour, observation.headroom):
+            note, missing = f"{note} here; {_holds_elsewhere(entry, place)}: widen it", "widen"
+    return Judgement(Verdict.UNREVIEWED if bootstrap else verdict, note, missing)
+
+
+def _unpinned(
+    observation: Observation, pin: Pin | None, elsewhere: Sequence[Entry], place: Place, bootstrap: bool
+) -> Judgement:
+    """The verdict on a permitted choice that is not the pinned one."""
+    red = Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES
     if pin and pin.is_candidate:
-        note = f"{pin.origin} is a candidate: cite the page that permits {observation.behaviour!r}"
-    elif pin:
+        return Judgement(red, f"{pin.origin} is a candidate: cite the page that permits {observation.behaviour!r}")
+    for entry in elsewhere:
+        if isinstance(entry, Pin) and entry.shows(observation.behaviour, None):
+            return Judgement(
+                red, f"shows {observation.behaviour!r}; {_holds_elsewhere(entry, place)}: widen it", "widen"
+            )
+    if pin and _assumed(pin, place):
+        note = f"{pin.origin} was assumed on {place.device} and pins {', '.join(sorted(pin.classes))}"
+        return Judgement(Verdict.UNREVIEWED, note, "pin", assumed=True)
+    if pin:
         note = f"changed since {pin.versions}: {pin.origin} pins {', '.join(sorted(pin.classes))}"
         return Judgement(Verdict.DEVIATES, note, "changed")
-    else:
-        note = f"no pin says which of the permitted choices this target makes; observed {observation.behaviour!r}"
-    return Judgement(Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES, note, "" if pin else "pin")
+    note = f"no pin says which of the permitted choices this target makes; observed {observation.behaviour!r}"
+    return Judgement(red, note, "pin")
+
+
+def _assumed(entry: Entry | None, place: Place) -> bool:
+    """Whether an entry that holds here was never seen here."""
+    return entry is not None and not entry.scope.was_seen(place)
+
+
+def _confirmed(entry: Entry, place: Place) -> str:
+    seen = " or ".join(" ".join(one.values()) for one in entry.scope.seen_on)
+    return f"(Assumed on {place.device}, where nobody had seen it, from {seen}; confirmed.)"
+
+
+def _holds_elsewhere(entry: Entry, place: Place) -> str:
+    return f"{entry.origin} holds for {entry.scope}, not with {entry.scope.here(place)}"

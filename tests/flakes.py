@@ -21,6 +21,7 @@ from pathlib import Path
 import pytest
 
 from adapters import known, registry
+from adapters.conditions import Place
 from adapters.known import Known
 from reports import reading
 from reports.records import EndLine, FinishLine, RunLine
@@ -66,7 +67,9 @@ def is_kept(folder: Path) -> bool:
 
 def behaviour(line: EndLine) -> str:
     """The class of behaviour; one name for those among which the heap decides."""
-    case = (line.requirement, line.target, next(iter(line.versions.values()), ""), line.params)
+    framework, _, device = line.target.partition("@")
+    place = Place(framework, device, line.device.facts)
+    case = (line.requirement, place, next(iter(line.versions.values()), ""), line.params)
     entry = registered(line.spec).deviation(*case)
     if entry and len(entry.observed & UNDEFINED) > 1 and line.behaviour in entry.observed & UNDEFINED:
         return "what the heap holds"
@@ -75,7 +78,8 @@ def behaviour(line: EndLine) -> str:
 
 @cache
 def registered(name: str) -> Known:
-    return known.load([known.path_for(registry.adapter_class(name), name)], requirements.load().keys())
+    cls = registry.adapter_class(name)
+    return known.load(known.path_for(cls, name), cls, requirements.load().keys())
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from adapters import machine
 from golden.packing import FORMATS
 from golden.recipes import Recipe
 from suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError
@@ -67,10 +69,11 @@ def test_schemes_that_no_target_has_are_not_collected() -> None:
 
 SOMETIMES = """
 [[deviation]]
-requirement = "EMB-SPECIAL-1"
-target = "mine@cpu"
+requirement = "EMB-BITS-1"
+framework = "mine"
 versions = ">=1"
 cases = [{}]
+seen_on = ["cpu"]
 observed = ["wrong bits"]
 some_conform = true
 seen = 2026-11-21
@@ -83,21 +86,88 @@ advice = "Wait."
 @pytest.mark.parametrize(("selection", "stale"), [((), True), (("-k", "float32"), False)])
 def test_a_deviation_that_no_case_shows_any_more_is_stale(selection: Any, stale: bool, tmp_path: Path) -> None:
     """Only where the whole requirement ran; one conforming case alone says nothing."""
-    (tmp_path / "known").mkdir()
-    requirement = next(r["requirement"] for r in _lookup_records(tmp_path))
-    (tmp_path / "known" / "mine.toml").write_text(SOMETIMES.replace("EMB-SPECIAL-1", requirement))
-    (tmp_path / "mine.py").write_text(
-        "from tests import hazards\nclass Mine(hazards.Minimal):\n    name = 'mine'\n    module = 'numpy'\n"
-    )
-    done = suites(*LOOKUP, *selection, "--adapter", "mine:Mine", PYTHONPATH=str(tmp_path))
+    done = _mine(tmp_path, SOMETIMES, *selection)
     assert done.returncode == stale, done.stdout
     assert f"{int(stale)} stale deviation" in last_line(done)
     assert ("mine.toml: deviation 1" in done.stdout) == stale
 
 
-def _lookup_records(folder: Path) -> list[dict[str, Any]]:
-    suites(*LOOKUP, *MINIMAL, "--report", folder / "first")
-    return [r for r in records(folder / "first") if r["event"] == "end"]
+def _mine(folder: Path, known: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A third party's adapter, which conforms, with these entries beside its module."""
+    (folder / "known").mkdir()
+    (folder / "known" / "mine.toml").write_text(known)
+    (folder / "mine.py").write_text(
+        "from tests import hazards\nclass Mine(hazards.Minimal):\n    name = 'mine'\n    module = 'numpy'\n"
+    )
+    return suites(*LOOKUP, *arguments, "--adapter", "mine:Mine", PYTHONPATH=str(folder))
+
+
+def _seen(where: str, seen_on: str) -> str:
+    return SOMETIMES.replace('seen_on = ["cpu"]', f"where = {where}\nseen_on = {seen_on}")
+
+
+MACHINE = machine.facts()["machine"]
+OTHER = "arm64" if MACHINE == "x86_64" else "x86_64"
+
+
+def test_an_entry_of_other_machines_is_a_remark_and_leaves_the_run_green(tmp_path: Path) -> None:
+    known = _seen(f'{{machine = ["{OTHER}"]}}', f'[{{device = "cpu", machine = "{OTHER}"}}]')
+    done = _mine(tmp_path, known, "--report", str(tmp_path / "report"))
+    assert done.returncode == 0, done.stdout
+    assert "0 stale deviation, 0 unreviewed" in last_line(done)
+    remark = f"mine.toml: deviation 1 (EMB-BITS-1) holds for mine where machine is {OTHER}, not with machine {MACHINE}"
+    assert remark in done.stdout
+    assert re.search(r"not seen here: mine@cpu, 6 cases: ", done.stdout)
+    assert "Not seen here" in (tmp_path / "report" / "report.html").read_text()
+    facts = records(tmp_path / "report")[0]["targets"]["mine@cpu"]["device"]["facts"]
+    assert (facts["machine"], "instruction_set" in facts, "numpy" in facts) == (MACHINE, True, True)
+
+
+def test_where_its_condition_holds_the_same_entry_is_stale(tmp_path: Path) -> None:
+    done = _mine(tmp_path, _seen(f'{{machine = ["{MACHINE}"]}}', f'[{{device = "cpu", machine = "{MACHINE}"}}]'))
+    assert done.returncode == 1, done.stdout
+    assert "1 stale deviation" in last_line(done)
+
+
+@pytest.mark.parametrize("sometimes", [True, False])
+def test_an_entry_that_is_assumed_and_does_not_show_is_unreviewed(sometimes: bool, tmp_path: Path) -> None:
+    known = SOMETIMES.replace('["cpu"]', '["gpu"]').replace(
+        "some_conform = true", f"some_conform = {sometimes}".lower()
+    )
+    done = _mine(tmp_path, known)
+    assert done.returncode == 1, done.stdout
+    assert f"0 stale deviation, {1 if sometimes else 6} unreviewed" in last_line(done)
+    assert "mine.toml: deviation 1 (EMB-BITS-1) was assumed" in done.stdout
+
+
+TWICE = SOMETIMES + SOMETIMES.replace("cases = [{}]", 'cases = [{dtype = ["float16"]}]')
+BAD_ENTRIES = {
+    "two equally narrow": (TWICE, "deviation 2 (EMB-BITS-1): covers layer embedding, dtype float16"),
+    "an unknown condition": (_seen('{isa = ["avx2"]}', "[]"), "deviation 1 (EMB-BITS-1): where names an unknown"),
+    "one that can never hold": (
+        _seen('{machine = ["arm64"], instruction_set = ["avx2"]}', "[]"),
+        "deviation 1 (EMB-BITS-1): where can hold nowhere",
+    ),
+}
+
+
+@pytest.mark.parametrize("processes", ["0", "2"])
+@pytest.mark.parametrize("name", BAD_ENTRIES)
+def test_entries_that_cannot_be_are_one_line(name: str, processes: str, tmp_path: Path) -> None:
+    text, message = BAD_ENTRIES[name]
+    done = _mine(tmp_path, text, "-n", processes)
+    assert done.returncode == 4, done.stdout + done.stderr
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("ERROR")]
+    assert len(lines) == 1, done.stdout + done.stderr
+    assert lines[0].startswith(f"ERROR: {tmp_path / 'known' / 'mine.toml'}: {message}")
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "no case matches" not in done.stdout
+
+
+def test_entries_of_different_versions_do_not_clash(tmp_path: Path) -> None:
+    done = _mine(tmp_path, SOMETIMES + SOMETIMES.replace('">=1"', '"<1"'))
+    assert done.returncode == 1, done.stdout  # stale, and no error
+    assert "1 stale deviation" in last_line(done)
 
 
 def test_a_selection_that_matches_nothing_is_named() -> None:

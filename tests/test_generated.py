@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from adapters import known, registry
+from adapters.conditions import Scope
 from adapters.known import Deviation, Known
 from golden.cases import generated, regressions
 from golden.catalogue import CATALOGUE, Case
@@ -44,7 +45,8 @@ def bench() -> Iterator[Bench]:
 
 @cache
 def entries(name: str) -> Known:
-    return known.load([known.path_for(registry.adapter_class(name), name)], requirements.load().keys())
+    cls = registry.adapter_class(name)
+    return known.load(known.path_for(cls, name), cls, requirements.load().keys())
 
 
 def assayed(
@@ -350,7 +352,8 @@ def test_examples_do_not_depend_on_the_modules_that_are_loaded(bench: Bench, tmp
 def test_a_known_deviation_explains_and_the_search_goes_on(bench: Bench) -> None:
     """Rows without the signs of their zeros are registered as wrong bits; a refusal is still a finding."""
     explained = Deviation(
-        requirement="EMB-SHAPE-1", target="torch@cpu", versions=entries("torch").deviations[0].versions,
+        requirement="EMB-SHAPE-1", scope=Scope("torch", seen_on=({"device": "cpu"},)),
+        versions=entries("torch").deviations[0].versions,
         cases=({"layer": ("embedding",)},), origin="a test", observed=frozenset({"wrong bits"}), headroom_at_most=None,
         seen=date(2026, 11, 21), cause="x", reproduction="x", advice="x", some_conform=True,
     )  # fmt: skip
@@ -394,7 +397,9 @@ def test_examples_that_do_not_show_what_is_registered_say_nothing_of_it(bench: B
     found, case = registry.default("torch"), template("test_rows_of_any_bits", layer="embedding", dtype="float32")
     entry = next(e for e in entries("jax").deviations if e.requirement == "EMB-BITS-1")
     versions = entries("torch").deviations[0].versions
-    registered = Known((replace(entry, target=found.id, versions=versions, cases=({},)),))
+    registered = Known(
+        (replace(entry, scope=Scope("torch", seen_on=({"device": "cpu"},)), versions=versions, cases=({},)),)
+    )
     assay, error = direct.run(
         TEMPLATES["test_rows_of_any_bits"], found, case, replace(bench, known={found.id: registered})
     )

@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from adapters import known, registry
+from adapters.conditions import Place
 from migration import __main__ as command
 from migration import guide, guide_observations, guide_text
 from migration.guide import GuideError
@@ -451,14 +452,15 @@ def stale_verdicts(observed: Observations) -> list[str]:
     out = []
     for column in observed.report.columns:
         cls = registry.adapter_class(column.facts.spec)
-        entries = known.load([known.path_for(cls, column.facts.spec)], catalogue)
+        entries = known.load(known.path_for(cls, column.facts.spec), cls, catalogue)
+        place = Place(*column.target.split("@"), column.facts.device.facts)
         version = column.facts.versions[cls.distributions[0]]
         for line in column.cases.values():
             if line.verdict in ("unsupported", "not run"):
                 continue
             headroom = None if line.headroom is None else float(line.headroom)
             seen = Observation(line.behaviour, line.conforms, headroom=headroom)
-            now = judge(catalogue[line.requirement], seen, entries, column.target, version, line.params)
+            now = judge(catalogue[line.requirement], seen, entries, place, version, line.params)
             texts = {name: getattr(now.entry, name, "") for name in ("advice", "reproduction", "upstream", "page")}
             texts |= {"verdict": str(now.verdict), "note": now.note}
             out += [
@@ -530,8 +532,8 @@ def test_planted_staleness_is_found(observed: Observations, collected: Cases, mo
 def test_a_changed_deviation_is_found(observed: Observations, monkeypatch: pytest.MonkeyPatch) -> None:
     real = known.load
 
-    def without_one(paths: Any, names: Any) -> known.Known:
-        found = real(paths, names)
+    def without_one(*given: Any) -> known.Known:
+        found = real(*given)
         return known.Known(found.deviations[1:], found.pins)
 
     monkeypatch.setattr(known, "load", without_one)

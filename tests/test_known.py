@@ -14,6 +14,7 @@ import pytest
 
 from adapters import __main__ as command
 from adapters import known, registry, update
+from adapters.conditions import Place
 from adapters.known import Known, KnownError, load, matches
 from adapters.update import UpdateError, induce
 from suites import requirements, specification
@@ -24,9 +25,10 @@ from suites.verdict import Verdict, judge
 DEVIATION = """
 [[deviation]]
 requirement = "R-1"
-target = "torch@cpu"
+framework = "torch"
 versions = ">=2.13.0"
 cases = [{dtype = ["float16", "bfloat16"], bias = [true]}]
+seen_on = ["cpu"]
 observed = ["beyond bound"]
 headroom_at_most = 4.0
 seen = 2026-11-21
@@ -37,19 +39,22 @@ advice = "Round it yourself."
 PIN = """
 [[pin]]
 requirement = "C-1"
-target = "torch@cpu"
+framework = "torch"
 versions = ">=2.13.0"
 cases = [{}]
+seen_on = ["cpu"]
 class = "rows"
 page = "https://docs.pytorch.org/docs/stable/"
 """
 IDS = ("R-1", "C-1")
+TORCH = registry.adapter_class("torch")
+CPU = Place("torch", "cpu", {"system": "Linux", "machine": "x86_64", "instruction_set": "avx2", "torch": "avx2"})
 
 
 def load_text(folder: Path, text: str | bytes) -> Known:
     path = folder / "torch.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    return load([path], IDS)
+    return load(path, TORCH, IDS)
 
 
 def test_a_file_is_read(tmp_path: Path) -> None:
@@ -73,7 +78,7 @@ def test_a_pin_may_name_several_classes(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_holds_nothing(tmp_path: Path) -> None:
-    assert load([tmp_path / "none.toml"], IDS) == Known()
+    assert load(tmp_path / "none.toml", TORCH, IDS) == Known()
 
 
 @pytest.mark.parametrize("field", known.WRITTEN_BY_HAND)
@@ -96,11 +101,12 @@ ERRORS: dict[str, tuple[str | bytes, list[str]]] = {
     "unknown table": ("[[deviations]]\n", ["unknown table 'deviations'", "[[deviation]]"]),
     "one table instead of a list": (PIN.replace("[[pin]]", "[pin]"), ["pin"]),
     "unknown requirement": (replaced(DEVIATION, "requirement", '"R-9"'), ["deviation 1 (R-9)", "no such requirement"]),
-    "target without a device": (
-        replaced(DEVIATION, "target", '"torch"'),
-        ["deviation 1 (R-1)", "NAME@DEVICE", "'torch'"],
+    "another framework": (
+        replaced(DEVIATION, "framework", '"jax"'),
+        ["deviation 1 (R-1)", "framework must be 'torch', whose file this is, not 'jax'"],
     ),
-    "target not a string": (replaced(PIN, "target", "3"), ["pin 1 (C-1)", "target"]),
+    "framework not a string": (replaced(PIN, "framework", "3"), ["pin 1 (C-1)", "framework"]),
+    "a target": (PIN + 'target = "torch@cpu"\n', ["pin 1 (C-1)", "unknown field 'target'"]),
     "bad version range": (replaced(PIN, "versions", '"2.13"'), ["pin 1 (C-1)", "bad version range '2.13'"]),
     "version range not a string": (replaced(PIN, "versions", "2.13"), ["pin 1 (C-1)", "version"]),
     "cases a string": (replaced(PIN, "cases", '"all"'), ["pin 1 (C-1)", "cases must be a list of tables"]),
@@ -124,9 +130,68 @@ ERRORS: dict[str, tuple[str | bytes, list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("name", ERRORS)
+def placed(text: str = DEVIATION, **fields: str) -> str:
+    """An entry with these fields, in a `where` of one fact seen on the CPU unless they say otherwise."""
+    if "where" in fields and "seen_on" not in fields:
+        fields["seen_on"] = '[{device = "cpu", instruction_set = "avx2"}]'
+    for name, value in fields.items():
+        text = replaced(text, name, value)
+    return text
+
+
+X86_ONLY = '{instruction_set = ["avx2"]}'
+PLACES: dict[str, tuple[str | bytes, list[str]]] = {
+    "unknown condition": (placed(where="{isa = ['avx2']}"), ["deviation 1 (R-1)", "where", "condition 'isa'", "xla"]),
+    "a fact that a run of it lacks": (placed(where='{xla = ["avx2"]}'), ["where names 'xla'", "torch does not record"]),
+    "no value of the fact": (
+        placed(where='{instruction_set = ["avx3"]}'),
+        ["where.instruction_set can never be 'avx3'", "avx512"],
+    ),
+    "a condition without a value": (placed(where="{instruction_set = []}"), ["where.instruction_set must be a list"]),
+    "a condition that is a string": (placed(where='{system = "Linux"}'), ["where.system must be a list", "'Linux'"]),
+    "a value twice": (placed(where='{system = ["Linux", "Linux"]}'), ["where.system names 'Linux' twice"]),
+    "no condition": (placed(where="{}"), ["where must be a table of conditions", "not {}"]),
+    "where a string": (placed(where='"Linux"'), ["where must be a table of conditions", "'Linux'"]),
+    "no such device": (placed(PIN, device='"gpu"'), ["pin 1 (C-1)", "device 'gpu' is none", "mps, cuda, cpu"]),
+    "no device": (placed(device="[]"), ["device must be a list of at least one string"]),
+    "a device that is a number": (placed(device="3"), ["device must be a list of at least one string, not 3"]),
+    "an instruction set of another machine": (
+        placed(where='{machine = ["arm64"], instruction_set = ["avx2"]}'),
+        ["where can hold nowhere: no machine has machine arm64, instruction_set avx2"],
+    ),
+    "a library beyond its processor": (
+        placed(where='{instruction_set = ["avx"], torch = ["avx512"]}'),
+        ["where can hold nowhere", "instruction_set avx, torch avx512"],
+    ),
+    "a device of another system": (
+        placed(device='"mps"', where='{system = ["Linux", "Windows"]}'),
+        ["where can hold nowhere: no machine has device mps, system Linux or Windows"],
+    ),
+    "seen nowhere": (placed(seen_on="[]"), ["seen_on must be a list of at least one string"]),
+    "seen on a device that it does not speak of": (
+        placed(device='"cpu"', seen_on='["mps"]'),
+        ["seen_on names device 'mps', where the entry speaks of cpu"],
+    ),
+    "seen on no device of the adapter": (placed(seen_on='["gpu"]'), ["seen_on names device 'gpu'", "mps, cuda, cpu"]),
+    "seen on a machine that it does not speak of": (
+        placed(where=X86_ONLY, seen_on='[{device = "cpu", instruction_set = "avx"}]'),
+        ["seen_on names instruction_set 'avx', where the entry speaks of avx2"],
+    ),
+    "a place without its fact": (
+        placed(where=X86_ONLY, seen_on='[{device = "cpu"}]'),
+        ["seen_on must be a list of tables with device, instruction_set"],
+    ),
+    "a place that is a name": (placed(where=X86_ONLY, seen_on='["cpu"]'), ["seen_on must be a list of tables"]),
+    "a place that is a table": (
+        placed(seen_on='[{device = "cpu"}]'),
+        ["seen_on must be a list of at least one string"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", [*ERRORS, *PLACES])
 def test_errors_name_file_and_entry(name: str, tmp_path: Path) -> None:
-    text, told = ERRORS[name]
+    text, told = (ERRORS | PLACES)[name]
     with pytest.raises(KnownError) as error:
         load_text(tmp_path, text)
     message = str(error.value)
@@ -149,7 +214,7 @@ def test_the_same_case_may_be_registered_per_version(tmp_path: Path) -> None:
     found = load_text(tmp_path, earlier + later)
     params = {"dtype": "float16", "bias": True}
     for version, observed in (("2.13.0", {"beyond bound"}), ("2.14.1", {"wrong bits"})):
-        deviation = found.deviation("R-1", "torch@cpu", version, params)
+        deviation = found.deviation("R-1", CPU, version, params)
         assert deviation is not None
         assert deviation.observed == observed
 
@@ -161,7 +226,8 @@ def test_the_same_case_may_be_registered_per_version(tmp_path: Path) -> None:
         ({"version": "2.13.0+cpu"}, True),
         ({"version": "2.14.0.dev20261120"}, True),
         ({"version": "2.12.1"}, False),
-        ({"target": "torch@mps"}, False),
+        ({"place": Place("torch", "mps")}, True),
+        ({"place": Place("jax", "cpu")}, False),
         ({"requirement": "C-1"}, False),
         ({"params": {"dtype": "bfloat16", "bias": True, "K": 3}}, True),
         ({"params": {"dtype": "float32", "bias": True}}, False),
@@ -173,7 +239,7 @@ def test_the_same_case_may_be_registered_per_version(tmp_path: Path) -> None:
 def test_what_an_entry_covers(changes: dict[str, Any], covered: bool, tmp_path: Path) -> None:
     case = {
         "requirement": "R-1",
-        "target": "torch@cpu",
+        "place": CPU,
         "version": "2.13.0",
         "params": {"dtype": "float16", "bias": True},
     }
@@ -186,20 +252,21 @@ def test_an_empty_pattern_matches_every_case() -> None:
     assert matches({}, {"dtype": "float32"})
 
 
-def test_a_deviation_explains_its_class_up_to_its_headroom(tmp_path: Path) -> None:
+def test_a_deviation_shows_its_class_up_to_its_headroom(tmp_path: Path) -> None:
     (deviation,) = load_text(tmp_path, DEVIATION).deviations
-    assert deviation.explains("beyond bound", 4.0)
-    assert deviation.explains("beyond bound", None)
-    assert not deviation.explains("beyond bound", 4.1)
-    assert not deviation.explains("crashed", None)
+    assert deviation.shows("beyond bound", 4.0)
+    assert deviation.shows("beyond bound", None)
+    assert not deviation.shows("beyond bound", 4.1)
+    assert not deviation.shows("crashed", None)
 
 
 @pytest.mark.parametrize("name", [*registry.BUILT_IN, "keras", "qwix"])
 def test_shipped_files_load(name: str) -> None:
-    path = known.path_for(registry.adapter_class(name), name)
+    cls = registry.adapter_class(name)
+    path = known.path_for(cls, name)
     assert path.is_file()
-    found = load([path], requirements.load().keys())
-    assert {entry.target.partition("@")[0] for entry in (*found.deviations, *found.pins)} == {name}
+    found = load(path, cls, requirements.load().keys())
+    assert {entry.scope.framework for entry in (*found.deviations, *found.pins)} == {name}
 
 
 def test_a_third_party_keeps_its_file_beside_its_module() -> None:
@@ -281,12 +348,26 @@ def later(text: str, **changes: str) -> str:
 SOUND = {
     "one of each": DEVIATION + PIN,
     "other cases": DEVIATION + later(DEVIATION, cases='[{dtype = ["float32"]}]'),
-    "another target": DEVIATION + later(DEVIATION, target='"torch@mps"', versions='">=2"'),
+    "a narrower device": DEVIATION + later(DEVIATION, device='"cpu"'),
+    "other devices": later(DEVIATION, device='["mps", "cuda"]', seen_on='["mps"]') + later(DEVIATION, device='"cpu"'),
+    "other machines": placed(where=X86_ONLY)
+    + placed(where='{instruction_set = ["neon"]}', seen_on='[{device = "cpu", instruction_set = "neon"}]'),
+    "facts that no machine has together": placed(
+        where='{machine = ["arm64"]}', seen_on='[{device = "cpu", machine = "arm64"}]'
+    )
+    + placed(where='{torch = ["avx2"]}', seen_on='[{device = "cpu", torch = "avx2"}]'),
     "disjoint versions": later(DEVIATION, versions='"<2.14"') + later(DEVIATION, versions='">=2.14"'),
     "two versions": later(DEVIATION, versions='"==2.13.0"') + later(DEVIATION, versions='">2.13.0"'),
 }
 UNSOUND = {
-    "no such adapter": (later(PIN, target='"tinygrad@cpu"'), ["pin 1 (C-1)", "'tinygrad@cpu'", "mlx, jax, torch"]),
+    "one device of several": (
+        later(DEVIATION, device='["mps", "cpu"]') + later(DEVIATION, device='["cpu", "cuda"]'),
+        ["deviation 2 (R-1)", "as does", "deviation 1 (R-1)", "neither is narrower"],
+    ),
+    "machines that can be one": (
+        placed(where=X86_ONLY) + placed(where='{torch = ["avx2"]}', seen_on='[{device = "cpu", torch = "avx2"}]'),
+        ["deviation 2 (R-1)", "as does", "deviation 1 (R-1)", "neither is narrower"],
+    ),
     "no such value": (
         later(DEVIATION, cases='[{dtype = ["float16"]}, {dtype = ["float61"]}]'),
         ["deviation 1 (R-1)", "no case of R-1 matches dtype float61"],
@@ -320,8 +401,7 @@ def test_entries_that_do_not(name: str, tmp_path: Path) -> None:
 
 
 def test_shipped_entries_agree_with_the_golden_cases() -> None:
-    found = load(specification._files(), requirements.load().keys())
-    specification.check_entries(found, specification._golden_cases())
+    specification.check_entries(specification.registered(), specification._golden_cases())
 
 
 def test_the_check_reports_a_wrong_entry_in_one_line(
@@ -330,7 +410,8 @@ def test_the_check_reports_a_wrong_entry_in_one_line(
     identifier = next(iter(requirements.load()))
     path = tmp_path / "torch.toml"
     path.write_text(later(DEVIATION, requirement=f'"{identifier}"', cases="[{planted = [1]}]"))
-    monkeypatch.setattr(specification, "_files", lambda: [path])
+    monkeypatch.setattr(registry, "SHIPPED", {"torch": registry.SHIPPED["torch"]})
+    monkeypatch.setattr(known, "FOLDER", tmp_path)
     monkeypatch.setattr(sys, "argv", ["specification", "--check"])
     assert specification.main() == 1
     told = capsys.readouterr().err
@@ -353,6 +434,9 @@ def record(**changes: Any) -> dict[str, Any]:
         "id": f"suites/test_x.py::test_x[torch@cpu-{dtype}]",
         "target": "torch@cpu",
         "spec": "torch",
+        "device": {"name": "AVX2", "facts": dict(CPU.facts)},
+        "note": "",
+        "assumed": False,
         "versions": {"torch": "2.13.0+cpu"},
         "requirement": "R-1",
         "params": {"dtype": "float16", "bias": True},
@@ -380,7 +464,7 @@ def updated(folder: Path, *records: dict[str, Any]) -> str:
 
 
 def loaded(folder: Path) -> Known:
-    return load([folder / "torch.toml"], IDS)
+    return load(folder / "torch.toml", TORCH, IDS)
 
 
 def test_a_red_case_becomes_a_candidate_that_stays_red(folder: Path) -> None:
@@ -389,10 +473,11 @@ def test_a_red_case_becomes_a_candidate_that_stays_red(folder: Path) -> None:
     (deviation,) = loaded(folder).deviations
     assert (deviation.cases, deviation.observed) == (({"dtype": ("float16",)},), {"beyond bound"})
     assert (str(deviation.versions), deviation.seen) == (">=2.13.0", date.today())
+    assert (str(deviation.scope), deviation.scope.seen_on) == ("torch on cpu", ({"device": "cpu"},))
     assert deviation.headroom_at_most == 6.0
     requirement = Requirement("R-1", "group", "required", "sentence", "source")
     seen = Observation("beyond bound", False, headroom=3.0)
-    found = judge(requirement, seen, loaded(folder), "torch@cpu", "2.13.0", {"dtype": "float16"})
+    found = judge(requirement, seen, loaded(folder), CPU, "2.13.0", {"dtype": "float16"})
     assert found.verdict is Verdict.DEVIATES
     assert "is a candidate" in found.note
 
@@ -402,7 +487,7 @@ def test_an_unpinned_choice_becomes_a_candidate_pin_that_stays_red(folder: Path)
     (pin,) = loaded(folder).pins
     assert (pin.cases, pin.classes, pin.page) == (({},), {"rows"}, "")
     requirement = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows",))
-    found = judge(requirement, Observation("rows", True), loaded(folder), "torch@cpu", "2.13.0", {})
+    found = judge(requirement, Observation("rows", True), loaded(folder), CPU, "2.13.0", {})
     assert found.verdict is Verdict.DEVIATES
 
 
@@ -479,6 +564,69 @@ def test_a_run_on_a_users_own_table_changes_nothing(folder: Path) -> None:
 def test_an_infinite_headroom_sets_no_limit(folder: Path) -> None:
     updated(folder, record(headroom="inf"))
     assert loaded(folder).deviations[0].headroom_at_most is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        placed(device='"mps"', seen_on='["mps"]'),
+        replaced(DEVIATION, "seen_on", '["mps"]'),
+        placed(where='{instruction_set = ["avx512"]}', seen_on='[{device = "cpu", instruction_set = "avx512"}]'),
+    ],
+    ids=["another device's", "assumed here", "another machine's"],
+)
+def test_what_was_not_seen_here_is_never_removed(text: str, folder: Path) -> None:
+    """Also where some of its cases may conform, so that each of them has the verdict *conforms*."""
+    (folder / "torch.toml").write_text(text + "some_conform = true\n")
+    assert updated(folder, record(**GREEN)) == "nothing to change"
+    assert len(loaded(folder).deviations) == 1
+
+
+def a_known(**changes: Any) -> dict[str, Any]:
+    return record(verdict="known deviation", missing="", **changes)
+
+
+def test_a_device_that_confirms_what_was_assumed_is_named(folder: Path) -> None:
+    """And only there: the second entry is assumed too, and not confirmed by each of its cases."""
+    assumed, other = replaced(DEVIATION, "seen_on", '["mps"]'), replaced(PIN, "seen_on", '["mps"]')
+    (folder / "torch.toml").write_text(f"# Why.\n{assumed}{other}")
+    pinned = record(requirement="C-1", assumed=True, params={"dtype": "float16"}, cases=2, **GREEN)
+    against = pinned | {"verdict": "unreviewed", "missing": "", "params": {"dtype": "float32"}, "id": "another"}
+    told = updated(folder, a_known(assumed=True), pinned, against)
+    assert told == "torch.toml: seen on torch@cpu now, where they were assumed: 1 entries"
+    (deviation,), (pin,) = loaded(folder).deviations, loaded(folder).pins
+    assert deviation.scope.seen_on == ({"device": "mps"}, {"device": "cpu"})
+    assert pin.scope.seen_on == ({"device": "mps"},)
+    assert (folder / "torch.toml").read_text().startswith("# Why.\n")
+
+
+def test_a_machine_that_confirms_what_was_assumed_is_named(folder: Path) -> None:
+    where, seen = '{instruction_set = ["avx2", "avx512"]}', '[{device = "cpu", instruction_set = "avx512"}]'
+    (folder / "torch.toml").write_text(placed(where=where, seen_on=seen))
+    updated(folder, a_known(assumed=True))
+    (deviation,) = loaded(folder).deviations
+    assert deviation.scope.seen_on[1] == {"device": "cpu", "instruction_set": "avx2"}
+
+
+def test_a_stale_entry_leaves_the_wider_one_that_it_hid(folder: Path) -> None:
+    (folder / "torch.toml").write_text(DEVIATION + placed(device='"cpu"'))
+    assert "removed a stale deviation" in updated(folder, record(**STALE))
+    assert [str(d.scope) for d in loaded(folder).deviations] == ["torch"]
+
+
+def test_an_entry_of_another_version_is_left(folder: Path) -> None:
+    (folder / "torch.toml").write_text(later(DEVIATION, versions='">=2.14"'))
+    assert updated(folder, record(**STALE)) == "nothing to change"
+
+
+@pytest.mark.parametrize(("how", "verdict"), [("widen", "deviates"), ("narrow", "unreviewed")])
+def test_an_entry_that_holds_in_other_places_than_it_says_is_left_to_a_person(
+    how: str, verdict: str, folder: Path
+) -> None:
+    (folder / "torch.toml").write_text(DEVIATION)
+    told = updated(folder, record(missing=how, verdict=verdict, note="deviation 1 holds elsewhere"))
+    assert told == f"torch.toml: {how} by hand: R-1 on torch@cpu: deviation 1 holds elsewhere (1 cases)"
+    assert (folder / "torch.toml").read_text() == DEVIATION
 
 
 def test_settled_cases_change_nothing(folder: Path) -> None:

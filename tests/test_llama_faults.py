@@ -68,7 +68,7 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any, Any], None] 
 
 
 def _red(target: Target, bench: Bench, *, slow: bool) -> set[str]:
-    entries = known.load([known.path_for(target.cls, target.cls.name)], requirements.load().keys())
+    entries = known.load(known.path_for(target.cls, target.cls.name), target.cls, requirements.load().keys())
     out = set()
     for question in questions():
         if question.requirement.id == SLOW and not slow:

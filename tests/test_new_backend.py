@@ -14,8 +14,10 @@ import pytest
 from adapters import known
 from adapters.interface import DECLARED, Capabilities
 from adapters.registry import TargetError, adapter_class
+from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
 from reports import model
 from suites import requirements
+from tests import hazards
 from tests.command import ROOT, clean, run
 
 PAGE = (ROOT / "docs" / "new-adapter.md").read_text()
@@ -91,7 +93,9 @@ def test_the_template_runs_as_it_stands(first_run: Path) -> None:
 
 def test_update_writes_the_candidates_beside_the_template(first_run: Path) -> None:
     assert "mybackend.toml: added a candidate pin: LIN-PRECISION-1" in (first_run / "said").read_text()
-    entries = known.load([first_run / "mybackend" / "known" / "mybackend.toml"], requirements.load().keys())
+    cls = type("MyAdapter", (hazards.Minimal,), {"name": "mybackend"})
+    path = first_run / "mybackend" / "known" / "mybackend.toml"
+    entries = known.load(path, cls, requirements.load().keys())
     assert entries.pins
     assert all(pin.is_candidate for pin in entries.pins)
 
@@ -154,15 +158,19 @@ def test_the_page_shows_what_the_run_ends_with(worked_folder: Path) -> None:
     assert said == shown, f"put this into docs/new-adapter.md:\n{said}"
 
 
+def worked_entries() -> known.Known:
+    return known.load(KNOWN, OnnxRuntimeAdapter, requirements.load().keys())
+
+
 def test_every_entry_was_reviewed() -> None:
-    entries = known.load([KNOWN], requirements.load().keys())
+    entries = worked_entries()
     assert [e.origin for e in (*entries.pins, *entries.deviations) if e.is_candidate] == []
-    assert {e.target for e in (*entries.pins, *entries.deviations)} == {"onnxruntime@cpu"}
+    assert {str(e.scope) for e in (*entries.pins, *entries.deviations)} == {"onnxruntime", "onnxruntime on cpu"}
 
 
 def test_the_reproduction_of_its_fault(worked: model.Column) -> None:
     """Run as it is registered, without Touchstone."""
-    (reproduction,) = {d.reproduction for d in known.load([KNOWN], requirements.load().keys()).deviations}
+    (reproduction,) = {d.reproduction for d in worked_entries().deviations}
     done = run("-c", reproduction, cwd=Path("/"))
     assert done.returncode == 1
     assert "NotImplemented" in done.stderr

@@ -11,12 +11,11 @@ import signal
 import subprocess
 import sys
 import time
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from adapters import known
+from adapters import known, registry
 from nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
 from nightly import __main__ as command
 from nightly.outcome import Ran
@@ -75,9 +74,10 @@ class TestFirstNight:
         monkeypatch.setattr(candidates, "REVIEWED", tmp_path / "reviewed.toml")
         (tmp_path / "reviewed.toml").write_text(f'"mlx@gpu" = ["{MAC}"]')
         assert candidates.is_first_night("mlx@gpu", MAC), "listed, and without an entry"
-        (tmp_path / "mlx.toml").write_text(f'[[{kind}]]\ntarget = "mlx@cpu"\n')
-        assert candidates.is_first_night("mlx@gpu", MAC)
-        (tmp_path / "mlx.toml").write_text(f'[[{kind}]]\ntarget = "mlx@cpu"\n[[{kind}]]\ntarget = "mlx@gpu"\n')
+        (tmp_path / "mlx.toml").write_text(f'[[{kind}]]\nseen_on = ["cpu"]\n')
+        assert candidates.is_first_night("mlx@gpu", MAC), "assumed there, and seen by nobody"
+        seen = '[{device = "gpu", machine = "arm64"}]'
+        (tmp_path / "mlx.toml").write_text(f'[[{kind}]]\nseen_on = ["cpu"]\n[[{kind}]]\nseen_on = {seen}\n')
         assert not candidates.is_first_night("mlx@gpu", MAC)
         assert candidates.is_first_night("mlx@gpu", LINUX), "an entry, of another system"
         assert candidates.is_first_night("mlx@cpu", MAC), "an entry, and not listed"
@@ -85,8 +85,7 @@ class TestFirstNight:
     def test_every_target_with_entries_has_a_reviewed_system(self) -> None:
         named = set()
         for path in known.FOLDER.glob("*.toml"):
-            content = tomllib.loads(path.read_text())
-            named |= {entry["target"] for kind in ("deviation", "pin") for entry in content.get(kind, ())}
+            named |= {f"{path.stem}@{device}" for device in candidates.seen_on(path)}
         assert named == set(candidates.reviewed())
         assert all(systems and set(systems) <= {LINUX, MAC} for systems in candidates.reviewed().values())
 
@@ -244,9 +243,14 @@ class TestABadNight:
         records, done = bad
         found = sorted(p.name for p in (records / "bad" / "candidates").iterdir())
         assert found == ["torch.toml"]
-        entries = known.load([records / "bad" / "candidates" / "torch.toml"], _requirements())
+        entries = known.load(
+            records / "bad" / "candidates" / "torch.toml", registry.adapter_class("torch"), _requirements()
+        )
         assert entries.pins
-        assert all(e.target == "torch@cpu" and e.is_candidate for e in (*entries.pins, *entries.deviations))
+        assert all(
+            (str(e.scope), e.scope.seen_on) == ("torch on cpu", ({"device": "cpu"},)) and e.is_candidate
+            for e in (*entries.pins, *entries.deviations)
+        )
         assert "added a candidate pin" in done.stdout
 
     def test_the_report_names_what_is_missing(self, bad: tuple[Path, subprocess.CompletedProcess[str]]) -> None:

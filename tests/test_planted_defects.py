@@ -48,7 +48,7 @@ def red_requirements(
 
 def _red(target: Target, planted: Target, bench: Bench, only: Collection[str]) -> dict[str, set[str]]:
     name = target.cls.name
-    entries = known.load([known.path_for(target.cls, name)], requirements.load().keys())
+    entries = known.load(known.path_for(target.cls, name), target.cls, requirements.load().keys())
     red: dict[str, set[str]] = {}
     for question in direct.questions():
         if only and question.requirement.id not in only:

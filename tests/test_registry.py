@@ -15,7 +15,7 @@ from unittest import mock
 
 import pytest
 
-from adapters import devices, registry
+from adapters import conditions, devices, instructions, machine, registry
 from adapters.devices import Found
 from adapters.interface import DECLARED, Adapter
 from adapters.registry import TargetError, adapter_class, resolve
@@ -292,6 +292,34 @@ def test_a_probe_is_remembered_per_numerics_setting(children: list[list[str]]) -
     assert names == ["cpu 1", "cpu 2", "cpu 3", "cpu 2", "cpu 1"]
 
 
+@pytest.mark.parametrize("variable", instructions.VARIABLES)
+def test_a_probe_is_remembered_per_setting_of_instructions_and_threads(
+    variable: str, children: list[list[str]]
+) -> None:
+    """What was read back under one setting says nothing of another."""
+
+    def number(**environment: str) -> str:
+        with mock.patch.dict(os.environ, environment):
+            return probe().devices["cpu"]["name"]
+
+    assert [number(), number(**{variable: "planted"}), number()] == ["cpu 1", "cpu 2", "cpu 1"]
+
+
+def test_a_probe_is_remembered_per_processor(children: list[list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache that moved with its home folder, or between runners."""
+    names = [probe().devices["cpu"]["name"]]
+    monkeypatch.setattr(machine, "facts", lambda: {"instruction_set": "another"})
+    names.append(probe().devices["cpu"]["name"])
+    assert names == ["cpu 1", "cpu 2"]
+
+
+def test_the_place_of_a_target_has_the_facts_of_machine_and_libraries() -> None:
+    (found,) = resolve(["reference"])
+    assert (found.place.framework, found.place.device) == ("reference", "cpu")
+    assert found.place.facts.keys() >= {"system", "machine", "instruction_set", "threads", "numpy"}
+    assert found.describe()["device"]["facts"] == found.place.facts
+
+
 def test_a_fresh_probe_asks_again_and_is_remembered(children: list[list[str]]) -> None:
     names = [probe(fresh=f).devices["cpu"]["name"] for f in (False, True, False)]
     assert names == ["cpu 1", "cpu 2", "cpu 2"]
@@ -333,4 +361,6 @@ def test_a_real_probe_answers_with_precision() -> None:
     assert (found.id, found.unavailable) == ("reference@cpu", None)
     assert list(found.versions) == ["numpy", "ml_dtypes"]
     cached = devices.probe("reference", found.cls, found.versions)
-    assert cached.devices == {"cpu": {"name": "cpu", "precision": {"accumulation": "float32"}}}
+    facts = cached.devices["cpu"]
+    assert (facts["name"], facts["precision"]) == ("cpu", {"accumulation": "float32"})
+    assert facts["uses"]["numpy"] in conditions.VALUES["numpy"]

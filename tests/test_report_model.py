@@ -7,10 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from reports import model
+from reports import markdown, model
+from reports.page import report as page
 from reports.reading import ReportError
 from reports.records import Line
-from reports.stale import stale_deviations
+from reports.stale import not_seen_here, stale_deviations, unconfirmed
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
 
@@ -241,3 +242,27 @@ def test_marked_cases_alone_make_no_deviation_stale() -> None:
     assert stale_deviations([*plain, *drawn]) == {"mine.toml: deviation 1": 3}
     shown = end("generated", sometimes="mine.toml: deviation 1", marked=True, verdict="known deviation")
     assert stale_deviations([*plain, shown]) == {}
+
+
+def test_one_that_is_assumed_is_never_stale_but_to_be_reviewed(tmp_path: Path) -> None:
+    assumed = [end(name, sometimes="mine.toml: deviation 1", assumed=True) for name in "ab"]
+    assert (stale_deviations(assumed), unconfirmed(assumed)) == ({}, {"mine.toml: deviation 1": 2})
+    report = model.load(folder(tmp_path / "none", [*whole("run1", *assumed)[:-1], finish(exit_status=1)]))
+    assert (report.state, report.columns[0].state, report.problems) == ("unreviewed", "unreviewed", [])
+    assert "was assumed here, and none of its 2 cases shows it" in report.faults[0]
+    shown = end("a", sometimes="mine.toml: deviation 1", assumed=True, **made.KNOWN)
+    assert unconfirmed([shown, assumed[1]]) == {}
+    assert model.load(folder(tmp_path / "one", whole("run1", shown, assumed[1]))).state == "conforms"
+
+
+def test_what_is_not_seen_here_is_a_remark(tmp_path: Path) -> None:
+    remark = "mine.toml: deviation 1 holds for mlx where xla is avx512, not with xla avx2"
+    found = [end(name, unseen=remark) for name in "ab"]
+    assert not_seen_here(found) == {remark: 2}
+    report = model.load(folder(tmp_path, whole("run1", *found)))
+    assert (report.state, report.faults, report.columns[0].not_seen_here) == ("conforms", [], {remark: 2})
+    assert "## Not seen here" in markdown.render(report)
+    html = page.render(report)
+    assert 'id="not-seen"' in html
+    assert remark in html
+    assert "Not seen here" not in markdown.render(model.load(folder(tmp_path / "none", whole())))

@@ -41,7 +41,8 @@ def target() -> registry.Target:
 
 @cache
 def entries() -> known.Known:
-    return known.load([known.path_for(target().cls, "torch")], requirements.load().keys())
+    cls = target().cls
+    return known.load(known.path_for(cls, "torch"), cls, requirements.load().keys())
 
 
 def asked(name: str, case: Case, bench: Bench, plant: Callable[[Any], None] = lambda adapter: None) -> Judgement:

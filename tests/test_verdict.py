@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from adapters.known import Deviation, Known, Pin
+from adapters.conditions import Place, Scope
+from adapters.known import Deviation, Entry, Known, KnownError, Pin
 from adapters.registry import Target
 from golden.catalogue import Case
 from reports.summary import VERDICTS
@@ -22,12 +23,15 @@ from tests import hazards
 REQUIRED = Requirement("R-1", "group", "required", "sentence", "source")
 CHARACTERISED = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows", "raises *"))
 EVERY_CASE: tuple[dict, ...] = ({},)
+MLX = Scope("mlx", seen_on=({"device": "cpu"},))
+NARROW = Scope("narrow", seen_on=({"device": "cpu"},))
+CPU = Place("mlx", "cpu", {"instruction_set": "avx2", "numpy": "avx2"})
 
 
 def deviation(requirement: str = "R-1", **changes: Any) -> Known:
     made = Deviation(
         requirement,
-        "mlx@cpu",
+        MLX,
         SpecifierSet(">=1.0"),
         EVERY_CASE,
         "mlx.toml: deviation 1",
@@ -42,12 +46,14 @@ def deviation(requirement: str = "R-1", **changes: Any) -> Known:
 
 
 def pin(**changes: Any) -> Known:
-    made = Pin("C-1", "mlx@cpu", SpecifierSet(">=1.0"), EVERY_CASE, "mlx.toml: pin 1", frozenset({"rows"}), "https://…")
+    made = Pin("C-1", MLX, SpecifierSet(">=1.0"), EVERY_CASE, "mlx.toml: pin 1", frozenset({"rows"}), "https://…")
     return Known((), (replace(made, **changes),))
 
 
-def verdict(requirement: Requirement, seen: Observation, known: Known, bootstrap: bool = False) -> Judgement:
-    return judge(requirement, seen, known, "mlx@cpu", "1.2", {"dtype": "float32"}, bootstrap=bootstrap)
+def verdict(
+    requirement: Requirement, seen: Observation, known: Known, bootstrap: bool = False, place: Place = CPU
+) -> Judgement:
+    return judge(requirement, seen, known, place, "1.2", {"dtype": "float32"}, bootstrap=bootstrap)
 
 
 RIGHT = Observation("within bound", True, headroom=0.4)
@@ -81,8 +87,8 @@ REQUIRED_PATHS = {
     "candidate": (WRONG, CANDIDATE, False, Verdict.DEVIATES, "is a candidate: write its cause", ""),
     "candidate without advice": (WRONG, deviation(advice=" "), False, Verdict.DEVIATES, "is a candidate", ""),
     "candidate, at bootstrap": (WRONG, CANDIDATE, True, Verdict.UNREVIEWED, "is a candidate", ""),
-    "known for another target": (
-        WRONG, deviation(target="jax@cpu"), False, Verdict.DEVIATES, "no deviation", "deviation",
+    "known for another framework": (
+        WRONG, deviation(scope=Scope("jax")), False, Verdict.DEVIATES, "no deviation", "deviation",
     ),
     "known for later versions": (
         WRONG, deviation(versions=SpecifierSet(">=1.3")), False, Verdict.DEVIATES, "no deviation", "deviation",
@@ -149,6 +155,141 @@ def test_characterised(path: str) -> None:
     assert bool(note) == bool(found.note)
 
 
+def on(device: str = "", where: dict[str, tuple[str, ...]] | None = None, *seen: dict[str, str]) -> Scope:
+    return Scope("mlx", (device,) * bool(device), where or {}, seen or ({"device": "cpu"},))
+
+
+GPU = Place("mlx", "gpu", {"instruction_set": "neon", "numpy": "neon"})
+AVX512 = on("cpu", {"instruction_set": ("avx512",)}, {"device": "cpu", "instruction_set": "avx512"})
+OLD = on("cpu", {"instruction_set": ("avx512", "avx2")}, {"device": "cpu", "instruction_set": "avx512"})
+"""Seen with AVX-512 alone, though it is said to hold with AVX2 as well."""
+OTHER_MACHINE = deviation(scope=AVX512)
+
+
+class TestAssumed:
+    """An entry that is registered for every device, on one where nobody has seen it."""
+
+    def test_agreement_confirms_it(self) -> None:
+        found = verdict(REQUIRED, WRONG, deviation(), place=GPU)
+        assert (found.verdict, found.missing, found.assumed) == (Verdict.KNOWN, "", True)
+        assert found.note == "It rounds down. (Assumed on gpu, where nobody had seen it, from cpu; confirmed.)"
+        found = verdict(CHARACTERISED, ROWS, pin(), place=GPU)
+        assert (found.verdict, found.assumed) == (Verdict.CONFORMS, True)
+        assert "confirmed" in found.note
+
+    def test_where_it_was_seen_nothing_is_said(self) -> None:
+        for found in (verdict(REQUIRED, WRONG, deviation()), verdict(CHARACTERISED, ROWS, pin())):
+            assert not found.assumed
+            assert "confirmed" not in found.note
+
+    @pytest.mark.parametrize("bootstrap", [False, True])
+    def test_disagreement_is_unreviewed(self, bootstrap: bool) -> None:
+        """Neither stale, nor changed, nor known."""
+        for requirement, seen, known, missing in (
+            (REQUIRED, RIGHT, deviation(), "narrow"),
+            (REQUIRED, OTHER, deviation(), "deviation"),
+            (REQUIRED, HUNG, deviation(), "deviation"),
+            (REQUIRED, WORSE, LIMITED, "deviation"),
+            (CHARACTERISED, RAISES, pin(), "pin"),
+        ):
+            found = verdict(requirement, seen, known, bootstrap, GPU)
+            assert (found.verdict, found.missing, found.assumed) == (Verdict.UNREVIEWED, missing, True)
+            assert "was assumed on gpu" in found.note
+
+    def test_what_the_pinned_requirement_forbids_deviates(self) -> None:
+        """A pin says nothing of it, assumed or not."""
+        assert verdict(CHARACTERISED, FORBIDDEN, pin(), place=GPU).verdict is Verdict.DEVIATES
+
+    def test_a_condition_that_is_wider_than_what_was_seen(self) -> None:
+        assert verdict(REQUIRED, WRONG, deviation(scope=OLD)).assumed
+        assert verdict(REQUIRED, RIGHT, deviation(scope=OLD)).verdict is Verdict.UNREVIEWED
+        seen = Place("mlx", "cpu", {"instruction_set": "avx512"})
+        assert verdict(REQUIRED, RIGHT, deviation(scope=OLD), place=seen).verdict is Verdict.STALE
+
+    def test_one_of_which_some_cases_conform_is_told_apart(self) -> None:
+        found = verdict(REQUIRED, RIGHT, deviation(some_conform=True), place=GPU)
+        assert (found.verdict, found.sometimes, found.assumed) == (Verdict.CONFORMS, "mlx.toml: deviation 1", True)
+
+
+class TestMachines:
+    """An entry that holds on other machines than this one."""
+
+    def test_what_does_not_show_is_a_remark(self) -> None:
+        found = verdict(REQUIRED, RIGHT, OTHER_MACHINE)
+        assert (found.verdict, found.note, found.sometimes) == (Verdict.CONFORMS, "", "")
+        text = (
+            "mlx.toml: deviation 1 holds for mlx on cpu where instruction_set is avx512, not with instruction_set avx2"
+        )
+        assert found.unseen == text
+
+    def test_what_shows_deviates_and_names_the_entry(self) -> None:
+        found = verdict(REQUIRED, WRONG, OTHER_MACHINE)
+        assert (found.verdict, found.missing, found.unseen) == (Verdict.DEVIATES, "widen", "")
+        assert "mlx.toml: deviation 1 holds for mlx on cpu where instruction_set is avx512" in found.note
+        assert found.note.endswith(": widen it")
+        assert verdict(REQUIRED, CRASHED, OTHER_MACHINE).verdict is Verdict.CRASHED
+
+    def test_another_behaviour_is_a_deviation_and_a_remark(self) -> None:
+        found = verdict(REQUIRED, OTHER, OTHER_MACHINE)
+        assert (found.verdict, found.missing) == (Verdict.DEVIATES, "deviation")
+        assert "widen" not in found.note
+        assert found.unseen
+
+    def test_on_its_own_machine_it_is_known_or_stale(self) -> None:
+        here = Place("mlx", "cpu", {"instruction_set": "avx512"})
+        assert verdict(REQUIRED, WRONG, OTHER_MACHINE, place=here).verdict is Verdict.KNOWN
+        assert verdict(REQUIRED, RIGHT, OTHER_MACHINE, place=here).verdict is Verdict.STALE
+        assert not verdict(REQUIRED, RIGHT, OTHER_MACHINE, place=here).unseen
+
+    def test_a_fact_that_was_not_recorded_fulfils_no_condition(self) -> None:
+        found = verdict(REQUIRED, RIGHT, OTHER_MACHINE, place=Place("mlx", "cpu"))
+        assert found.unseen.endswith("not with instruction_set unknown")
+
+    def test_nothing_is_said_of_another_device(self) -> None:
+        found = verdict(REQUIRED, RIGHT, OTHER_MACHINE, place=GPU)
+        assert (found.verdict, found.unseen) == (Verdict.CONFORMS, "")
+
+    def test_a_pin_of_other_machines(self) -> None:
+        both = Known((), (*pin().pins, *pin(scope=AVX512, classes=frozenset({"raises IndexError"})).pins))
+        right = verdict(CHARACTERISED, ROWS, both)
+        assert (right.verdict, bool(right.unseen)) == (Verdict.CONFORMS, True)
+        shows = verdict(CHARACTERISED, RAISES, both)
+        assert (shows.verdict, shows.missing) == (Verdict.DEVIATES, "widen")
+
+
+def named(origin: str, scope: Scope, **changes: Any) -> tuple[Deviation, ...]:
+    return deviation(scope=scope, origin=origin, **changes).deviations
+
+
+HERE = on("cpu", {"instruction_set": ("avx2",)}, {"device": "cpu", "instruction_set": "avx2"})
+BY_NARROWNESS: list[tuple[str, Scope]] = [
+    ("framework", MLX),
+    ("device", on("cpu")),
+    ("machine", on("", {"instruction_set": ("avx2",)}, {"device": "cpu", "instruction_set": "avx2"})),
+    ("device and machine", HERE),
+]
+
+
+@pytest.mark.parametrize("count", range(1, len(BY_NARROWNESS) + 1))
+def test_the_narrowest_entry_that_fits_applies(count: int) -> None:
+    """In whatever order they stand."""
+    entries = [d for origin, scope in BY_NARROWNESS[:count] for d in named(origin, scope)]
+    elsewhere = (*named("gpu", on("gpu")), *named("avx512", AVX512), *named("jax", Scope("jax", ("cpu",))))
+    for order in (entries, entries[::-1]):
+        found = verdict(REQUIRED, WRONG, Known((*elsewhere, *order)))
+        assert isinstance(found.entry, Entry)
+        assert found.entry.origin == BY_NARROWNESS[count - 1][0]
+
+
+@pytest.mark.parametrize("scope", [scope for _, scope in BY_NARROWNESS], ids=str)
+def test_two_entries_equally_narrow_for_one_case_are_an_error(scope: Scope) -> None:
+    both = Known((*named("first", scope), *named("second", scope, cases=({"dtype": ("float32",)},))))
+    with pytest.raises(KnownError, match=r"^second: covers dtype float32, as does first, and neither is narrower$"):
+        verdict(REQUIRED, WRONG, both)
+    later = named("second", scope, versions=SpecifierSet(">=1.3"))
+    assert verdict(REQUIRED, WRONG, Known((*named("first", scope), *later))).verdict is Verdict.KNOWN
+
+
 def ended(
     error: BaseException | None, observed: Observation | None = None, known: Known = NONE, **target: Any
 ) -> tuple[Judgement, Observation]:
@@ -166,7 +307,7 @@ def ended(
         (ended(Deviates(WRONG)), Verdict.DEVIATES, "no deviation is registered", "beyond bound"),
         (ended(Deviates(WRONG), RIGHT), Verdict.DEVIATES, "no deviation is registered", "beyond bound"),
         (ended(Deviates(WRONG), bootstrap=True), Verdict.UNREVIEWED, "no deviation is registered", "beyond bound"),
-        (ended(Deviates(WRONG), known=deviation(target="narrow@cpu")), Verdict.KNOWN, "It rounds down", "beyond bound"),
+        (ended(Deviates(WRONG), known=deviation(scope=NARROW)), Verdict.KNOWN, "It rounds down", "beyond bound"),
         (ended(None), Verdict.DEVIATES, "the test compared nothing", "nothing compared"),
         (ended(KeyError("rows")), Verdict.DEVIATES, "the test itself failed: KeyError: 'rows'", "harness error"),
         (ended(AssertionError(), RIGHT), Verdict.DEVIATES, "the test itself failed", "harness error"),
@@ -189,7 +330,7 @@ def test_the_end_of_a_test(result: tuple[Judgement, Observation], verdict: Verdi
 
 def test_a_harness_error_is_never_a_known_deviation() -> None:
     """Whatever is registered, a fault of the test itself stays red."""
-    registered = deviation(target="narrow@cpu", observed=frozenset({"harness error", "nothing compared"}))
+    registered = deviation(scope=NARROW, observed=frozenset({"harness error", "nothing compared"}))
     for error in (KeyError("rows"), None):
         assert ended(error, known=registered)[0].verdict is Verdict.DEVIATES
 

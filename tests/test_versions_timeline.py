@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from packaging.specifiers import SpecifierSet
 
-from adapters import known
+from adapters import known, registry
 from reports.records import Scalar
 from suites import requirements
 from tests import made
@@ -249,16 +249,18 @@ def an_entry(**fields: Any) -> known.Deviation:
     text = """
 [[deviation]]
 requirement = "EMB-1"
-target = "mlx@gpu"
+framework = "mlx"
+device = "gpu"
 versions = ">=1.2"
 cases = [{name = ["a"]}]
+seen_on = ["gpu"]
 observed = ["wrong bits"]
 seen = 2026-11-20
 cause = "c"
 reproduction = "r"
 advice = "a"
 """
-    (entry,) = known.load([_file(text)], ["EMB-1"]).deviations
+    (entry,) = known.load(_file(text), registry.adapter_class("mlx"), ["EMB-1"]).deviations
     return replace(entry, **fields)
 
 
@@ -308,7 +310,7 @@ def test_ranges_begin_where_a_deviation_holds_without_a_gap(
 def test_a_pin_leaves_a_case_to_the_deviation_that_explains_it() -> None:
     """As a verdict does; a case that neither explains ends the range."""
     entry = an_entry()
-    common = (entry.requirement, entry.target, entry.versions, ({},), "")
+    common = (entry.requirement, entry.scope, entry.versions, ({},), "")
     pin = known.Pin(*common, classes=frozenset({"exact"}), page="p")
     one = history(BAD, BAD, BAD)
     everywhere = replace(entry, versions=SpecifierSet(">=1.0"))
@@ -345,9 +347,10 @@ def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 ADDED = """
 [[pin]]
 requirement = "EMB-ID-1"
-target = "torch@cpu"
+framework = "torch"
 versions = ">=2.13.0"
 cases = [{{layer = ["{layer}"]}}]
+seen_on = ["cpu"]
 class = "NaN row"
 page = "https://example.org"
 """

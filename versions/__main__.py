@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from adapters.known import KnownError
 from versions import observed, page, ranges, releases, running, upstream
 from versions.observed import Observed
 from versions.releases import VersionsError
@@ -121,7 +122,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except (VersionsError, OSError) as error:
+    except (VersionsError, KnownError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -51,6 +51,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     releases: list[Ran]
     required: dict[str, bool]
     """Requirement -> whether its level is required; else characterised."""
+    facts: dict[str, str] = {}
+    """What the runs recorded of the device: instructions and threads; empty in observations of before that."""
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -192,6 +194,7 @@ def _encode(adapter: str, found: Sequence[tuple[Release, _Run | str]]) -> bytes:
         adapter=adapter,
         target=first.column.target,
         system=kept.system_of(first.column.machine),
+        facts=first.column.facts.device.facts,
         suite_hash=first.suite_hash,
         golden_hash=first.golden_hash,
         releases=releases,

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from adapters import known, registry
+from adapters.conditions import Place
+from adapters.interface import Adapter
 from adapters.known import Deviation, Entry, Known, Pin
 from reports import kept
 from suites import requirements
@@ -34,28 +36,34 @@ def first(entry: Entry, one: Observed, registered: Known = NOTHING_KNOWN) -> str
     registered: what else is known of the target; its deviations explain cases of a pin.
     """
     found = None
-    for place in reversed(range(len(one.ran))):
-        asked = _asked(entry, one, place)
-        if not asked or not all(_holds(entry, *case, registered) for case in asked):
+    for at in reversed(range(len(one.ran))):
+        asked = _asked(entry, one, at)
+        if not asked or not all(_holds(entry, place_of(one), *case, registered) for case in asked):
             break
-        found = one.ran[place].version
+        found = one.ran[at].version
     return found
 
 
-def _asked(entry: Entry, one: Observed, place: int) -> list[tuple[str, Params, Outcome]]:
+def place_of(one: Observed) -> Place:
+    """Where these observations were made; an entry of certain machines holds there only if they recorded its facts."""
+    framework, _, device = one.head.target.partition("@")
+    return Place(framework, device, {**kept.facts_of(one.head.system), **one.head.facts})
+
+
+def _asked(entry: Entry, one: Observed, at: int) -> list[tuple[str, Params, Outcome]]:
     """(version, params, outcome) of the entry's cases in the release at this place."""
     return [
-        (one.ran[place].version, params, row[place])
+        (one.ran[at].version, params, row[at])
         for requirement, params, row in one.cases.values()
         if requirement == entry.requirement
-        and row[place] != NOTHING
+        and row[at] != NOTHING
         and any(known.matches(pattern, params) for pattern in entry.cases)
     ]
 
 
-def _holds(entry: Entry, version: str, params: Params, outcome: Outcome, registered: Known) -> bool:
+def _holds(entry: Entry, place: Place, version: str, params: Params, outcome: Outcome, registered: Known) -> bool:
     if isinstance(entry, Pin):
-        deviation = registered.deviation(entry.requirement, entry.target, version, params)
+        deviation = registered.deviation(entry.requirement, place, version, params)
         return outcome.behaviour in entry.classes or bool(deviation and _explains(deviation, outcome))
     assert isinstance(entry, Deviation)
     return _explains(entry, outcome)
@@ -66,17 +74,20 @@ def _explains(entry: Deviation, outcome: Outcome) -> bool:
         return True
     headroom = None if outcome.headroom is None else float(outcome.headroom)
     alike = outcome.behaviour in UNDEFINED and bool(entry.observed & UNDEFINED)
-    return entry.explains(outcome.behaviour, headroom) or (alike and not outcome.conforms)
+    return entry.shows(outcome.behaviour, headroom) or (alike and not outcome.conforms)
 
 
 def _paths(found: list[Observed]) -> Iterator[tuple[Observed, Path]]:
     for one in found:
-        name = one.head.adapter
-        yield one, known.path_for(registry.adapter_class(name), name)
+        yield one, known.path_for(_class(one), one.head.adapter)
 
 
-def _load(path: Path) -> Known:
-    return known.load([path], requirements.load().keys())
+def _class(one: Observed) -> type[Adapter]:
+    return registry.adapter_class(one.head.adapter)
+
+
+def _load(path: Path, one: Observed) -> Known:
+    return known.load(path, _class(one), requirements.load().keys())
 
 
 def _entries_of(registered: Known) -> tuple[Entry, ...]:
@@ -89,11 +100,11 @@ def _title(entry: Entry) -> str:
 
 
 def _in_force() -> Iterator[tuple[Path, Observed, Known, Entry]]:
-    """Every entry of a recorded target whose range holds the last release, with the file, and what stands beside it."""
+    """Every entry that holds where a target was recorded and at the last release; its file, and what is beside it."""
     for one, path in _paths(observed.load()):
-        registered = _load(path)
+        registered = _load(path, one)
         for entry in _entries_of(registered):
-            if entry.target == one.head.target and entry.versions.contains(one.ran[-1].version, prereleases=True):
+            if entry.scope.holds(place_of(one)) and entry.versions.contains(one.ran[-1].version, prereleases=True):
                 yield path, one, registered, entry
 
 
@@ -125,14 +136,14 @@ def _wanted(one: Observed, path: Path) -> list[str]:
 
     Only a range that has no end is written: an entry that an old release alone showed stays as it is.
     """
-    registered = _load(path)
+    registered = _load(path, one)
     entries = {_title(entry): entry for entry in _entries_of(registered)}
     out, seen = [], {"deviation": 0, "pin": 0}
     for part in _entries(path):
         kind = "deviation" if part.startswith("[[deviation]]") else "pin"
         seen[kind] += 1
         entry = entries[f"{kind} {seen[kind]}"]
-        since = first(entry, one, registered) if entry.target == one.head.target else None
+        since = first(entry, one, registered) if entry.scope.holds(place_of(one)) else None
         old = str(entry.versions)
         out.append(f">={since}" if since and _SINCE.fullmatch(old) else old)
     return out
@@ -174,7 +185,7 @@ def update() -> list[str]:
             tried = Path(folder) / path.name
             tried.write_bytes(content)
             try:
-                known.load([tried], requirements.load().keys())
+                _load(tried, one)
             except known.KnownError as error:
                 raise VersionsError(f"{path}: the ranges do not fit together: {error}") from error
         kept.write(path, content)

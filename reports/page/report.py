@@ -74,6 +74,8 @@ def _first_screen(
         "verdicts": VERDICTS,
         "attention": headline.attention(report, streaks),
         "stale": [(c.label, origin, count) for c in report.columns for origin, count in c.stale.items()],
+        "unconfirmed": [(c.label, origin, count) for c in report.columns for origin, count in c.unconfirmed.items()],
+        "not_seen": [(c.label, remark, count) for c in report.columns for remark, count in c.not_seen_here.items()],
         "unanswered": [(c, headline.unanswered(c)) for c in report.columns],
         "not_asked": headline.not_asked(report),
         "cases": sum(len(c.cases) for c in report.columns),

@@ -128,7 +128,7 @@ def _conclude(assay: Assay, asked: Property, tally: _Tally) -> None:
         message = f"{found.observation.message}\n{facts}\nexample: {params}\n{finding.HINT}\n\n{text}"
         raise Deviates(replace(found.observation, conforms=False, message=message))
     known = assay.bench.known.get(assay.target.id, Known())
-    covered = known.deviation(assay.requirement.id, assay.target.id, assay.target.version, assay.params)
+    covered = known.deviation(assay.requirement.id, assay.target.place, assay.target.version, assay.params)
     if covered and tally.last_explained:
         seen: Any = tally.last_explained
         raise Deviates(replace(seen, message=f"{seen.message}; {facts}"))

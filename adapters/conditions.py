@@ -1,0 +1,183 @@
+"""Where an entry of known deviations holds: a framework, devices of it, machines by what they are and use."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+from adapters import instructions
+from adapters.interface import Adapter
+from adapters.machine import ARM, X86
+
+LEVELS = {"x86_64": X86, "arm64": ARM}
+_ALL = (*X86, *ARM)
+VALUES: Mapping[str, tuple[str, ...]] = {
+    "system": ("Linux", "Darwin", "Windows"),
+    "machine": tuple(LEVELS),
+    "instruction_set": _ALL,
+    "numpy": _ALL,
+    "xla": _ALL,
+    "torch": ("default", *_ALL),
+    "onednn": _ALL,
+}
+"""Facts that a condition may name -> the values that each can have. The last four are what the libraries use."""
+SYSTEMS_OF = {"mps": ("Darwin",), "coreml": ("Darwin",), "cuda": ("Linux", "Windows"), "rocm": ("Linux",)}
+"""Devices that some systems lack -> the systems that have them."""
+_LIBRARIES = ("numpy", "xla", "torch", "onednn")
+
+
+class ConditionError(Exception):
+    """Where an entry holds is spelled wrongly, or can be nowhere; the message names the field."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run asks a target: the adapter's name, its device, and the facts that the run records of it."""
+
+    framework: str
+    device: str
+    facts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where an entry holds. No `devices`: on every one; no `where`: on every machine.
+
+    seen_on: the device of each place where somebody has seen it and, of an entry with `where`, those facts.
+    """
+
+    framework: str
+    devices: tuple[str, ...] = ()
+    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    seen_on: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def narrowness(self) -> tuple[bool, bool]:
+        """Greater is narrower: a machine before a device, a device before a framework."""
+        return bool(self.where), bool(self.devices)
+
+    def reaches(self, place: Place) -> bool:
+        """Whether it speaks of this framework and device, on some machine."""
+        return self.framework == place.framework and (not self.devices or place.device in self.devices)
+
+    def holds(self, place: Place) -> bool:
+        return self.reaches(place) and all(place.facts.get(name) in values for name, values in self.where.items())
+
+    def was_seen(self, place: Place) -> bool:
+        """Whether somebody has seen it on this device, of an entry with `where` on a machine like this one."""
+        here = {**place.facts, "device": place.device}
+        return any(all(here.get(name) == value for name, value in seen.items()) for seen in self.seen_on)
+
+    def here(self, place: Place) -> str:
+        """What the facts that it names are in this place: "xla avx2"."""
+        return ", ".join(f"{name} {place.facts.get(name, 'unknown')}" for name in self.where)
+
+    def __str__(self) -> str:
+        """ "torch", "mlx on cpu", "jax on cpu where xla is avx512"."""
+        devices = f" on {' or '.join(self.devices)}" if self.devices else ""
+        facts = " and ".join(f"{name} is {' or '.join(values)}" for name, values in self.where.items())
+        return f"{self.framework}{devices}{' where ' * bool(facts)}{facts}"
+
+
+def overlap(first: Scope, second: Scope) -> bool:
+    """Whether there is a machine and a device on which both hold."""
+    if first.framework != second.framework:
+        return False
+    devices = [d for d in (first.devices or second.devices) if not second.devices or d in second.devices]
+    if not devices and (first.devices or second.devices):
+        return False
+    both = {name: _both(first.where.get(name), second.where.get(name)) for name in {**first.where, **second.where}}
+    return _possible(devices, both)
+
+
+def _both(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, ...]:
+    if first is None or second is None:
+        return first or second or ()
+    return tuple(value for value in first if value in second)
+
+
+def scope(raw: Mapping[str, Any], cls: type[Adapter], devices: Collection[str] = ()) -> Scope:
+    """What an entry says of where it holds. Raises ConditionError.
+
+    cls: the adapter whose file it stands in; devices: those that it has beyond the ones that it declares.
+    """
+    if raw["framework"] != cls.name:
+        raise ConditionError(f"framework must be {cls.name!r}, whose file this is, not {raw['framework']!r}")
+    known = dict.fromkeys((*cls.devices, *devices))
+    chosen = _devices(raw.get("device"), known) if "device" in raw else ()
+    where = _where(raw["where"], cls) if "where" in raw else {}
+    if not _possible(chosen, where):
+        parts = [f"device {' or '.join(chosen)}"] * bool(chosen)
+        parts += [f"{name} {' or '.join(values)}" for name, values in where.items()]
+        raise ConditionError(f"where can hold nowhere: no machine has {', '.join(parts)}")
+    return Scope(cls.name, chosen, where, _seen_on(raw["seen_on"], chosen or tuple(known), where))
+
+
+def _devices(raw: Any, known: Collection[str]) -> tuple[str, ...]:
+    values = _strings("device", [raw] if isinstance(raw, str) else raw)
+    if unknown := [d for d in values if d not in known]:
+        raise ConditionError(f"device {unknown[0]!r} is none of the adapter's: {', '.join(known)}")
+    return values
+
+
+def _where(raw: Any, cls: type[Adapter]) -> dict[str, tuple[str, ...]]:
+    if not isinstance(raw, Mapping) or not raw:
+        raise ConditionError(f'where must be a table of conditions, such as {{xla = ["avx512"]}}, not {raw!r}')
+    recorded = [n for n in VALUES if n not in _LIBRARIES or n in instructions.readable(cls.distributions)]
+    for name, values in raw.items():
+        if name not in VALUES:
+            raise ConditionError(f"where names an unknown condition {name!r}: use one of {', '.join(VALUES)}")
+        if name not in recorded:
+            raise ConditionError(f"where names {name!r}, which a run of {cls.name} does not record")
+        if wrong := [v for v in _strings(f"where.{name}", values) if v not in VALUES[name]]:
+            raise ConditionError(f"where.{name} can never be {wrong[0]!r}: it is one of {', '.join(VALUES[name])}")
+    return {name: tuple(values) for name, values in raw.items()}
+
+
+def _strings(name: str, raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not raw or not all(isinstance(value, str) for value in raw):
+        raise ConditionError(f"{name} must be a list of at least one string, not {raw!r}")
+    if len(set(raw)) < len(raw):
+        raise ConditionError(f"{name} names {max(raw, key=raw.count)!r} twice")
+    return tuple(raw)
+
+
+def _seen_on(raw: Any, devices: Collection[str], where: Mapping[str, tuple[str, ...]]) -> tuple[Mapping[str, str], ...]:
+    """Device names, or of an entry with `where` tables that give the device and each of its facts."""
+    if not where:
+        seen = [{"device": name} for name in _strings("seen_on", raw)]
+    else:
+        names = ("device", *where)
+        form = f"seen_on must be a list of tables with {', '.join(names)}, each a string, not {raw!r}"
+        if not isinstance(raw, list) or not raw or not all(isinstance(one, Mapping) for one in raw):
+            raise ConditionError(form)
+        seen = [{name: one[name] for name in one} for one in raw]
+        if any(set(one) != set(names) or not all(isinstance(v, str) for v in one.values()) for one in seen):
+            raise ConditionError(form)
+    for one in seen:
+        for name, value in one.items():
+            allowed = devices if name == "device" else where[name]
+            if value not in allowed:
+                raise ConditionError(f"seen_on names {name} {value!r}, where the entry speaks of {', '.join(allowed)}")
+    return tuple(seen)
+
+
+def _possible(devices: Collection[str], where: Mapping[str, tuple[str, ...]]) -> bool:
+    """Whether any machine with one of these devices fulfils every condition."""
+    allowed = {s for d in devices for s in SYSTEMS_OF.get(d, VALUES["system"])} if devices else set(VALUES["system"])
+    wanted = {name: values for name, values in where.items() if name != "system"}
+    if not allowed.intersection(where.get("system", VALUES["system"])):
+        return False
+    return any(all(here[name] in values for name, values in wanted.items()) for here in _processors())
+
+
+def _processors() -> Iterator[dict[str, str]]:
+    """Every processor, with what a library may use on it: nothing beyond what the processor has."""
+    for kind, ladder in LEVELS.items():
+        for number, level in enumerate(ladder):
+            used = ladder[: number + 1]
+            for numpy, xla, torch, onednn in product(used, used, ("default", *used), used):
+                facts = {"numpy": numpy, "xla": xla, "torch": torch, "onednn": onednn}
+                yield {"machine": kind, "instruction_set": level, **facts}
