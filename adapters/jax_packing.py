@@ -50,21 +50,26 @@ def unpack_lanes(words: Array, bits: int) -> list[Array]:
 
 def unpack(words: Array, bits: int) -> Array:
     """uint32 words ``[..., n]`` to uint32 codes ``[..., 32 n / bits]``."""
-    lax, (first, shift) = jax.lax, _places(bits)
-    blocks = lax.reshape(words, (*words.shape[:-1], words.shape[-1] // bits, bits))
-    shape = (*blocks.shape[:-1], 32)
-
-    def along(values: np.ndarray) -> Array:
-        return lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
-
-    # By index: a stack of lanes takes XLA a second to compile.
-    codes = lax.shift_right_logical(_taken(blocks, first), along(shift))
-    if 32 % bits:
+    lax = jax.lax
+    if 32 % bits == 0:
+        shift = np.arange(0, 32, bits, dtype=np.uint32)
+        shape = (*words.shape, len(shift))
+        codes = lax.shift_right_logical(lax.broadcast_in_dim(words, shape, range(words.ndim)), _along(shift, shape))
+    else:  # by index: a stack of lanes takes XLA a second to compile
+        first, shift = _places(bits)
+        blocks = lax.reshape(words, (*words.shape[:-1], words.shape[-1] // bits, bits))
+        shape = (*blocks.shape[:-1], 32)
         crosses = np.where(shift + bits > 32, np.uint32(2**32 - 1), np.uint32(0))
-        over = lax.shift_left(_taken(blocks, (first + 1) % bits), along((32 - shift) % 32))
-        codes = lax.bitwise_or(codes, lax.bitwise_and(over, along(crosses)))
+        over = lax.shift_left(_taken(blocks, (first + 1) % bits), _along((32 - shift) % 32, shape))
+        codes = lax.shift_right_logical(_taken(blocks, first), _along(shift, shape))
+        codes = lax.bitwise_or(codes, lax.bitwise_and(over, _along(crosses, shape)))
     codes = lax.bitwise_and(codes, lax.full_like(codes, 2**bits - 1))
     return lax.reshape(codes, (*words.shape[:-1], words.shape[-1] * 32 // bits))
+
+
+def _along(values: np.ndarray, shape: tuple[int, ...]) -> Array:
+    """One value per place of the last axis."""
+    return jax.lax.broadcast_in_dim(values, shape, (len(shape) - 1,))
 
 
 def _taken(blocks: Array, words: np.ndarray) -> Array:

@@ -108,7 +108,7 @@ class Assay:
 
     @property
     def adapter(self) -> Adapter:
-        """The target's adapter. What it makes is a layer in the target's process: arrays that it gives out are copies."""
+        """The target's adapter. What it makes stays in the target's process: arrays that it gives out are copies."""
         return self.bench.adapter(self.target)
 
     @property

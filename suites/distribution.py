@@ -15,8 +15,21 @@ import pytest
 
 MOST = 4
 """Processes that are taken without being asked for: each may have a framework of a gigabyte beside it."""
-_CLOSER_LOOK = ("collectonly", "usepdb", "trace", "in_process", "maxfail", "stepwise", "lf", "failedfirst", "newfirst",
-                "keyword", "setupshow", "source", "target", "table", "linear", "distload", "tx", "looponfail")  # fmt: skip
+_CLOSER_LOOK = (
+    *(
+        "collectonly",
+        "usepdb",
+        "trace",
+        "in_process",
+        "maxfail",
+        "stepwise",
+        "lf",
+        "failedfirst",
+        "newfirst",
+        "keyword",
+    ),
+    *("setupshow", "source", "target", "table", "linear", "distload", "tx", "looponfail"),
+)
 """Options any of which asks for one process, or for pytest-xdist's own ways."""
 
 
