@@ -37,10 +37,16 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
         raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {columns}")
     flat = x.reshape(math.prod(x.shape[:-1]), columns).astype(wide)
     tile_rows = max(1, TILE_BYTES // (4 * columns))
-    tiles, rest = divmod(rows, tile_rows)
-    if not tiles:
+    if rows < tile_rows:
         whole = jax.lax.dot_general(flat, _table(parts, scheme, wide), (((1,), (1,)), ((), ())))
-        return whole.reshape(*x.shape[:-1], rows).astype(dtype)
+    else:
+        whole = _tiled(flat, parts, scheme, tile_rows)
+    return whole.reshape(*x.shape[:-1], rows).astype(dtype)
+
+
+def _tiled(flat: Array, parts: Parts, scheme: Scheme, tile_rows: int) -> Array:
+    """``flat [m, columns]`` times the matrix transposed, of which one tile at a time is dequantized."""
+    tiles, rest = divmod(parts[1].shape[0], tile_rows)
 
     # Differentiation dequantizes a tile again rather than keep it: kept, the tiles would be the whole table.
     @jax.checkpoint
@@ -51,7 +57,7 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
     out = [each.transpose(1, 0, 2).reshape(flat.shape[0], tiles * tile_rows)]
     if rest:
         out.append(_tile(flat, _rows(parts, tiles * tile_rows, rest), scheme))
-    return jnp.concatenate(out, axis=-1).reshape(*x.shape[:-1], rows).astype(dtype)
+    return jnp.concatenate(out, axis=-1)
 
 
 def _rows(parts: Parts, start: Array | int, count: int) -> Parts:

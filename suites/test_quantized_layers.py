@@ -93,6 +93,11 @@ def test_products_of_a_vector(assay: Assay) -> None:
     assay_given_product(assay)
 
 
+@requirement("QNT-LINEAR-1", quantized.TILED_CASES)
+def test_products_of_several_tiles(assay: Assay) -> None:
+    assay_given_product(assay)
+
+
 @requirement("QNT-CAST-1", quantized.MIXED_CASES)
 def test_mixed_dtypes(assay: Assay) -> None:
     packed, x = replace(given_parts(assay), scheme=Scheme(4, 64)), assay.golden("x")

@@ -176,6 +176,15 @@ def _vector_cases() -> list[Case]:
     ]
 
 
+def _tiled_cases() -> list[Case]:
+    """Matrices of three tiles and a rest, where a product takes 4 MiB of float32 weights at a time; one row and two."""
+    sizes = [(("affine", 4, 64), 1), (("affine", 4, 64), 2), (("affine", 3, 64), 2), (("mxfp8", 8, 32), 1)]
+    return [
+        product_case(format_of(*form), LAYERS[i % 2], "float32", m, 3 * 2048 + 5, 512, "dense")
+        for i, (form, m) in enumerate(sizes)
+    ]
+
+
 def _empty_cases() -> list[Case]:
     """No rows of x (M = 0): asked in the isolated worker, for it can end the process."""
     out = []
@@ -339,6 +348,7 @@ LOOKUP_CASES = _lookup_cases()
 DEQUANTIZE_CASES = _dequantize_cases()
 PRODUCT_CASES = _product_cases()
 VECTOR_CASES = _vector_cases()
+TILED_CASES = _tiled_cases()
 MIXED_CASES = _mixed_cases()
 EMPTY_CASES = _empty_cases()
 UNTRANSPOSED_CASES = _untransposed_cases()

@@ -1,0 +1,113 @@
+"""Is a run of whole folders spread over the cores, a closer look kept in one process, and a target kept together?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from suites import distribution
+from tests.command import ROOT, run
+
+SUITES = ROOT / "suites"
+PLAIN: dict[str, Any] = {"numprocesses": None, "dist": "no", "capture": "fd"}
+
+
+def config(arguments: list[str], *, xdist: bool = True, **options: Any) -> Any:
+    plugins = SimpleNamespace(hasplugin=lambda name: xdist)
+    return SimpleNamespace(
+        args=arguments,
+        option=SimpleNamespace(**{**PLAIN, **options}),
+        pluginmanager=plugins,
+        invocation_params=SimpleNamespace(dir=ROOT),
+    )
+
+
+@pytest.fixture(autouse=True)
+def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distribution, "cores", lambda: 3)
+
+
+@pytest.mark.parametrize("arguments", [["suites/"], [str(SUITES)], ["."], ["tests/", "suites/"]])
+def test_whole_folders_use_the_cores(arguments: list[str]) -> None:
+    assert distribution.processes(config(arguments), SUITES) == 3
+
+
+def test_at_most_four_processes_and_none_for_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cores, wanted in ((64, 4), (1, 0)):
+        monkeypatch.setattr(distribution, "cores", lambda cores=cores: cores)
+        assert distribution.processes(config(["suites/"]), SUITES) == wanted
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"capture": "no"},
+        {"usepdb": True},
+        {"maxfail": 1},
+        {"collectonly": True},
+        {"keyword": "tied"},
+        {"in_process": True},
+        {"numprocesses": 0},
+        {"numprocesses": 2, "dist": "loadgroup"},
+        {"source": "A"},
+        {"table": ["FILE:KEY"]},
+    ],
+    ids=str,
+)
+def test_a_closer_look_and_an_own_choice_are_left_alone(options: dict[str, Any]) -> None:
+    assert distribution.processes(config(["suites/"], **options), SUITES) == 0
+
+
+@pytest.mark.parametrize(
+    "arguments", [["suites/test_linear.py"], ["suites/test_linear.py::test_layouts"], ["tests/"], ["suites/migration"]]
+)
+def test_files_and_other_folders_stay_in_one_process(arguments: list[str]) -> None:
+    assert distribution.processes(config(arguments), SUITES) == 0
+
+
+def test_without_xdist_the_header_says_that_one_process_is_used() -> None:
+    remark = distribution.spread(config(["suites/"], xdist=False), SUITES)
+    assert remark == "pytest-xdist is not there: one process, though there are 3 cores"
+    assert distribution.spread(config(["suites/"]), SUITES) == ""
+
+
+TARGETS = ["mlx@cpu", "mlx@gpu", "pkg.mine@cpu"]
+
+
+@pytest.mark.parametrize(
+    ("nodeid", "scope"),
+    [
+        ("suites/test_linear.py::test_layouts[mlx@cpu-float32-x]", "suites/test_linear.py::mlx@cpu"),
+        ("suites/test_linear.py::test_layouts[mlx@gpu]", "suites/test_linear.py::mlx@gpu"),
+        ("suites/test_linear.py::test_layouts[pkg.mine@cpu-a::b]", "suites/test_linear.py::pkg.mine@cpu"),
+        ("tests/test_known.py::test_it[mlx-1]", "tests/test_known.py"),
+        ("tests/test_known.py::test_it", "tests/test_known.py"),
+    ],
+)
+def test_a_scope_is_one_target_in_one_file(nodeid: str, scope: str) -> None:
+    assert distribution.scope_of(nodeid, TARGETS) == scope
+
+
+def cases(number: int) -> dict[str, bool]:
+    return dict.fromkeys(map(str, range(number)), False)
+
+
+def test_a_process_keeps_its_target_and_then_helps_where_most_is_left() -> None:
+    waiting = {"a::x": cases(1), "b::x": cases(3), "a::y": cases(5), "b::y": cases(2), "a::z": cases(4)}
+    assert distribution.choose(waiting, [], []) == "a::y", "the target with most cases, its largest file"
+    assert distribution.choose(waiting, [], ["y"]) == "b::x", "one that no other process has"
+    assert distribution.choose(waiting, ["y", "x"], ["z"]) == "b::x", "its own"
+    assert distribution.choose(waiting, ["w"], ["x", "y", "z"]) == "a::y", "where most is left"
+
+
+@pytest.mark.parametrize(
+    ("options", "workers"), [((), False), (("-n", "2"), True), (("-n", "0"), False), (("-p", "no:xdist"), False)]
+)
+def test_a_few_cases_are_answered_alike_in_any_way(options: tuple[str, ...], workers: bool, tmp_path: Path) -> None:
+    done = run("-m", "pytest", "suites/test_tied_output.py", "--adapter", "mlx", "-k", "exact", *options)
+    assert done.returncode == 0, done.stdout
+    assert ("2 workers" in done.stdout) == workers
+    assert "mlx@cpu          12 conforms" in done.stdout
