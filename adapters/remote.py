@@ -118,7 +118,8 @@ def _kind_of(value: Any) -> str | None:
     """The kind of an object that stays where it is, None for what travels."""
     for kind, cls in STAYS.items():
         if isinstance(value, cls):
-            return None if kind == "function" and "<" not in value.__qualname__ else kind
+            named = kind == "function" and "<" not in value.__qualname__  # type: ignore[attr-defined]
+            return None if named else kind
     return None
 
 

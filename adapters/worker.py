@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from multiprocessing.connection import Connection
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 from adapters import remote
 from adapters.isolation import Outcome, attempt

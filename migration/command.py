@@ -40,7 +40,7 @@ class Watcher:
         self.resumed += resumed
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = [json.loads(text) for name, text in report.user_properties if name == "touchstone"]
+        found = [json.loads(str(text)) for name, text in report.user_properties if name == "touchstone"]
         self.records += found
         if report.failed and not found:
             self.faults.append(report.longreprtext)

@@ -59,7 +59,7 @@ def _seen(report: pytest.TestReport) -> dict[str, str]:
     """The class of what was observed, and why it is red: of the record of the case, or of the traceback's end."""
     for name, text in report.user_properties:
         if name == "touchstone":
-            record = json.loads(text)
+            record = json.loads(str(text))
             why = f"{record['behaviour']}: {record['message']}".splitlines()[0][:300]
             return {"behaviour": record["behaviour"], "why": why}
     return {"behaviour": "harness error", "why": str(report.longrepr).strip().splitlines()[-1][:300]}
