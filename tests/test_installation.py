@@ -28,7 +28,7 @@ def environments(text: str) -> dict[str, dict[str, str]]:
 
 
 def faults(text: str) -> list[str]:
-    """Environments for which tox would install the frameworks anew, extras that do not exist, unpinned installations."""
+    """Environments for which tox would install all anew, extras that do not exist, installations without a pin."""
     found = environments(text)
     base = found["testenv"]["deps"]
     out = [] if "torch==" in base and "-c {tox_root}/constraints.txt" in base else ["the frameworks are not pinned"]
