@@ -147,8 +147,12 @@ class JaxLlama(LanguageModel):
         return flatten_dict(_text_keys(nnx.to_pure_dict(nnx.state(self.native, kind))), sep=".")
 
     def forward(self, ids: np.ndarray, cache: Any = None) -> tuple[np.ndarray, Any]:
-        out, kept = self.native(self.adapter.place(ids), cache)
+        """Compiled, as whoever generates with JAX does; `logits` and `apply` are not."""
+        out, kept = _forward(self.native, self.adapter.place(ids), cache)
         return self.adapter.fetch(out), kept
+
+    def logits(self, ids: np.ndarray) -> np.ndarray:
+        return self.adapter.fetch(self.native(self.adapter.place(ids))[0])
 
     def apply(self, operation: str, *inputs: np.ndarray, **settings: Any) -> np.ndarray:
         placed = [self.adapter.place(x) for x in inputs]

@@ -123,10 +123,16 @@ def quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None]
     range of a group is more than their dtype can hold, so that a code would stand for infinity.
     """
     scheme.check(weight.shape[-1])
-    if not jnp.isfinite(weight).all():
+    if not np.isfinite(np.asarray(weight)).all():
         raise ValueError("the weights hold infinities or NaN, which no code stands for")
-    words, scales, biases = _quantize(weight, scheme)
-    if biases is not None and not jnp.isfinite(scales * scales.dtype.type(2**scheme.bits - 1)).all():
+    # Cast outside, so that weights of every dtype share what XLA compiles.
+    words, scales, biases = _quantize(weight.astype(jnp.float32), scheme)
+    if biases is None:
+        return words, scales, None
+    scales, biases = scales.astype(weight.dtype), biases.astype(weight.dtype)
+    with np.errstate(over="ignore"):
+        widest = np.asarray(scales) * scales.dtype.type(2**scheme.bits - 1)
+    if not np.isfinite(widest).all():
         raise ValueError(f"the range of a group is more than {weight.dtype} can hold")
     return words, scales, biases
 
@@ -142,12 +148,13 @@ def _divide(dividend: Array, divisor: Array) -> Array:
 
 @partial(jax.jit, static_argnums=1)
 def _quantize(weight: Array, scheme: Scheme) -> tuple[Array, Array, Array | None]:
+    """The parts of float32 weights, scales and biases in float32 where they are not bytes."""
     rows, columns = weight.shape
-    groups = weight.astype(jnp.float32).reshape(rows, -1, scheme.group_size)
+    groups = weight.reshape(rows, -1, scheme.group_size)
     if scheme.mode == "affine":
         codes, scales, biases = _affine(groups, scheme.bits)
         words = pack(codes.reshape(rows, columns), scheme.bits)
-        return words, scales.astype(weight.dtype), biases.astype(weight.dtype)
+        return words, scales, biases
     ideal = _divide(jnp.abs(groups).max(-1), jnp.float32(LARGEST_ELEMENT[scheme.mode]))
     codes_of_scales = encode_e4m3(ideal) if scheme.mode == "nvfp4" else encode_e8m0(ideal)
     scales = decode_scales(codes_of_scales, scheme)[..., None]

@@ -40,7 +40,8 @@ class Held:
     released: list[int] = field(default_factory=list)
 
     def take_released(self) -> tuple[int, ...]:
-        taken, self.released = tuple(self.released), []
+        taken = tuple(self.released)
+        del self.released[: len(taken)]  # finalizers go on appending to this list
         return taken
 
 

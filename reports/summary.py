@@ -60,6 +60,9 @@ class Tally:
         terminal.section("touchstone")
         records = [r for found in self.by_target.values() for r in found]
         _write_known(terminal, records, verbose=option.verbose > 0)
+        not_run = Counter((r.target, r.note) for r in records if r.verdict == "not run" and r.note)
+        for (target_id, note), count in sorted(not_run.items()):
+            terminal.write_line(f"not run          {'':<16} {target_id:<14} {count:>4} x {note}")
         for target_id, found in self.by_target.items():
             for remark, count in not_seen_here(found).items():
                 terminal.write_line(f"not seen here: {target_id}, {_cases(count)}: {remark}")

@@ -1,7 +1,8 @@
 """``python -m suites.speed``: how fast the suites run, against a floor of the same calls without pytest.
 
-One run measures everything side by side: with cold caches (no compiled kernels, no probed devices) and warm ones, alone
-and on two cores. Peak memory is the largest of the run's processes.
+One run measures everything side by side: with cold caches (no compiled kernels, no probed devices) and warm ones, all
+targets on every core and each alone in one process. CPU seconds are of all processes together, peak memory is that of
+the largest, and executables are those that JAX compiled, as its cache counts them.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from adapters import registry
+from adapters import machine, registry
 from adapters.isolation import attempt
 from golden.store import open_golden, open_recorded
 from suites import direct
@@ -26,7 +28,18 @@ from suites.assay import Assay, Bench
 from suites.observation import NotAsked
 
 ROOT = Path(__file__).parent.parent
-ALL = ["-n", "2", "--dist", "loadgroup"]
+ALONE = ["-n", "0"]
+GROWTH = (20, 40)
+"""Examples of a generated case, in two runs whose peaks are compared."""
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one command took: wall and CPU seconds, and the peak of its largest process in MB."""
+
+    wall: float
+    cpu: float
+    peak: float
 
 
 def with_caches(folder: Path) -> dict[str, str]:
@@ -36,8 +49,8 @@ def with_caches(folder: Path) -> dict[str, str]:
     return {**kept, "TOUCHSTONE_CACHE": str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
 
 
-def timed(command: Sequence[str], caches: Path) -> tuple[float, float]:
-    """(wall seconds, peak MB) of a command whose compilation and probe caches live in `caches`."""
+def timed(command: Sequence[str], caches: Path) -> Used:
+    """What a command takes whose compilation and probe caches live in `caches`, its children included."""
     environment = with_caches(caches)
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
@@ -46,14 +59,19 @@ def timed(command: Sequence[str], caches: Path) -> tuple[float, float]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"error: {' '.join(command)} exited with {child.returncode}")
-    return wall, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)
+    return Used(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def suite(caches: Path, report: Path, *options: str) -> tuple[int, float, float]:
-    """(cases, wall seconds, peak MB) of one run of the suites."""
-    wall, peak = timed(["-m", "pytest", "suites/", "-q", "--report", str(report), *options], caches)
+def suite(caches: Path, report: Path, *options: str) -> tuple[int, Used]:
+    """How many cases one run of the suites had, and what it took."""
+    used = timed(["-m", "pytest", "suites/", "-q", "--report", str(report), *options], caches)
     ends = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
-    return sum(r["event"] == "end" for r in ends), wall, peak
+    return sum(r["event"] == "end" for r in ends), used
+
+
+def executables(caches: Path) -> int:
+    """How many executables JAX has compiled with these caches."""
+    return len(list((caches / "jax").glob("*-cache")))
 
 
 def replay(path: Path, spec: str) -> None:
@@ -115,37 +133,51 @@ def main() -> int:
 
 
 def measure(specs: Sequence[str]) -> None:
+    here = machine.describe()
+    facts = ", ".join(f"{name} {value}" for name, value in here["facts"].items())
+    print(f"{here['chip']}, {here['cores']} cores; {facts}")
+    print(f"{'what':<34} {'cases':>6} {'wall s':>8} {'CPU s':>8} {'cases/s':>8} {'peak MB':>8}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         caches, report = Path(folder) / "caches", Path(folder) / "report"
         chosen = [f"--adapter={s}" for s in specs]
-        print(f"{'what':<34} {'cases':>6} {'wall s':>8} {'cases/s':>8} {'peak MB':>8}", flush=True)
-        for name, where in (("all, two cores, cold", caches), ("all, two cores, warm", caches)):
-            _line(name, *suite(where, report, *ALL, *chosen))
-        _line("all, one process, warm", *suite(caches, report, *chosen))
-        wall, peak = timed(["-m", "pytest", "suites/", "--collect-only", "-q"], caches)
-        _line("collection alone", 0, wall, peak)
+        for name in ("all targets, cold", "all targets, warm"):
+            _line(name, *suite(caches, report, *chosen))
+        _line("collection alone", 0, timed(["-m", "pytest", "suites/", "--collect-only", "-q"], caches))
         for spec in specs:
             own = Path(folder) / spec
-            if registry.resolve([spec])[0].cls.is_framework:
-                _line(f"{spec}, cold", *suite(own, report, f"--adapter={spec}"))
-                cases, wall, peak = suite(own, report, f"--adapter={spec}")
-                _line(f"{spec}, warm", cases, wall, peak)
-                _floor_line(spec, own, cases, wall)
+            _line(f"{spec}, cold", *suite(own, report, *ALONE, f"--adapter={spec}"))
+            if count := executables(own):
+                print(f"{'':<34} {count:>6} executables", flush=True)
+            cases, used = suite(own, report, *ALONE, f"--adapter={spec}")
+            _line(f"{spec}, warm", cases, used)
+            _floor_line(spec, own, cases, used)
+            _growth_line(spec, own, report)
 
 
-def _floor_line(spec: str, caches: Path, cases: int, wall: float) -> None:
+def _floor_line(spec: str, caches: Path, cases: int, used: Used) -> None:
     """The same calls in a process of their own, which like the suites starts, imports and probes."""
     kept = caches / "calls.pickle"
     timed(["-m", "suites.speed", "--keep-calls", str(kept), spec], caches)
-    floor, peak = timed(["-m", "suites.speed", "--replay", str(kept), spec], caches)
-    above = 1000 * (wall - floor) / cases
-    print(f"{spec + ', floor without pytest':<34} {'':>6} {floor:>8.1f} {'':>8} {peak:>8.0f}"
-          f"   the suites take {above:.1f} ms a case above it", flush=True)  # fmt: skip
+    floor = timed(["-m", "suites.speed", "--replay", str(kept), spec], caches)
+    _line(f"{spec}, floor without pytest", 0, floor)
+    ratio, above = used.cpu / floor.cpu, 1000 * (used.cpu - floor.cpu) / cases
+    print(f"{'':<34} the suites take {ratio:.2f} times its CPU, {above:.1f} ms a case above it", flush=True)
 
 
-def _line(name: str, cases: int, wall: float, peak: float) -> None:
-    rate = f"{cases / wall:.0f}" if cases else ""
-    print(f"{name:<34} {cases or '':>6} {wall:>8.1f} {rate:>8} {peak:>8.0f}", flush=True)
+def _growth_line(spec: str, caches: Path, report: Path) -> None:
+    """By how much the largest process grows with each generated case of other shapes, beyond the warm-up's."""
+    few, many = (
+        suite(caches, report, *ALONE, "-m", "fuzz", "--fuzz-examples", str(count), f"--adapter={spec}")
+        for count in GROWTH
+    )
+    drawn = few[0] * (GROWTH[1] - GROWTH[0])
+    growth = max(0.0, 1000 * (many[1].peak - few[1].peak) / drawn)
+    print(f"{spec + ', growth':<34} {growth:.0f} kB a generated case, over {drawn} more of them", flush=True)
+
+
+def _line(name: str, cases: int, used: Used) -> None:
+    rate = f"{cases / used.wall:.0f}" if cases else ""
+    print(f"{name:<34} {cases or '':>6} {used.wall:>8.1f} {used.cpu:>8.1f} {rate:>8} {used.peak:>8.0f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from golden.cases import generated
 from suites.assay import Assay
 from suites.generated import quantized
 from suites.generated.explore import explore
+from suites.observation import NotAsked
 from suites.requirements import requirement
 
 
@@ -16,6 +17,8 @@ def test_quantized_weights(assay: Assay) -> None:
 
 @requirement("QNT-CODES-1", generated.QUANTIZE_CASES)
 def test_codes_of_two_targets(assay: Assay) -> None:
+    if not quantized.peers(assay):
+        raise NotAsked("compares two targets, and no other of this run can answer the same")
     explore(assay, quantized.CODES)
 
 
