@@ -1,7 +1,7 @@
 """Lets every tox environment share one installation of the frameworks.
 
 tox writes an environment's name into its folder and recreates the folder for any other name; the runner here writes
-the same name for all of them, so that 1.8 GB are installed once. What is installed still follows deps and constraints.
+the same name for all of them, so that 1.7 GB are installed once. What is installed still follows deps and constraints.
 """
 
 from __future__ import annotations

@@ -3,6 +3,8 @@
 GREEN, RED, BROKEN = 0, 1, 2
 """Exit status: every case conforms or is registered; some verdict is red; a required target answered no case, a process
 did not come to its end, or a command could not do what it was asked."""
+MINUTES = 45.0
+"""What the suites of one target of a leg may take; its benchmarks a third of it."""
 
 
 class NightlyError(Exception):

@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-from nightly import BROKEN, NightlyError
+from nightly import BROKEN, MINUTES, NightlyError
 
 
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -18,7 +18,8 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     leg = commands.add_parser("leg", help="run a leg: 0 green, 1 red, 2 where a required target answered no case")
     leg.add_argument("name", metavar="LEG", help="a leg of nightly/legs.toml")
     leg.add_argument("--output", type=Path, required=True, metavar="DIR", help="records go to DIR/TARGET")
-    leg.add_argument("--minutes", type=float, default=45.0, help="what a single process may take (default: 45)")
+    limit = f"what one target's suites may take, and its benchmarks a third of (default: {MINUTES:g})"
+    leg.add_argument("--minutes", type=float, default=MINUTES, help=limit)
     leg.add_argument("--accept-unreviewed", action="store_true", help="a first night on a device is no failure")
 
     report = commands.add_parser("report", help="one report of every leg: 1 on a new deviation, 2 where a step failed")

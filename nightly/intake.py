@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,8 @@ class Intake:
 
     folders: list[Path] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+    found: dict[str, list[str]] = field(default_factory=dict)
+    """Leg -> its targets that answered a case."""
 
     @property
     def problems(self) -> list[str]:
@@ -34,8 +36,13 @@ class Intake:
         return [f"{row.leg}: {row.text}" for row in self.rows if row.missing]
 
 
-def take(records: Path, expected: Sequence[str] = ()) -> Intake:
-    """Look through ``RECORDS/LEG/TARGET``. expected: legs that must have left something, the yardstick first.
+def take(
+    records: Path, expected: Sequence[str] = (), found_before: Mapping[str, Collection[str]] | None = None
+) -> Intake:
+    """Look through ``RECORDS/LEG/TARGET``.
+
+    expected: legs that must have left something, the yardstick first. found_before: leg -> targets that an earlier
+    night has found, which are required from then on.
 
     A folder that is no report is left out, and so is one that cannot be shown with those before it, as where a leg ran
     another checkout.
@@ -44,8 +51,11 @@ def take(records: Path, expected: Sequence[str] = ()) -> Intake:
     names = list(dict.fromkeys((*expected, *found)))
     targets = [folder for name in names for folder in _targets(records / name)]
     left_out = _left_out(targets)
-    rows = [row for name in names for row in _rows(records / name, left_out)]
-    return Intake([folder for folder in targets if folder not in left_out], rows)
+    before = found_before or {}
+    rows = [row for name in names for row in _rows(records / name, left_out, before.get(name, ()))]
+    legs = {name: leg for name in names if (leg := outcome.read(records / name))}
+    answered = {name: [ran.target for ran in leg.ran if ran.answered] for name, leg in legs.items()}
+    return Intake([folder for folder in targets if folder not in left_out], rows, answered)
 
 
 def _targets(leg: Path) -> list[Path]:
@@ -77,7 +87,7 @@ def _fault(folders: Sequence[Path]) -> str:
     return "" if recorded else f"{folders[-1]}: holds no finished case"
 
 
-def _rows(folder: Path, left_out: dict[Path, str]) -> Iterator[Row]:
+def _rows(folder: Path, left_out: dict[Path, str], found_before: Collection[str]) -> Iterator[Row]:
     """What became of one leg."""
     if not folder.is_dir():
         yield Row(folder.name, BROKEN, "left nothing: it did not start, or was lost", missing=True)
@@ -88,6 +98,10 @@ def _rows(folder: Path, left_out: dict[Path, str]) -> Iterator[Row]:
         yield Row(folder.name, BROKEN, text, missing=True)
     told = {ran.target for ran in leg.ran} if leg else set()
     for ran in leg.ran if leg else ():
+        if ran.absent and not ran.required and ran.target in found_before:
+            text = f"{ran.target}: required, for an earlier night has found it, but absent: {ran.absent}"
+            yield Row(folder.name, BROKEN, text, missing=True)
+            continue
         path = folder / ran.target
         why = "" if ran.absent else left_out.get(path, "") if path in _targets(folder) else "left no records"
         missing = bool(why) or ran.status() == BROKEN or ran.benchmarks not in (None, 0)

@@ -28,7 +28,8 @@ GRACE = 20.0
 def run(name: str, output: Path, *, minutes: float, accept_unreviewed: bool = False) -> int:
     """Run the leg and return its exit status (`nightly.outcome`). Raises NightlyError.
 
-    minutes: what a single process may take. accept_unreviewed: a first night on a device is no failure.
+    minutes: what the suites of one target may take, and its benchmarks a third of it. accept_unreviewed: a first
+    night on a device is no failure.
     """
     leg = legs.named(name)
     output.mkdir(parents=True, exist_ok=True)
@@ -58,12 +59,12 @@ def _target(leg: legs.Leg, ran: Ran, folder: Path, limit: float) -> None:
         ran.absent = str(error)
         return
     ran.first_night = candidates.is_first_night(ran.target)
-    chosen = ["-q", "--adapter", ran.target, "--report", str(folder.resolve())]
+    chosen = ["--adapter", ran.target, "--report", str(folder.resolve())]
     suites = ["pytest", "suites/", *chosen, *GENERATED, *(["-k", leg.select] if leg.select else [])]
     ran.suites = child([*suites, *(["--bootstrap", ran.target] if ran.first_night else [])], limit)
     if leg.benchmarks != "none":
         marker = {"all": "not aim", "quick": "quick"}[leg.benchmarks]
-        ran.benchmarks = child(["pytest", "benchmarks/", *chosen, "-m", marker], limit)
+        ran.benchmarks = child(["pytest", "benchmarks/", *chosen, "-m", marker], limit / 3)
     ran.read(folder)
 
 

@@ -17,13 +17,13 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     """Targets are ``NAME@DEVICE``; see legs.toml for what the fields mean."""
 
     required: tuple[str, ...]
-    optional: tuple[str, ...] = ()
+    required_once_found: tuple[str, ...] = ()
     benchmarks: Literal["all", "quick", "none"]
     select: str = ""
 
     @property
     def targets(self) -> tuple[str, ...]:
-        return self.required + self.optional
+        return self.required + self.required_once_found
 
 
 def load(path: Path = FILE) -> dict[str, Leg]:

@@ -14,11 +14,13 @@ from reports import model
 from reports.reading import ReportError
 
 FILE = "leg.json"
+ONCE_FOUND = "required once a night has found it"
 
 
 class Ran(msgspec.Struct, kw_only=True):
     """One target of a leg.
 
+    required: otherwise it is required once a night has found it, which its leg does not know and the report does.
     absent: why it cannot run here. suites, benchmarks: exit status of the process, negative for a signal, None where
     there was none. state: of its records (`reports.model.State`), or why they cannot be read.
     """
@@ -53,7 +55,8 @@ class Ran(msgspec.Struct, kw_only=True):
 
     def __str__(self) -> str:
         if self.absent:
-            return f"{self.target}: {'required, but ' * self.required}absent: {self.absent}"
+            note = "" if self.required else f" ({ONCE_FOUND})"
+            return f"{self.target}: {'required, but ' * self.required}absent: {self.absent}{note}"
         parts = [f"{self.answered} cases answered, {self.state}"]
         parts += ["first night: no verdict of this device has been reviewed"] * self.first_night
         for name, status in (("suites", self.suites), ("benchmarks", self.benchmarks)):

@@ -37,8 +37,10 @@ def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequenc
         (site / name).unlink(missing_ok=True)
     placeholder.write(site, ["The report did not come to its end."])
     output.mkdir(parents=True, exist_ok=True)
-    taken = intake.take(records, expected)
     steps = _Steps()
+    past = _readable(nights, output, steps)
+    kept = history.load(past) if past.is_dir() else []
+    taken = intake.take(records, expected, history.found_in(kept))
     problems = [f"--problem={problem}" for problem in taken.problems]
     merged = bool(taken.folders) and steps.run(
         "merge", *taken.folders, "--output", output, "--allow-truncated", *problems
@@ -47,13 +49,12 @@ def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequenc
     if merged:
         night = history.night_of(model.load(output))
         whole = not night.problems and night.state not in ("incomplete", "empty")
-        past = _readable(nights, output, steps)
-        kept = history.load(past) if past.is_dir() else []
         _compare(kept, night, steps)
-        _add(kept, night, past, nights, output, site / TREND, steps)
+        found = [f"--found={leg}={target}" for leg, targets in taken.found.items() for target in targets]
+        _add(kept, night, found, past, nights, output, site / TREND, steps)
         made = _render(output, past, site, steps)
     else:
-        _trend(nights, site / TREND, steps)
+        _trend(past, site / TREND, steps)
     if not made:
         reasons = [*taken.problems, *steps.told] or [f"{records}: no leg left anything"]
         placeholder.write(site, reasons, TREND if (site / TREND).exists() else "")
@@ -96,14 +97,21 @@ def _compare(kept: Sequence[Night], night: Night, steps: _Steps) -> None:
 
 
 def _add(
-    kept: Sequence[Night], night: Night, past: Path, nights: Path, output: Path, page: Path, steps: _Steps
+    kept: Sequence[Night],
+    night: Night,
+    found: Sequence[str],
+    past: Path,
+    nights: Path,
+    output: Path,
+    page: Path,
+    steps: _Steps,
 ) -> None:
-    """Append the night to the history, once, and make the page of the history."""
+    """Append the night to the history, once, with what its legs have found, and make the page of the history."""
     before = set(past.glob(history.PATTERN))
     if any(old.run == night.run for old in kept):
         steps.tell("this night is in the history already, and is not added twice", GREEN)
     else:
-        steps.run("trend", past, "--add", output, "--output", page)
+        steps.run("trend", past, "--add", output, "--output", page, *found)
     for path in set(past.glob(history.PATTERN)) - before:
         shutil.copy(path, output / path.name)
         if past != nights:

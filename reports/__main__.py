@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 from tqdm import tqdm
 
 from reports import changes, history, markdown, model, schema
@@ -57,6 +58,9 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     trend = commands.add_parser("trend", parents=[quiet], help="a page of all nights of a history; adds one to it")
     trend.add_argument("history", type=Path, metavar="HISTORY", help="the folder of nights")
     trend.add_argument("--add", type=Path, metavar="DIR", help="first append this report to the history")
+    trend.add_argument(
+        "--found", action="append", default=[], metavar="LEG=TARGET", help="a target that answered in a leg; repeatable"
+    )
     trend.add_argument("--output", "-o", type=Path, metavar="FILE", help="default: HISTORY/trend.html")
 
     summary = commands.add_parser("summary", parents=[quiet], help="print a report as Markdown")
@@ -131,7 +135,12 @@ def _merge(options: argparse.Namespace) -> None:
 def _trend(options: argparse.Namespace) -> None:
     if options.add:
         with _progress(options, options.add) as progress:
-            path = history.append(options.history, history.night_of(model.load(options.add, progress)))
+            night = history.night_of(model.load(options.add, progress))
+        found: dict[str, list[str]] = {}
+        for text in options.found:
+            leg, _, target = text.rpartition("=")
+            found.setdefault(leg, []).append(target)
+        path = history.append(options.history, msgspec.structs.replace(night, found=found))
         _say(options, f"{path}: added")
     page = options.output or options.history / "trend.html"
     rendering.trend(options.history, page)

@@ -68,7 +68,8 @@ class NightColumn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Night(msgspec.Struct, frozen=True, kw_only=True):
-    """started: UTC, ISO 8601. columns: `reports.model.Column.key` -> column."""
+    """started: UTC, ISO 8601. columns: `reports.model.Column.key` -> column. found: leg of the nightly -> targets that
+    answered a case in it."""
 
     schema: int
     started: str
@@ -79,6 +80,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True):
     state: State
     problems: list[str]
     columns: dict[str, NightColumn]
+    found: dict[str, list[str]] = {}
 
     def comparable(self, other: Night) -> str:
         """ "" where cases of the two nights can be compared, else why not."""
@@ -190,6 +192,15 @@ def append(folder: Path, night: Night) -> Path:
         with contextlib.suppress(OSError):
             temporary.unlink()
     return path
+
+
+def found_in(nights: Iterable[Night]) -> dict[str, set[str]]:
+    """Leg -> targets that answered a case in any of the nights."""
+    out: dict[str, set[str]] = {}
+    for night in nights:
+        for leg, targets in night.found.items():
+            out.setdefault(leg, set()).update(targets)
+    return out
 
 
 def before(nights: Sequence[Night], night: Night) -> list[Night]:

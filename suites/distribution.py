@@ -11,10 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 MOST = 4
-"""Processes that are taken without being asked for: each may have a framework of a gigabyte beside it."""
+"""Processes that are taken without being asked for."""
+EACH = 3e9
+"""Bytes of the machine's memory for each: a framework beside it takes up to 1.5 GB, and the GPU of a Mac shares it."""
 _CLOSER_LOOK = (
     *(
         "collectonly",
@@ -45,7 +48,7 @@ def processes(config: pytest.Config, suites: Path) -> int:
     places = [Path(config.invocation_params.dir, argument) for argument in config.args]
     if not any(place.is_dir() and (place == suites or place in suites.parents) for place in map(Path.resolve, places)):
         return 0
-    count = min(MOST, cores())
+    count = min(MOST, cores(), int(psutil.virtual_memory().total / EACH))
     return count if count > 1 else 0
 
 

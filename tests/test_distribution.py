@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from suites import distribution
@@ -28,6 +29,7 @@ def config(arguments: list[str], *, xdist: bool = True, **options: Any) -> Any:
 @pytest.fixture(autouse=True)
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(distribution, "cores", lambda: 3)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
 
 
 @pytest.mark.parametrize("arguments", [["suites/"], [str(SUITES)], ["."], ["tests/", "suites/"]])
@@ -35,10 +37,15 @@ def test_whole_folders_use_the_cores(arguments: list[str]) -> None:
     assert distribution.processes(config(arguments), SUITES) == 3
 
 
-def test_at_most_four_processes_and_none_for_one_core(monkeypatch: pytest.MonkeyPatch) -> None:
-    for cores, wanted in ((64, 4), (1, 0)):
-        monkeypatch.setattr(distribution, "cores", lambda cores=cores: cores)
-        assert distribution.processes(config(["suites/"]), SUITES) == wanted
+@pytest.mark.parametrize(
+    ("cores", "gigabytes", "wanted"),
+    [(2, 16, 2), (4, 16, 4), (64, 64, 4), (3, 7, 2), (4, 4, 0), (1, 16, 0), (2, 2, 0)],
+    ids=["two cores", "a hosted Linux", "many", "a hosted Mac", "little memory", "one core", "hardly any memory"],
+)
+def test_cores_and_memory_bound_it(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, wanted: int) -> None:
+    monkeypatch.setattr(distribution, "cores", lambda: cores)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=gigabytes * 2**30))
+    assert distribution.processes(config(["suites/"]), SUITES) == wanted
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,11 @@ class TestLegs:
         for name in ("macos-15", "macos-26", "self-hosted"):
             assert set(legs.named(name).targets) == {"mlx@gpu", "mlx@cpu", "torch@mps", "torch@cpu", "jax@cpu"}
 
+    def test_hosted_macs_need_mps_only_once_it_was_found(self) -> None:
+        for name in ("macos-15", "macos-26", "mac-quick"):
+            assert legs.named(name).required_once_found == ("torch@mps",)
+        assert "torch@mps" in legs.named("self-hosted").required, "which are not virtual"
+
     def test_a_leg_that_does_not_exist_is_named(self) -> None:
         with pytest.raises(NightlyError, match=r"no leg 'linus'.*linux"):
             legs.named("linus")
@@ -44,7 +49,7 @@ class TestLegs:
             '[x]\nrequired = ["mlx@cpu", "mlx@cpu"]\nbenchmarks = "none"',
             '[x]\nrequired = ["mlx"]\nbenchmarks = "none"',
             '[x]\nrequired = ["mlx@cpu"]\nbenchmarks = "some"',
-            '[x]\nrequired = ["mlx@cpu"]\nbenchmarks = "none"\noptinal = []',
+            '[x]\nrequired = ["mlx@cpu"]\nbenchmarks = "none"\nrequired_once_fond = []',
             '[x]\nbenchmarks = "none"',
             "[x",
         ],
@@ -176,7 +181,7 @@ def test_the_status_of_a_target(facts: dict[str, object], status: int) -> None:
 BAD_NIGHT = """
 [bad]
 required = ["torch@cpu", "mlx@cpu", "mlx@gpu"]
-optional = ["torch@mps"]
+required_once_found = ["torch@mps"]
 benchmarks = "none"
 select = "test_construction or test_dies"
 
@@ -396,6 +401,40 @@ class TestWhatANightLacks:
     def test_a_required_target_is_absent(self, night: Night) -> None:
         night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), absent(required=True))
         assert_lacks(night, "macos-15: torch@mps: required, but absent: no mps device here", columns=4)
+
+    def test_one_that_is_required_once_found_is_absent_before_that(self, night: Night) -> None:
+        night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), absent(required=False))
+        for day in ("2026-11-20", "2026-11-21"):
+            night.again(day)
+            night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), absent(required=False))
+            assert night.report() == GREEN
+            said = plain("torch@mps: absent: no mps device here (required once a night has found it)")
+            assert said in night.told
+        assert night.nights[-1].found == {name: list(targets) for name, targets in LEGS.items()}
+
+    def test_one_that_is_required_once_found_is_absent_after_that(self, night: Night) -> None:
+        """Of this leg: another leg's is another machine's."""
+        mps = Ran(target="torch@mps", **{**CONFORMS, "required": False})
+        night.target("macos-15", "torch@mps")
+        night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), mps)
+        assert night.report() == GREEN
+        assert night.nights[-1].found["macos-15"] == ["mlx@gpu", "mlx@cpu", "torch@mps"]
+        night.again("2026-11-21")
+        night.leg("linux", *(Ran(target=t, **CONFORMS) for t in LEGS["linux"]), absent(required=False))
+        assert night.report() == GREEN
+        night.again("2026-11-22")
+        night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), absent(required=False))
+        assert night.report() == BROKEN
+        said = "torch@mps: required, for an earlier night has found it, but absent: no mps device here"
+        assert plain(said) in night.told
+        assert f"macos-15: {said}" in night.nights[-1].problems
+        assert night.title.startswith("incomplete")
+
+    def test_one_that_found_nothing_is_not_found(self, night: Night) -> None:
+        died = Ran(target="torch@mps", required=False, suites=-9)
+        night.leg("macos-15", *(Ran(target=t, **CONFORMS) for t in LEGS["macos-15"]), died)
+        assert night.report() == BROKEN
+        assert night.nights[-1].found["macos-15"] == ["mlx@gpu", "mlx@cpu"]
 
     def test_a_leg_is_lost(self, night: Night) -> None:
         shutil.rmtree(night.records / "macos-15")

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from nightly import legs
+from nightly import MINUTES, legs
 from reports import history
 from tests.command import ROOT
 
@@ -33,6 +33,8 @@ HOSTED = {"ubuntu-24.04", "macos-15", "macos-26"}
 OWN = ({"self-hosted", "macOS", "ARM64"},)
 """Labels that a self-hosted runner gets by default, as sets that select a Mac."""
 PINNED = re.compile(r"^\s*(?:- )?uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$")
+INSTALLING, HOSTED_LIMIT = 15, 360
+"""Minutes that an installation takes at most, and that a job on a hosted runner may take."""
 LOCAL = "$/.github/workflows/"
 WRITES = {
     ("nightly.yml", "history", "contents"),
@@ -115,6 +117,26 @@ def unbounded(path: Path) -> list[str]:
     out = [n for n, job in content["jobs"].items() if "uses" not in job and "timeout-minutes" not in job]
     called = "workflow_call" in (content.get("on") or content.get(True))
     return out + ([] if called or "concurrency" in content else ["no concurrency group"])
+
+
+def too_short(path: Path) -> list[str]:
+    """Jobs of a leg that GitHub would end before the leg ends its processes, or that it does not allow."""
+    longest = max(len(one.targets) for one in legs.load().values()) * MINUTES * 4 / 3
+    runs_leg = {name for name, step in steps(path) if re.search(r"nightly leg|-e leg", step.get("run", ""))}
+    return [n for n in runs_leg if not longest + INSTALLING <= jobs(path)[n]["timeout-minutes"] <= HOSTED_LIMIT]
+
+
+def uncached(path: Path) -> list[str]:
+    """Jobs that fetch packages anew each time; of those whose output is published, jobs that take them from a cache,
+    which another run may have filled (https://docs.zizmor.sh/audits/#cache-poisoning)."""
+    out = []
+    for name, step in steps(path):
+        given = step.get("with", {})
+        if "/setup-python@" in step.get("uses", ""):
+            published = any("pages-artifact" in s.get("uses", "") for n, s in steps(path) if n == name)
+            kept = given.get("cache") == "pip" and (ROOT / given.get("cache-dependency-path", "")).is_file()
+            out += [name] if kept == published or (published and "cache" in given) else []
+    return out
 
 
 def published_from_anywhere(path: Path) -> list[str]:
@@ -225,6 +247,12 @@ class TestWorkflow:
 
     def test_only_the_default_branch_publishes(self, path: Path) -> None:
         assert published_from_anywhere(path) == []
+
+    def test_packages_are_cached(self, path: Path) -> None:
+        assert uncached(path) == []
+
+    def test_a_leg_has_the_time_it_may_take(self, path: Path) -> None:
+        assert too_short(path) == []
 
     def test_no_step_fails_unseen(self, path: Path) -> None:
         assert failures_passed_over(path) == []
@@ -395,7 +423,22 @@ MOVING = ("runs-on: ubuntu-24.04", "runs-on: ubuntu-latest")
             "        id: before\n",
             "        id: before\n        continue-on-error: true\n",
         ),
-        (unbounded, "leg.yml", "    timeout-minutes: 180\n", ""),
+        (
+            unbounded,
+            "leg.yml",
+            "    timeout-minutes: 330 # five targets, an hour each at most, and the installation\n",
+            "",
+        ),
+        (too_short, "leg.yml", "timeout-minutes: 330", "timeout-minutes: 180"),
+        (too_short, "prerelease.yml", "timeout-minutes: 330", "timeout-minutes: 400"),
+        (uncached, "leg.yml", "          cache: pip\n", ""),
+        (uncached, "ci.yml", "cache-dependency-path: constraints.txt", "cache-dependency-path: requirements.txt"),
+        (
+            uncached,
+            "nightly.yml",
+            '          python-version: "3.11"\n',
+            '          python-version: "3.11"\n          cache: pip\n',
+        ),
         (unbounded, "nightly.yml", "concurrency:\n  group: nightly\n  cancel-in-progress: false\n", ""),
     ],
 )
