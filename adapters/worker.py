@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import gc
 import sys
+from collections.abc import Mapping
 from multiprocessing.connection import Connection
+from typing import Any
 
+import numpy as np
 import psutil  # type: ignore[import-untyped]
 
 from adapters import remote
+from adapters.interface import Operand, Packed
 from adapters.isolation import Outcome, attempt
 from adapters.registry import adapter_class
+
+
+def _protect(given: Any) -> None:
+    """Arrays arrive as copies; like the golden arrays that they are of, they must not be written to."""
+    if isinstance(given, np.ndarray):
+        given.flags.writeable = False
+    elif isinstance(given, Operand):
+        _protect(given.base)
+    elif isinstance(given, Packed):
+        _protect([given.weight, given.scales, given.biases])
+    elif isinstance(given, Mapping):
+        _protect(list(given.values()))
+    elif isinstance(given, list | tuple):
+        for value in given:
+            _protect(value)
 
 
 def main(descriptor: int, spec: str, device: str) -> None:
@@ -24,6 +43,7 @@ def main(descriptor: int, spec: str, device: str) -> None:
         except EOFError:
             return
         kept.release(released)
+        _protect(arguments)
         outcome = attempt(function, kept.adapter, arguments)
         del arguments
         try:

@@ -124,6 +124,7 @@ def rope_by_halves_in_mlx(adapter: Any, patch: Any) -> None:
 def rope_one_further_behind_a_cache(adapter: Any, patch: Any) -> None:
     from adapters import jax_llama
 
+    patch.setattr(jax_llama, "_forward", lambda model, ids, caches: model(ids, caches))  # not what compiled without it
     right = jax_llama.RoPE.__call__
     patch.setattr(jax_llama.RoPE, "__call__", lambda self, x, offset=0: right(self, x, offset + (offset > 0)))
 

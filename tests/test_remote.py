@@ -67,6 +67,12 @@ def test_an_exception_and_a_death_are_raised_with_their_outcome(isolation: Isola
 
 def test_arrays_are_copies(isolation: Isolation) -> None:
     layer = isolation.adapter().embedding(TABLE)
-    layer.parameters()["weight"][:] = 7
-    assert layer.parameters()["weight"].tolist() == TABLE.tolist()
+    given = layer.parameters()["weight"]
+    layer.set_parameters({"weight": -TABLE})
+    assert given.tolist() == TABLE.tolist()
+
+
+def test_arrays_that_were_given_cannot_be_written_to(isolation: Isolation) -> None:
+    outcome = isolation.run(hazards.write_to, {"value": {"inner": [TABLE]}})
+    assert (outcome.behaviour, outcome.message) == ("raises ValueError", "assignment destination is read-only")
     assert isolation.run(hazards.process_id, {}).value != os.getpid()
