@@ -62,6 +62,7 @@ def spread(config: pytest.Config, suites: Path) -> str:
     wanted = processes(config, suites)
     if wanted:
         config.option.numprocesses, config.option.dist = wanted, "loadgroup"
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # of comparisons: every core has a process already
     if not config.pluginmanager.hasplugin("xdist") and cores() > 1:
         return f"pytest-xdist is not there: one process, though there are {cores()} cores"
     return ""
