@@ -110,11 +110,6 @@ class Isolation:
     _spare: _Worker | None = None
     _deaths: int = 0
 
-    def prefetch(self) -> None:
-        """Start a process in the background, so that its import overlaps with other work."""
-        if self._worker is None:
-            self._worker = self._start()
-
     def adapter(self) -> Any:
         """The adapter in the target's process: what it makes stays there, calls and arrays travel."""
         return remote.Remote(self, None, remote.ADAPTER)

@@ -202,14 +202,6 @@ def test_a_worker_ends_with_its_parent(isolation: Isolation) -> None:
     assert worker.process.wait(timeout=20) == 0
 
 
-def test_a_worker_is_started_once_ahead_of_time(isolation: Isolation) -> None:
-    isolation.prefetch()
-    worker = isolation._worker
-    assert worker is not None
-    isolation.prefetch()
-    assert pid(isolation) == worker.process.pid
-
-
 def test_an_attempt_in_this_process() -> None:
     assert attempt(hazards.answer, None, {"value": 3}) == Outcome("value", 3)
     assert attempt(hazards.fail, None, {"message": "x" * 5000}).message == "x" * 2000
