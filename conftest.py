@@ -22,6 +22,7 @@ import pytest
 
 import touchstone_options
 from adapters import known, machine, registry
+from adapters.isolation import Unanswered
 from adapters.registry import Target
 from golden.cases import generated
 from golden.catalogue import Case
@@ -426,7 +427,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
-    if call.excinfo and isinstance(call.excinfo.value, Deviates | NotAsked):
+    if call.excinfo and isinstance(call.excinfo.value, Deviates | NotAsked | Unanswered):
         # What was observed says it all; to spell out a traceback takes longer than most cases.
         call.excinfo.traceback = call.excinfo.traceback.filter(lambda entry: False)
     report = yield
@@ -443,7 +444,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report.user_properties.append(("touchstone", msgspec.json.encode(record).decode()))
     if judgement.verdict.is_red:
         report.outcome = "failed"
-        harness_fault = error is not None and not isinstance(error, Deviates)
+        harness_fault = error is not None and not isinstance(error, Deviates | Unanswered)
         report.longrepr = explain(record, made.requirement.sentence) + (
             f"\n\n{report.longreprtext}" if harness_fault else ""
         )
