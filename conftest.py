@@ -323,7 +323,9 @@ def _show_progress(config: pytest.Config, planned: Mapping[str, int]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_node_collection_finished(node: Any, ids: Sequence[str]) -> None:
     if run := node.config.stash.get(RUN, None):
-        found = Counter(distribution.target_of(distribution.scope_of(i, [t.id for t in run.targets])) for i in ids)
+        targets = [t.id for t in run.targets]
+        cases = [i for i in ids if SUITES.name in i.partition("::")[0].split("/")]
+        found = Counter(distribution.target_of(distribution.scope_of(i, targets)) for i in cases)
         _show_progress(node.config, {target: count for target, count in found.items() if target})
 
 
