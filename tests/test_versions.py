@@ -179,7 +179,7 @@ class Dies(ReferenceAdapter):
         if bias is not None and "{how}" == "hangs":
             time.sleep(60)
         if bias is not None:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getppid(), signal.SIGSEGV)  # the process that runs the tests
         return super().linear(weight, bias)
 """
 
