@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -13,10 +12,9 @@ from typing import Any
 import pytest
 
 from reports import model
-from tests.command import ROOT, copy_repository, run
+from tests.command import ROOT, run
 from versions import overlay, releases, running
 from versions.releases import Release, VersionsError
-from versions.surviving import DEATHS
 
 
 def toml(tmp_path: Path, text: str) -> Path:
@@ -168,42 +166,6 @@ def test_a_release_that_pip_does_not_find_leaves_its_error(tmp_path: Path, monke
     monkeypatch.setenv("PIP_FIND_LINKS", "")
     assert "cannot be installed" in running.run(REFERENCE, tmp_path)
     assert [p.name for p in (tmp_path / "overlays").iterdir()] == []
-
-
-KILLER = """
-import os, signal, time
-from adapters.reference import ReferenceAdapter
-
-class Dies(ReferenceAdapter):
-    def linear(self, weight, bias=None):
-        if bias is not None and "{how}" == "hangs":
-            time.sleep(60)
-        if bias is not None:
-            os.kill(os.getppid(), signal.SIGSEGV)  # the process that runs the tests
-        return super().linear(weight, bias)
-"""
-
-
-@pytest.mark.parametrize(("how", "cause"), [("dies", "SIGSEGV"), ("hangs", "timed out")])
-def test_a_run_survives_a_case_that_kills_its_process(tmp_path: Path, how: str, cause: str) -> None:
-    copy = copy_repository(tmp_path / "copy")
-    versions = copy / "versions"
-    versions.mkdir()
-    source = (ROOT / "versions" / "surviving.py").read_text().replace("PATIENCE = 240.0", "PATIENCE = 2.0")
-    (versions / "surviving.py").write_text(source)
-    (copy / "killer.py").write_text(KILLER.format(how=how))
-    report = tmp_path / "report"
-    asked = ["suites/test_linear.py", "-k", "test_roundings or test_default_precision"]
-    command = ["-m", "pytest", "-p", "versions.surviving", *asked, "-q", "-p", "no:cacheprovider"]
-    done = run(*command, "--adapter", "killer:Dies", "--report", str(report), cwd=copy)
-    assert done.returncode in (0, 1), done.stdout[-2000:] + done.stderr
-    (column,) = model.load(report).columns
-    deaths = [json.loads(line) for line in (report / DEATHS).read_text().splitlines()]
-    assert {death["cause"] for death in deaths} == {cause}
-    assert {death["id"] for death in deaths} == {line.id for line in column.in_flight}
-    assert deaths, "the adapter killed no process"
-    assert column.cases, "no case was asked after the first death"
-    assert len(column.cases) + len(deaths) == column.planned
 
 
 def test_kernels_and_probes_of_releases_are_kept_apart(tmp_path: Path) -> None:

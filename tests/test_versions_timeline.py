@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import lzma
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,26 +23,19 @@ from versions.__main__ import main
 from versions.observed import NOTHING, Head, Observed, Outcome, Ran
 from versions.releases import Release, VersionsError
 from versions.running import ERROR
-from versions.surviving import DEATHS
 
 RELEASES = [Release("mlx", version, (("mlx", version),)) for version in ("1.0", "1.1", "1.2")]
 GOOD, BAD = Outcome("exact", True, 0.5), Outcome("wrong bits", False, None)
 FOREIGN, CRASHED = Outcome("foreign memory", False, None), Outcome("crashed", False, None)
 
 
-def a_run(
-    folder: Path, version: str, *, changed: Sequence[Any] = (), deaths: Mapping[str, str] = {}, **header: Any
-) -> None:
-    """The records of a release: four cases; one in flight for each of `deaths`."""
+def a_run(folder: Path, version: str, *, changed: Sequence[Any] = (), begun: Sequence[str] = (), **header: Any) -> None:
+    """The records of a release: four cases; and others that have begun and not ended."""
     target = made.target("mlx@gpu", versions={"mlx": version})
     lines = made.whole("run1", *changed)[1:-1]
-    begun = [made.start(name) for name in deaths]
     planned = {"mlx@gpu": len(lines) + len(begun)}
     first = made.run_line(**{"targets": {"mlx@gpu": target}, "planned": planned} | header)
-    made.folder(folder / f"mlx-{version}", [first, *lines, *begun, made.finish()])
-    told = [json.dumps({"id": made.case(name), "cause": cause}) for name, cause in deaths.items()]
-    if told:
-        (folder / f"mlx-{version}" / DEATHS).write_text("\n".join(told) + "\n")
+    made.folder(folder / f"mlx-{version}", [first, *lines, *map(made.start, begun), made.finish()])
 
 
 @pytest.fixture
@@ -104,7 +96,9 @@ def test_a_release_that_did_not_run_is_listed_with_its_error(runs: Path) -> None
 
 
 def test_a_case_that_killed_its_process_is_an_observation(runs: Path) -> None:
-    a_run(runs, "1.2", deaths={"c": "SIGABRT", "d": "timed out"})
+    died = {"c": "crashed", "d": "timed out"}
+    changed = [made.end(n, behaviour=b, verdict=b, conforms=False, headroom=None) for n, b in died.items()]
+    a_run(runs, "1.2", changed=changed)
     one = kept(runs)
     rows = {name.partition("[")[2]: row for name, (_, _, row) in one.cases.items()}
     assert rows["c]"] == [NOTHING, NOTHING, CRASHED]
@@ -138,8 +132,7 @@ def test_records_that_cannot_be_used_are_refused(runs: Path, fault: str, said: s
     elif fault == "killed":
         a_run(runs, "1.2", planned={"mlx@gpu": 5})
     elif fault == "in flight":
-        a_run(runs, "1.2", deaths={"c": "SIGABRT"})
-        (runs / "mlx-1.2" / DEATHS).unlink()
+        a_run(runs, "1.2", begun=["c"])
     elif fault == "another version":
         a_run(runs, "1.2", targets={"mlx@gpu": made.target("mlx@gpu", versions={"mlx": "1.3"})})
     else:

@@ -6,7 +6,6 @@ from one release to the next. The same records give the same bytes; no machine i
 
 from __future__ import annotations
 
-import json
 import lzma
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,6 @@ from reports.reading import ReportError
 from reports.records import Number, Scalar
 from versions.releases import Release, VersionsError
 from versions.running import ERROR
-from versions.surviving import DEATHS
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"
@@ -123,14 +121,13 @@ def load(folder: Path = FOLDER) -> list[Observed]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One release's records: its column, the day, the hashes, and what the cases in flight died of."""
+    """One release's records: its column, the day and the hashes."""
 
     column: Column
     date: str
     suite_hash: str
     golden_hash: str
     required: dict[str, bool]
-    deaths: dict[str, str]
 
 
 def _column(release: Release, folder: Path) -> _Run | str:
@@ -145,22 +142,12 @@ def _column(release: Release, folder: Path) -> _Run | str:
     seen = next(iter(column.facts.versions.values()), "none")
     if Version(seen).public != Version(release.version).public:
         raise VersionsError(f"{folder}: is a run of {seen}, not of {release.name}; run: python -m versions run --again")
-    deaths = _deaths(folder / DEATHS)
-    unexplained = [line.id for line in column.in_flight if line.id not in deaths]
-    if unexplained or len(column.cases) + len(column.in_flight) < column.planned:
-        answered = len(column.cases)
+    answered = len(column.cases)
+    if answered < column.planned:
         raise VersionsError(f"{folder}: not whole: {answered:,} of {column.planned:,} cases have an end; run it again")
     required = {name: r.level == "required" for name, r in report.requirements.items()}
     date = report.started[:10]
-    return _Run(column, date, report.suite_hash, report.golden_hash, required, deaths)
-
-
-def _deaths(path: Path) -> dict[str, str]:
-    """Case -> "crashed" or "timed out"."""
-    if not path.is_file():
-        return {}
-    told = [json.loads(line) for line in path.read_text().splitlines()]
-    return {line["id"]: "timed out" if line["cause"] == "timed out" else "crashed" for line in told}
+    return _Run(column, date, report.suite_hash, report.golden_hash, required)
 
 
 def _outcomes(run: _Run) -> Iterator[tuple[str, str, Mapping[str, Scalar], Outcome]]:
@@ -171,8 +158,6 @@ def _outcomes(run: _Run) -> Iterator[tuple[str, str, Mapping[str, Scalar], Outco
             continue
         outcome = Outcome(line.behaviour, line.conforms, kept.short(line.headroom))
         yield case_name(line.id, target), line.requirement, line.params, outcome
-    for begun in run.column.in_flight:
-        yield case_name(begun.id, target), begun.requirement, begun.params, Outcome(run.deaths[begun.id], False, None)
 
 
 def _encode(adapter: str, found: Sequence[tuple[Release, _Run | str]]) -> bytes:

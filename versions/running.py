@@ -46,7 +46,7 @@ def run(release: Release, folder: Path, *, again: bool = False) -> str:
 
 
 def _suites(release: Release, folder: Path, records: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "-p", "versions.surviving", str(overlay.ROOT / "suites"), "-q"]
+    command = [sys.executable, "-m", "pytest", str(overlay.ROOT / "suites"), "-q"]
     command += [
         "-p",
         "no:cacheprovider",
