@@ -208,7 +208,9 @@ def decode_scales(scales: Array, scheme: Scheme) -> Array:
 def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme, dtype: jnp.dtype) -> Array:
     """Rows of packed parts, ``[..., words]`` -> ``[..., columns]`` in `dtype`.
 
-    Mode "affine" computes in the dtype of the scales; the others in float32, exactly.
+    Mode "affine" rounds each product and each sum to the dtype of the scales, whether or not the processor multiplies
+    and adds float16 in one instruction; in float32 XLA does both with one rounding where the processor can. The other
+    modes compute in float32, exactly.
     """
     lax, shape = jax.lax, (*scales.shape, scheme.group_size)
     codes = lax.reshape(unpack(words, scheme.bits), shape)
@@ -217,8 +219,12 @@ def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme
         return lax.broadcast_in_dim(values, shape, tuple(range(values.ndim)))
 
     if biases is not None:
-        scaled = lax.mul(lax.convert_element_type(codes, scales.dtype), per_element(scales))
-        values = lax.add(scaled, per_element(biases))
+        wide = jnp.promote_types(scales.dtype, jnp.float32)
+        scaled = lax.mul(lax.convert_element_type(codes, wide), per_element(lax.convert_element_type(scales, wide)))
+        form = jnp.finfo(scales.dtype)
+        scaled = lax.reduce_precision(scaled, form.nexp, form.nmant)
+        values = lax.add(scaled, per_element(lax.convert_element_type(biases, wide)))
+        values = lax.convert_element_type(values, scales.dtype)
     else:
         values = lax.mul(decode(codes, scheme), per_element(decode_scales(scales, scheme)))
     columns = scales.shape[-1] * scheme.group_size
