@@ -51,6 +51,8 @@ def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: boo
 
 
 def _ask(name: str) -> Found:
+    if sys.stderr.isatty():  # it takes seconds in which nothing else is said
+        print(f"asking {name} which devices it finds", file=sys.stderr, flush=True)
     try:
         child = subprocess.run(
             [sys.executable, "-m", "adapters.devices", name],

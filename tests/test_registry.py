@@ -280,6 +280,19 @@ def test_a_probe_is_remembered_per_version(children: list[list[str]], cache: Pat
     assert [p.name for p in cache.iterdir()] == ["devices.json"]
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_probe_is_announced_to_who_waits_at_a_terminal(
+    terminal: bool,
+    children: list[list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    for _ in range(2):  # the second is remembered
+        probe()
+    assert capsys.readouterr().err == ("asking minimal which devices it finds\n" if terminal else "")
+
+
 def test_a_probe_is_remembered_per_numerics_setting(children: list[list[str]]) -> None:
     """Precision settings are part of what is remembered."""
     cls = type("Sets", (hazards.Minimal,), {"environment": {"TOUCHSTONE_A": "0"}})
