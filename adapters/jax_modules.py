@@ -15,8 +15,6 @@ from adapters.jax_packing import dequantize
 from adapters.jax_product import Parts, product
 from adapters.jax_releases import data
 
-_product = jax.jit(product, static_argnums=2)
-
 
 def apply(module: Any, inputs: Array, method: str) -> Array:
     """The module's call, its tied head ("as_linear"), or the head applied to the call ("tied")."""
@@ -62,7 +60,7 @@ class _Quantized(nnx.Module):
         return self.weight[...], self.scales[...], None if self.biases is None else self.biases[...]
 
     def _product(self, x: Array) -> Array:
-        return _product(x, self._parts(), self.scheme)
+        return product(x, self._parts(), self.scheme)
 
 
 class QuantizedEmbed(_Quantized):

@@ -10,6 +10,7 @@ Where a unit has 16 or 32 lanes, their dots take seconds to compile, and tiles a
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -30,18 +31,26 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
     Dequantized, multiplied and summed in float32 (float64 where x is), and rounded once. ValueError where x has
     another number of columns.
     """
-    dtype = x.dtype if parts[2] is None else jnp.promote_types(x.dtype, parts[2].dtype)
+    words, scales, biases = parts
+    dtype = x.dtype if biases is None else jnp.promote_types(x.dtype, biases.dtype)
     wide = jnp.promote_types(dtype, jnp.float32)
-    rows, columns = parts[1].shape[0], parts[1].shape[1] * scheme.group_size
-    if x.shape[-1] != columns:
-        raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {columns}")
-    flat = x.reshape(math.prod(x.shape[:-1]), columns).astype(wide)
-    tile_rows = max(1, TILE_BYTES // (4 * columns))
+    if x.shape[-1] != scales.shape[1] * scheme.group_size:
+        raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {scales.shape[1] * scheme.group_size}")
+    if biases is not None:
+        scales, biases = scales.astype(wide), biases.astype(wide)
+    return _wide_product(x.astype(wide), (words, scales, biases), scheme).astype(dtype)
+
+
+@partial(jax.jit, static_argnums=2)
+def _wide_product(x: Array, parts: Parts, scheme: Scheme) -> Array:
+    """The product where all are in the dtype that is summed in: casts outside, every dtype shares what is compiled."""
+    flat = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    rows, tile_rows = parts[1].shape[0], max(1, TILE_BYTES // (4 * x.shape[-1]))
     if rows < tile_rows:
-        whole = jax.lax.dot_general(flat, _table(parts, scheme, wide), (((1,), (1,)), ((), ())))
+        whole = jax.lax.dot_general(flat, dequantize(*parts, scheme, x.dtype), (((1,), (1,)), ((), ())))
     else:
         whole = _tiled(flat, parts, scheme, tile_rows)
-    return whole.reshape(*x.shape[:-1], rows).astype(dtype)
+    return whole.reshape(*x.shape[:-1], rows)
 
 
 def _tiled(flat: Array, parts: Parts, scheme: Scheme, tile_rows: int) -> Array:
@@ -67,18 +76,10 @@ def _rows(parts: Parts, start: Array | int, count: int) -> Parts:
     return words, scales, biases
 
 
-def _table(parts: Parts, scheme: Scheme, dtype: jnp.dtype) -> Array:
-    """The dequantized rows in `dtype`, in which they are computed too."""
-    words, scales, biases = parts
-    if biases is not None:
-        scales, biases = scales.astype(dtype), biases.astype(dtype)
-    return dequantize(words, scales, biases, scheme, dtype)
-
-
 def _tile(x: Array, parts: Parts, scheme: Scheme) -> Array:
     """``x [m, columns]`` times one tile transposed, ``[m, tile rows]``."""
     if x.shape[0] != 1 and scheme.bits not in (4, 8):
-        return jnp.dot(x, _table(parts, scheme, x.dtype).T)
+        return jnp.dot(x, dequantize(*parts, scheme, x.dtype).T)
     elements = _lanes(parts, scheme, x.dtype)
     lanes = jnp.moveaxis(x.reshape(x.shape[0], x.shape[1] // len(elements), len(elements)), -1, 0)
     if x.shape[0] != 1:
@@ -98,5 +99,5 @@ def _lanes(parts: Parts, scheme: Scheme, dtype: jnp.dtype) -> list[Array]:
     if biases is None:
         factors = per_unit(decode_scales(scales, scheme))
         return [decode(code, scheme) * factors for code in codes]
-    factors, offsets = per_unit(scales.astype(dtype)), per_unit(biases.astype(dtype))
+    factors, offsets = per_unit(scales), per_unit(biases)
     return [code.astype(dtype) * factors + offsets for code in codes]
