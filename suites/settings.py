@@ -61,14 +61,18 @@ def load(path: Path = FILE) -> dict[str, Setting]:
     return found
 
 
-def environment(setting: Setting, caches: Path) -> dict[str, str]:
-    """This process's environment with the setting alone, and with caches of compiled code in `caches`, nowhere else."""
+def with_caches(caches: Path) -> dict[str, str]:
+    """This process's environment with compiled code and probed devices cached in `caches`, and nowhere else."""
     caches.mkdir(parents=True, exist_ok=True)
-    dropped = {*instructions.VARIABLES, "TOUCHSTONE_JAX_CACHE"}
-    kept = {name: value for name, value in os.environ.items() if name not in dropped}
+    kept = {name: value for name, value in os.environ.items() if name != "TOUCHSTONE_JAX_CACHE"}
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    own = {"TOUCHSTONE_CACHE": str(caches), "TMPDIR": str(caches), "PYTHONPATH": path}
-    return {**kept, **own, **setting.variables}
+    return {**kept, "TOUCHSTONE_CACHE": str(caches), "TMPDIR": str(caches), "PYTHONPATH": path}
+
+
+def environment(setting: Setting, caches: Path) -> dict[str, str]:
+    """`with_caches`, with the setting alone of what changes instructions and threads."""
+    kept = {name: value for name, value in with_caches(caches).items() if name not in instructions.VARIABLES}
+    return {**kept, **setting.variables}
 
 
 def read_back(setting: Setting, distributions: Collection[str], caches: Path) -> dict[str, str]:

@@ -23,7 +23,7 @@ from typing import Any
 from adapters import machine, registry
 from adapters.isolation import attempt
 from golden.store import open_golden, open_recorded
-from suites import direct
+from suites import direct, settings
 from suites.assay import Assay, Bench
 from suites.observation import NotAsked
 
@@ -42,16 +42,9 @@ class Used:
     peak: float
 
 
-def with_caches(folder: Path) -> dict[str, str]:
-    """The environment in which compiled kernels and probed devices are cached in `folder`, and nowhere else."""
-    folder.mkdir(exist_ok=True)
-    kept = {name: value for name, value in os.environ.items() if name != "TOUCHSTONE_JAX_CACHE"}
-    return {**kept, "TOUCHSTONE_CACHE": str(folder), "TMPDIR": str(folder), "PYTHONPATH": str(ROOT)}
-
-
 def timed(command: Sequence[str], caches: Path) -> Used:
     """What a command takes whose compilation and probe caches live in `caches`, its children included."""
-    environment = with_caches(caches)
+    environment = settings.with_caches(caches)
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
