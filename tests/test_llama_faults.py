@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 import pytest
 
 from adapters import known, registry
-from adapters.interface import Adapter, Packed
+from adapters.interface import Packed
 from adapters.registry import Target
 from golden.store import open_golden, open_recorded
 from suites import direct, requirements
 from suites.assay import Bench
 from suites.direct import Question
 from suites.verdict import verdict_of
+from tests.test_planted_defects import _Planted
 
 SLOW = "LLAMA-COMPILED-1"
 """Asked only of the defect it is there for."""
@@ -39,30 +39,17 @@ def bench() -> Iterator[Bench]:
     made.close()
 
 
-class _Planted(Target):
-    """A target whose adapter is given instead of made."""
-
-    def __init__(self, name: str, cls: type[Adapter], adapter: Any) -> None:
-        super().__init__(name, cls, "cpu", None, registry.versions(cls))
-        self._adapter = adapter
-
-    @cached_property
-    def adapter(self) -> Any:
-        return self._adapter
-
-
 def red_requirements(name: str, bench: Bench, plant: Callable[[Any, Any], None] | None, *, slow: bool) -> set[str]:
     """The ids of the requirements that turn red when every Llama of the adapter is made with the defect."""
-    cls = registry.adapter_class(name)
-    registry.prepare_environment(cls)
-    adapter: Any = cls("cpu")
+    target = registry.default(name)
+    adapter: Any = target.cls("cpu")
     with pytest.MonkeyPatch.context() as patch:
         if plant:
             plant(adapter, patch)
         # What float64 says is shared between the defects, models are not.
         kept = {key: value for key, value in bench.kept.items() if key[1] != "model"}
         fresh = replace(bench, kept=kept)
-        red = _red(_Planted(name, cls, adapter), fresh, slow=slow)
+        red = _red(_Planted(replace(target, device="cpu"), adapter), fresh, slow=slow)
         bench.kept.update({key: value for key, value in fresh.kept.items() if key[1] != "model"})
     return red
 

@@ -74,7 +74,7 @@ class _Planted(Target):
     """A target whose adapter is given instead of made."""
 
     def __init__(self, target: Target, adapter: Any) -> None:
-        super().__init__(target.spec, target.cls, target.device, None, target.versions)
+        super().__init__(target.spec, target.cls, target.device, None, target.versions, target.facts)
         self._adapter = adapter
 
     @cached_property
