@@ -42,22 +42,28 @@ class Used:
     peak: float
 
 
-def timed(command: Sequence[str], caches: Path) -> Used:
-    """What a command takes whose compilation and probe caches live in `caches`, its children included."""
+def timed(command: Sequence[str], caches: Path, status: int = 0) -> Used:
+    """What a command takes whose compilation and probe caches live in `caches`, its children included.
+
+    SystemExit where it ends with another status.
+    """
     environment = settings.with_caches(caches)
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
+    _, ended, usage = os.wait4(child.pid, 0)
     wall = time.perf_counter() - start
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
+    child.returncode = os.waitstatus_to_exitcode(ended)
+    if child.returncode != status:
         raise SystemExit(f"error: {' '.join(command)} exited with {child.returncode}")
     return Used(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3))
 
 
-def suite(caches: Path, report: Path, *options: str) -> tuple[int, Used]:
-    """How many cases one run of the suites had, and what it took."""
-    used = timed(["-m", "pytest", "suites/", "-q", "--report", str(report), *options], caches)
+def suite(caches: Path, report: Path, specs: Sequence[str], *options: str) -> tuple[int, Used]:
+    """How many cases one run of the suites on these targets had, and what it took."""
+    asked = [target.cls.is_framework for target in registry.resolve(specs)]
+    chosen = [f"--adapter={spec}" for spec in specs]
+    command = ["-m", "pytest", "suites/", "-q", "--report", str(report), *chosen, *options]
+    used = timed(command, caches, 0 if any(asked) else 1)  # they end with 1 where no framework was asked
     ends = [json.loads(line) for line in (report / "results.jsonl").read_text().splitlines()]
     return sum(r["event"] == "end" for r in ends), used
 
@@ -132,16 +138,15 @@ def measure(specs: Sequence[str]) -> None:
     print(f"{'what':<34} {'cases':>6} {'wall s':>8} {'CPU s':>8} {'cases/s':>8} {'peak MB':>8}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         caches, report = Path(folder) / "caches", Path(folder) / "report"
-        chosen = [f"--adapter={s}" for s in specs]
         for name in ("all targets, cold", "all targets, warm"):
-            _line(name, *suite(caches, report, *chosen))
+            _line(name, *suite(caches, report, specs))
         _line("collection alone", 0, timed(["-m", "pytest", "suites/", "--collect-only", "-q"], caches))
         for spec in specs:
             own = Path(folder) / spec
-            _line(f"{spec}, cold", *suite(own, report, *ALONE, f"--adapter={spec}"))
+            _line(f"{spec}, cold", *suite(own, report, [spec], *ALONE))
             if count := executables(own):
                 print(f"{'':<34} {count:>6} executables", flush=True)
-            cases, used = suite(own, report, *ALONE, f"--adapter={spec}")
+            cases, used = suite(own, report, [spec], *ALONE)
             _line(f"{spec}, warm", cases, used)
             _floor_line(spec, own, cases, used)
             _growth_line(spec, own, report)
@@ -159,10 +164,7 @@ def _floor_line(spec: str, caches: Path, cases: int, used: Used) -> None:
 
 def _growth_line(spec: str, caches: Path, report: Path) -> None:
     """By how much the largest process grows with each generated case of other shapes, beyond the warm-up's."""
-    few, many = (
-        suite(caches, report, *ALONE, "-m", "fuzz", "--fuzz-examples", str(count), f"--adapter={spec}")
-        for count in GROWTH
-    )
+    few, many = (suite(caches, report, [spec], *ALONE, "-m", "fuzz", "--fuzz-examples", str(count)) for count in GROWTH)
     drawn = few[0] * (GROWTH[1] - GROWTH[0])
     growth = max(0.0, 1000 * (many[1].peak - few[1].peak) / drawn)
     print(f"{spec + ', growth':<34} {growth:.0f} kB a generated case, over {drawn} more of them", flush=True)
