@@ -34,8 +34,8 @@ def product(x: Array, parts: Parts, scheme: Scheme) -> Array:
     words, scales, biases = parts
     dtype = x.dtype if biases is None else jnp.promote_types(x.dtype, biases.dtype)
     wide = jnp.promote_types(dtype, jnp.float32)
-    if x.shape[-1] != scales.shape[1] * scheme.group_size:
-        raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {scales.shape[1] * scheme.group_size}")
+    if x.shape[-1] != (columns := scales.shape[1] * scheme.group_size):
+        raise ValueError(f"x has {x.shape[-1]} columns, the packed matrix {columns}")
     if biases is not None:
         scales, biases = scales.astype(wide), biases.astype(wide)
     return _wide_product(x.astype(wide), (words, scales, biases), scheme).astype(dtype)

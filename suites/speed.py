@@ -60,7 +60,7 @@ def timed(command: Sequence[str], caches: Path, status: int = 0) -> Used:
 
 def suite(caches: Path, report: Path, specs: Sequence[str], *options: str) -> tuple[int, Used]:
     """How many cases one run of the suites on these targets had, and what it took."""
-    asked = [target.cls.is_framework for target in registry.resolve(specs)]
+    asked = [registry.adapter_class(spec.partition("@")[0]).is_framework for spec in specs]
     chosen = [f"--adapter={spec}" for spec in specs]
     command = ["-m", "pytest", "suites/", "-q", "--report", str(report), *chosen, *options]
     used = timed(command, caches, 0 if any(asked) else 1)  # they end with 1 where no framework was asked
@@ -127,7 +127,11 @@ def main() -> int:
     if options.replay:
         replay(options.replay, options.specs[0])
         return 0
-    measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
+    try:
+        measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
+    except registry.TargetError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
