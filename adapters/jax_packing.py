@@ -208,9 +208,9 @@ def decode_scales(scales: Array, scheme: Scheme) -> Array:
 def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme, dtype: jnp.dtype) -> Array:
     """Rows of packed parts, ``[..., words]`` -> ``[..., columns]`` in `dtype`.
 
-    Mode "affine" rounds each product and each sum to the dtype of the scales, whether or not the processor multiplies
-    and adds float16 in one instruction; in float32 XLA does both with one rounding where the processor can. The other
-    modes compute in float32, exactly.
+    Mode "affine" rounds each product and each sum to `dtype`, whether or not the processor multiplies and adds float16
+    in one instruction; in float32 XLA does both with one rounding where the processor can. The other modes compute in
+    float32, exactly.
     """
     lax, shape = jax.lax, (*scales.shape, scheme.group_size)
     codes = lax.reshape(unpack(words, scheme.bits), shape)
@@ -219,12 +219,10 @@ def dequantize(words: Array, scales: Array, biases: Array | None, scheme: Scheme
         return lax.broadcast_in_dim(values, shape, tuple(range(values.ndim)))
 
     if biases is not None:
-        wide = jnp.promote_types(scales.dtype, jnp.float32)
-        scaled = lax.mul(lax.convert_element_type(codes, wide), per_element(lax.convert_element_type(scales, wide)))
-        form = jnp.finfo(scales.dtype)
-        scaled = lax.reduce_precision(scaled, form.nexp, form.nmant)
-        values = lax.add(scaled, per_element(lax.convert_element_type(biases, wide)))
-        values = lax.convert_element_type(values, scales.dtype)
+        wide, form = jnp.promote_types(dtype, jnp.float32), jnp.finfo(dtype)
+        factors, offsets = (per_element(lax.convert_element_type(part, wide)) for part in (scales, biases))
+        scaled = lax.mul(lax.convert_element_type(codes, wide), factors)
+        values = lax.add(lax.reduce_precision(scaled, form.nexp, form.nmant), offsets)
     else:
         values = lax.mul(decode(codes, scheme), per_element(decode_scales(scales, scheme)))
     columns = scales.shape[-1] * scheme.group_size
