@@ -331,6 +331,9 @@ class Adapter(abc.ABC):
         """Bytes free on a device that may hold less than the host; None where the host's count."""
         return None
 
+    def release_memory(self) -> None:  # noqa: B027  optional: most frameworks keep little
+        """Drop what the framework keeps of past calls, as compiled code; layers that are still referred to work on."""
+
     def embedding(self, weight: Any) -> Layer:
         """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
         raise Unsupported(f"{self.name} has no embedding")

@@ -2,7 +2,7 @@
 
 One process per target, started fresh (never forked: a fork after JAX or MLX was imported hangs). It answers one
 probe at a time over a pipe, within a time limit. A dead or hung process is replaced for the next probe, and so is one
-that has grown. Layers stay in the process that made them: see `adapters.remote`.
+that has grown and cannot release what it holds. Layers stay in the process that made them: see `adapters.remote`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from adapters import remote
+from adapters import memory, remote
 from adapters.interface import Unsupported
 
 TIME_LIMIT = 60.0
@@ -26,7 +26,7 @@ TIME_LIMIT = 60.0
 START_LIMIT = 180.0
 """Seconds for a process to import its framework from a cold disk."""
 GROWN = 1.0e9
-"""Resident bytes from which on a process is replaced before the next case: frameworks keep what they compiled."""
+"""Resident bytes from which on a process releases memory before the next case: frameworks keep what they compiled."""
 DEATHS = 3
 """Unexpected deaths in a row that end a target: what follows would end the same way, a start each."""
 
@@ -115,9 +115,16 @@ class Isolation:
         return remote.Remote(self, None, remote.ADAPTER)
 
     def renew_if_grown(self) -> None:
-        """Replace a process that has grown beyond `GROWN`; to be called between two cases."""
-        if self._worker is not None and self._worker.resident > GROWN:
-            self._worker.stop()
+        """Keep the process below `GROWN`; to be called between two cases.
+
+        It is replaced where what it releases is too little for the next case to add to.
+        """
+        worker = self._worker
+        if worker is None or worker.resident <= GROWN:
+            return
+        self._exchange(worker, memory.release, {}, self.time_limit)
+        if self._worker is worker and worker.resident > GROWN / 2:
+            worker.stop()
             self._worker = self._take_spare()
 
     def _take_spare(self) -> _Worker | None:

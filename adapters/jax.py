@@ -88,6 +88,9 @@ class JaxAdapter(HoldsPacked):
         stats = self.native_device.memory_stats() or {}
         return int(stats["bytes_limit"] - stats["bytes_in_use"]) if "bytes_limit" in stats else None
 
+    def release_memory(self) -> None:
+        self.jax.clear_caches()
+
     def place(self, value: Any) -> Any:
         """A JAX array on this device; anything that is neither operand nor array passes through."""
         if isinstance(value, Operand):

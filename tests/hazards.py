@@ -99,6 +99,21 @@ class Minimal(ReferenceAdapter):
     is_framework = True
 
 
+class Hoards(Minimal):
+    """Keeps what it was given until it is told to release it."""
+
+    def __init__(self, device: str) -> None:
+        super().__init__(device)
+        self.hoard: list[bytes] = []
+
+    def release_memory(self) -> None:
+        self.hoard.clear()
+
+
+def hoard(adapter: Any, megabytes: int) -> None:
+    adapter.hoard.append(b"x" * megabytes * 2**20)
+
+
 class Plagued(Minimal):
     """Ends or hangs its process as TOUCHSTONE_TEST_PLAGUE says, for a linear layer of 4 outputs and 31 inputs with a
     bias, or for every linear layer."""
