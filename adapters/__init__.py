@@ -1,1 +1,1 @@
-"""How each framework answers: one adapter per framework behind `adapters.interface`."""
+"""How each framework answers: one adapter per framework behind `touchstone.adapters.interface`."""

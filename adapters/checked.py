@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Layer, Operand
+from touchstone.adapters.interface import Layer, Operand
 
 
 def checked_lookup(layer: Layer, ids: Any, num_embeddings: int) -> np.ndarray:

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
-from adapters import instructions
-from adapters.interface import Adapter
-from adapters.machine import ARM, X86
+from touchstone.adapters import instructions
+from touchstone.adapters.interface import Adapter
+from touchstone.adapters.machine import ARM, X86
 
 LEVELS = {"x86_64": X86, "arm64": ARM}
 _ALL = (*X86, *ARM)

@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-
-from adapters import instructions, machine
-from adapters.interface import Adapter
+from touchstone.adapters import instructions, machine
+from touchstone.adapters.interface import Adapter
 
 TIMEOUT = 120.0
 """Seconds for one probe: a first import of a framework from a cold disk."""
@@ -55,7 +54,7 @@ def _ask(name: str) -> Found:
         print(f"asking {name} which devices it finds", file=sys.stderr, flush=True)
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "adapters.devices", name],
+            [sys.executable, "-m", "touchstone.adapters.devices", name],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -89,7 +88,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _main(name: str) -> None:
-    from adapters.registry import adapter_class
+    from touchstone.adapters.registry import adapter_class
 
     cls = adapter_class(name)
     found: dict[str, dict[str, Any]] = {

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from adapters.elsewhere import ABSENT
-from adapters.interface import Adapter, Capabilities
-from adapters.registry import Target, versions
+from touchstone.adapters.elsewhere import ABSENT
+from touchstone.adapters.interface import Adapter, Capabilities
+from touchstone.adapters.registry import Target, versions
 
 NAME, DEVICE = "checkpoint", "files"
 
 
 class CheckpointFiles(Adapter):
-    """Has no layer: what is asked of a checkpoint is answered from its files (`migration.check`)."""
+    """Has no layer: what is asked of a checkpoint is answered from its files (`touchstone.migration.check`)."""
 
     name = NAME
     distributions = ("numpy", "ml_dtypes", "safetensors")

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 
 if TYPE_CHECKING:
-    from adapters.language import LanguageModel, LlamaConfig, Weights
-    from adapters.tracing import Traceable
+    from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+    from touchstone.adapters.tracing import Traceable
 
 Method = Literal["call", "as_linear", "tied"]
 """What `Layer.vjp` differentiates: the layer's call, its tied head, or the head applied to the call."""
@@ -303,7 +303,7 @@ class Adapter(abc.ABC):
     """Numerics settings that must be in the environment before the framework is imported."""
     capabilities: ClassVar[Capabilities]
     convention: ClassVar[str] = "meta"
-    """How parameters and modules of its Llama are named: a key of `migration.llama_names.CONVENTIONS`."""
+    """How parameters and modules of its Llama are named: a key of `touchstone.migration.llama_names.CONVENTIONS`."""
     corrupts_memory: ClassVar[bool] = True
     """Whether an id out of range may write to foreign memory, so that a worker is replaced after such a probe."""
     is_framework: ClassVar[bool] = True
@@ -330,9 +330,6 @@ class Adapter(abc.ABC):
     def device_memory(self) -> int | None:
         """Bytes free on a device that may hold less than the host; None where the host's count."""
         return None
-
-    def release_memory(self) -> None:  # noqa: B027  optional: most frameworks keep little
-        """Drop what the framework keeps of past calls, as compiled code; layers that are still referred to work on."""
 
     def embedding(self, weight: Any) -> Layer:
         """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
@@ -408,7 +405,7 @@ class Adapter(abc.ABC):
         return cls.devices[-1]
 
     def traceable(self, module: Any) -> Traceable:
-        """The framework's own module, its operations open to `migration.trace`."""
+        """The framework's own module, its operations open to `touchstone.migration.trace`."""
         raise Unsupported(f"{self.name} has no modules to trace")
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:

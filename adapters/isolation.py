@@ -2,7 +2,7 @@
 
 One process per target, started fresh (never forked: a fork after JAX or MLX was imported hangs). It answers one
 probe at a time over a pipe, within a time limit. A dead or hung process is replaced for the next probe, and so is one
-that has grown and cannot release what it holds. Layers stay in the process that made them: see `adapters.remote`.
+that has grown. Layers stay in the process that made them: see `touchstone.adapters.remote`.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from multiprocessing.connection import Connection, Pipe
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from adapters import memory, remote
-from adapters.interface import Unsupported
+from touchstone.adapters import remote
+from touchstone.adapters.interface import Unsupported
 
 TIME_LIMIT = 60.0
 """Seconds for one probe in a process that is already up; a first compilation takes up to 20."""
 START_LIMIT = 180.0
 """Seconds for a process to import its framework from a cold disk."""
 GROWN = 1.0e9
-"""Resident bytes from which on a process releases memory before the next case: frameworks keep what they compiled."""
+"""Resident bytes from which on a process is replaced before the next case: frameworks keep what they compiled."""
 DEATHS = 3
 """Unexpected deaths in a row that end a target: what follows would end the same way, a start each."""
 
@@ -115,16 +115,9 @@ class Isolation:
         return remote.Remote(self, None, remote.ADAPTER)
 
     def renew_if_grown(self) -> None:
-        """Keep the process below `GROWN`; to be called between two cases.
-
-        It is replaced where what it releases is too little for the next case to add to.
-        """
-        worker = self._worker
-        if worker is None or worker.resident <= GROWN:
-            return
-        self._exchange(worker, memory.release, {}, self.time_limit)
-        if self._worker is worker and worker.resident > GROWN / 2:
-            worker.stop()
+        """Replace a process that has grown beyond `GROWN`; to be called between two cases."""
+        if self._worker is not None and self._worker.resident > GROWN:
+            self._worker.stop()
             self._worker = self._take_spare()
 
     def _take_spare(self) -> _Worker | None:
@@ -141,7 +134,7 @@ class Isolation:
                 environment[name] = value
         output = None if self.shows_output else errors
         process = subprocess.Popen(
-            [sys.executable, "-m", "adapters.worker", str(theirs.fileno()), self.spec, self.device],
+            [sys.executable, "-m", "touchstone.adapters.worker", str(theirs.fileno()), self.spec, self.device],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,

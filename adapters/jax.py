@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-
-from adapters.interface import (
+from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
     LIBRARY_SCHEMES,
@@ -22,9 +21,9 @@ from adapters.interface import (
     Scheme,
     Unsupported,
 )
-from adapters.language import LanguageModel, LlamaConfig, Weights
-from adapters.packed import HoldsPacked
-from adapters.tracing import Traceable
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.tracing import Traceable
 
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
@@ -88,9 +87,6 @@ class JaxAdapter(HoldsPacked):
         stats = self.native_device.memory_stats() or {}
         return int(stats["bytes_limit"] - stats["bytes_in_use"]) if "bytes_limit" in stats else None
 
-    def release_memory(self) -> None:
-        self.jax.clear_caches()
-
     def place(self, value: Any) -> Any:
         """A JAX array on this device; anything that is neither operand nor array passes through."""
         if isinstance(value, Operand):
@@ -118,7 +114,7 @@ class JaxAdapter(HoldsPacked):
         )
 
     def raw_lookup(self, weight: Any) -> Layer:
-        from adapters import jax_modules
+        from touchstone.adapters import jax_modules
 
         return JaxLayer(self, jax_modules.RawLookup(self.place(weight)), {"weight": ("embedding", False)})
 
@@ -138,7 +134,7 @@ class JaxAdapter(HoldsPacked):
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import jax_packing
+        from touchstone.adapters import jax_packing
 
         return self._hold(kind, jax_packing.quantize(self.place(weight), scheme), scheme, bias)
 
@@ -146,7 +142,7 @@ class JaxAdapter(HoldsPacked):
         return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import jax_modules
+        from touchstone.adapters import jax_modules
 
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
         words, scales, biases = parts
@@ -164,12 +160,12 @@ class JaxAdapter(HoldsPacked):
         return next(iter(found[0].devices())).platform if found else jax.devices()[0].platform
 
     def traceable(self, module: Any) -> Traceable:
-        from adapters import jax_hooks
+        from touchstone.adapters import jax_hooks
 
         return jax_hooks.JaxTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from adapters import jax_llama
+        from touchstone.adapters import jax_llama
 
         return jax_llama.JaxLlama(self, config, weights)
 
@@ -186,7 +182,7 @@ class JaxAdapter(HoldsPacked):
             return JaxLayer(self, module, roles)
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
-        from adapters import jax_exercise
+        from touchstone.adapters import jax_exercise
 
         with self.jax.default_device(self.native_device):
             module = jax_exercise.build(style, seed, num_embeddings, dims)
@@ -200,7 +196,7 @@ class JaxLayer(Layer):
 
     @staticmethod
     def _apply(module: Any, inputs: Any, method: Method) -> Any:
-        from adapters import jax_modules
+        from touchstone.adapters import jax_modules
 
         return jax_modules.apply(module, inputs, method)
 
@@ -232,7 +228,7 @@ class JaxLayer(Layer):
         self._assign({name: self.adapter.place(value) for name, value in values.items()})
 
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        from adapters import jax_modules
+        from touchstone.adapters import jax_modules
 
         nnx, jnp = self.adapter.nnx, self.adapter.jnp
         placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
@@ -247,8 +243,7 @@ class JaxLayer(Layer):
 
     def sgd_step(self, learning_rate: float) -> None:
         import optax
-
-        from adapters import jax_releases
+        from touchstone.adapters import jax_releases
 
         nnx = self.adapter.nnx
         optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)

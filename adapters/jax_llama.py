@@ -12,10 +12,9 @@ import optax
 from flax import nnx, serialization
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
-
-from adapters.interface import Scheme
-from adapters.jax_releases import List, assign, update
-from adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.jax_releases import List, assign, update
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
 
 Cache = tuple[Array, Array]
 """Keys and values ``[batch, heads, length, head dims]``."""

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
-
-from adapters.interface import Scheme
-from adapters.jax_packing import dequantize
-from adapters.jax_product import Parts, product
-from adapters.jax_releases import data
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.jax_packing import dequantize
+from touchstone.adapters.jax_product import Parts, product
+from touchstone.adapters.jax_releases import data
 
 
 def apply(module: Any, inputs: Array, method: str) -> Array:

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import Array
-
-from adapters.interface import Scheme
-from adapters.packed import LARGEST_ELEMENT
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.packed import LARGEST_ELEMENT
 
 _BYTES = np.arange(256, dtype=np.uint8)
 _VALUE_OF = {

@@ -15,9 +15,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
-
-from adapters.interface import Scheme
-from adapters.jax_packing import decode, decode_scales, dequantize, unpack_lanes
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.jax_packing import decode, decode_scales, dequantize, unpack_lanes
 
 Parts = tuple[Array, Array, Array | None]
 """Words, scales, and biases where the mode has them."""

@@ -2,7 +2,7 @@
 
 A *deviation* says that a framework departs from a requirement in certain cases; a *pin* says which of the documented
 choices it makes for a characterised requirement. Both select cases by their parameters and say where they hold
-(`adapters.conditions`); of several that hold in one place the narrowest applies.
+(`touchstone.adapters.conditions`); of several that hold in one place the narrowest applies.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-from adapters import conditions
-from adapters.conditions import ConditionError, Place, Scope
-from adapters.interface import Adapter
+from touchstone.adapters import conditions
+from touchstone.adapters.conditions import ConditionError, Place, Scope
+from touchstone.adapters.interface import Adapter
 
 FOLDER = Path(__file__).parent / "known"
 WRITTEN_BY_HAND = ("cause", "reproduction", "advice")
@@ -174,10 +173,10 @@ def clash(first: Entry, second: Entry, params: Mapping[str, Any]) -> str:
     return f"{second.origin}: covers {spelled}, as does {first.origin}, and neither is narrower"
 
 
-def path_for(cls: type[Adapter], spec: str) -> Path:
-    """``adapters/known/NAME.toml``, or ``NAME.toml`` in a ``known`` folder beside a third party's module."""
+def path_for(cls: type[Adapter], spec: str, folder: Path | None = None) -> Path:
+    """``NAME.toml`` in `folder` (default `FOLDER`), or in a ``known`` folder beside a third party's module."""
     if ":" not in spec:
-        return FOLDER / f"{spec}.toml"
+        return (folder or FOLDER) / f"{spec}.toml"
     import inspect
 
     return Path(inspect.getfile(cls)).parent / "known" / f"{cls.name}.toml"

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Adapter, Packed, Scheme
+from touchstone.adapters.interface import Adapter, Packed, Scheme
 
 Weights = Mapping[str, "np.ndarray | Packed"]
 """Parameters by the model's own names; of a quantized matrix, `Packed` under the name its words have."""

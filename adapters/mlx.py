@@ -9,8 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
-from adapters.interface import (
+from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
     LIBRARY_SCHEMES,
@@ -23,8 +22,8 @@ from adapters.interface import (
     Packed,
     Scheme,
 )
-from adapters.language import LanguageModel, LlamaConfig, Weights
-from adapters.tracing import Traceable
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.tracing import Traceable
 
 
 class MLXAdapter(Adapter):
@@ -213,12 +212,12 @@ class MLXAdapter(Adapter):
         return "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
 
     def traceable(self, module: Any) -> Traceable:
-        from adapters import mlx_hooks
+        from touchstone.adapters import mlx_hooks
 
         return mlx_hooks.MLXTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from adapters import mlx_llama
+        from touchstone.adapters import mlx_llama
 
         return mlx_llama.MLXLlama(self, config, weights)
 

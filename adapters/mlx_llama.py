@@ -16,9 +16,8 @@ import mlx.nn as nn
 import mlx.optimizers as optimizers
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
-
-from adapters.interface import Scheme
-from adapters.language import LanguageModel, LlamaConfig, Weights, check_names, resolve, split_packed
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, resolve, split_packed
 
 Cache = tuple[mx.array, mx.array]
 """Keys and values ``[batch, heads, length, head dims]``."""

@@ -6,8 +6,7 @@ import abc
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Adapter, Layer, Packed, Scheme
+from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme
 
 LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}
 """Of E2M1 and E4M3 (docs/packed-format.md)."""

@@ -1,4 +1,4 @@
-"""``python -m adapters record``: what a target makes of the golden tables, kept apart from generated arrays.
+"""``touchstone golden record``: what a target makes of the golden tables, kept apart from generated arrays.
 
 The only place where adapters and golden data meet outside the suites; no adapter imports it.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import platform
 
-from adapters import registry
-from adapters.interface import Scheme
-from golden.cases import quantized
-from golden.packing import format_of
-from golden.store import RECORDED, open_golden
-from golden.writer import compose, write
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Scheme
+from touchstone.golden.cases import quantized
+from touchstone.golden.packing import format_of
+from touchstone.golden.store import RECORDED, open_golden
+from touchstone.golden.writer import compose, write
 
 
 def record(spec: str) -> str:

@@ -15,8 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
-
-from adapters.interface import (
+from touchstone.adapters.interface import (
     INTEGERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
@@ -29,7 +28,7 @@ from adapters.interface import (
     Scheme,
     Unsupported,
 )
-from adapters.reference_packing import dequantize, quantize
+from touchstone.adapters.reference_packing import dequantize, quantize
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

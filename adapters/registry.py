@@ -12,22 +12,22 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any
 
-from adapters import devices, machine
-from adapters.conditions import Place
-from adapters.interface import DECLARED, Adapter
+from touchstone.adapters import devices, machine
+from touchstone.adapters.conditions import Place
+from touchstone.adapters.interface import DECLARED, Adapter
 
 BUILT_IN = {
-    "mlx": "adapters.mlx:MLXAdapter",
-    "jax": "adapters.jax:JaxAdapter",
-    "torch": "adapters.torch:TorchAdapter",
-    "reference": "adapters.reference:ReferenceAdapter",
+    "mlx": "touchstone.adapters.mlx:MLXAdapter",
+    "jax": "touchstone.adapters.jax:JaxAdapter",
+    "torch": "touchstone.adapters.torch:TorchAdapter",
+    "reference": "touchstone.adapters.reference:ReferenceAdapter",
 }
 """Adapters that run without a selection."""
 OPT_IN = {
-    "torchao": "adapters.torchao:TorchaoAdapter",
-    "keras": "adapters.keras:KerasAdapter",
-    "qwix": "adapters.qwix:QwixAdapter",
-    "gguf": "adapters.gguf:GGUFAdapter",
+    "torchao": "touchstone.adapters.torchao:TorchaoAdapter",
+    "keras": "touchstone.adapters.keras:KerasAdapter",
+    "qwix": "touchstone.adapters.qwix:QwixAdapter",
+    "gguf": "touchstone.adapters.gguf:GGUFAdapter",
 }
 """Adapters of quantization libraries, which run only when ``--adapter`` names them."""
 SHIPPED = {**BUILT_IN, **OPT_IN}
@@ -53,7 +53,7 @@ def adapter_class(name: str) -> type[Adapter]:
     if found is None:
         raise TargetError(f"adapter {name!r}: {module_name} has no {class_name}")
     if not (inspect.isclass(found) and issubclass(found, Adapter)):
-        raise TargetError(f"adapter {name!r}: {class_name} is not a subclass of adapters.interface.Adapter")
+        raise TargetError(f"adapter {name!r}: {class_name} is not a subclass of touchstone.adapters.interface.Adapter")
     if found.__abstractmethods__:
         raise TargetError(f"adapter {name!r}: {class_name} lacks {', '.join(sorted(found.__abstractmethods__))}")
     required = ("name", "distributions", "module", "devices", "capabilities")
@@ -121,7 +121,7 @@ class Target:
         return f"{self.adapter_spec}@{self.device}"
 
     def describe(self) -> dict[str, Any]:
-        """Fields: spec, framework, versions, device (`adapters.machine.device`), unavailable."""
+        """Fields: spec, framework, versions, device (`touchstone.adapters.machine.device`), unavailable."""
         return {
             "spec": self.adapter_spec,
             "framework": self.cls.is_framework,

@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from adapters.interface import Adapter, Layer
-from adapters.language import LanguageModel
+from touchstone.adapters.interface import Adapter, Layer
+from touchstone.adapters.language import LanguageModel
 
 if TYPE_CHECKING:
-    from adapters.isolation import Isolation
+    from touchstone.adapters.isolation import Isolation
 
 ADAPTER = "adapter"
 STAYS: dict[str, type] = {"layer": Layer, "model": LanguageModel, "function": types.FunctionType}
@@ -79,7 +79,7 @@ class Remote:
         return self._run(_invoke, name=method, arguments=arguments, named=named)
 
     def _run(self, function: Any, **arguments: Any) -> Any:
-        from adapters.isolation import Outcome, Unanswered
+        from touchstone.adapters.isolation import Outcome, Unanswered
 
         if not self.is_alive:
             raise Unanswered(Outcome("crashed", message="the process that held this layer has ended"))

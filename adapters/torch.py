@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
-
-from adapters.interface import (
+from touchstone.adapters.interface import (
     FLOATS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
@@ -21,9 +20,9 @@ from adapters.interface import (
     Packed,
     Scheme,
 )
-from adapters.language import LanguageModel, LlamaConfig, Weights
-from adapters.packed import HoldsPacked
-from adapters.tracing import Traceable
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.tracing import Traceable
 
 
 class TorchAdapter(HoldsPacked):
@@ -153,7 +152,7 @@ class TorchAdapter(HoldsPacked):
         return TorchLayer(self, module)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import torch_packing
+        from touchstone.adapters import torch_packing
 
         return self._hold(kind, torch_packing.quantize(self.place(weight), scheme), scheme, bias)
 
@@ -163,7 +162,7 @@ class TorchAdapter(HoldsPacked):
         return self.place(words), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from adapters import torch_quantized
+        from touchstone.adapters import torch_quantized
 
         words, scales, biases = parts
         if kind == "embedding":
@@ -176,12 +175,12 @@ class TorchAdapter(HoldsPacked):
         return next((p.device.type for p in (*module.parameters(), *module.buffers())), "cpu")
 
     def traceable(self, module: Any) -> Traceable:
-        from adapters import torch_hooks
+        from touchstone.adapters import torch_hooks
 
         return torch_hooks.TorchTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from adapters import torch_llama
+        from touchstone.adapters import torch_llama
 
         return torch_llama.TorchLlama(self, config, weights)
 

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-
-from adapters.tracing import Call, Change, Known, Log, Recording
+from touchstone.adapters.tracing import Call, Change, Known, Log, Recording
 
 
 class TorchTraceable:

@@ -13,9 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
-
-from adapters.interface import Scheme
-from adapters.torch_packing import unpack
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.torch_packing import unpack
 
 MOST_ROWS = 64
 """Rows of x up to which the kernel, whose time grows with them, is faster than tiles."""
@@ -87,7 +86,7 @@ def within_bound(scales: Tensor, biases: Tensor) -> bool:
     """Whether rounding zero moves no element further than MLX's own two roundings may.
 
     Those move ``scale * code + bias`` by up to u (|scale * code| + |scale * code + bias|), which is at least u |bias|
-    for every code. `adapters.torch_packing.quantize` and MLX keep |zero| below |bias|; other parts need not.
+    for every code. `touchstone.adapters.torch_packing.quantize` and MLX keep |zero| below |bias|; other parts need not.
     """
     exact = biases.float() + 8 * scales.float()
     moved = (exact.to(scales.dtype).float() - exact).abs()

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-from adapters.interface import Scheme
-from adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
-from adapters.torch_quantized import QuantizedLinear
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
+from touchstone.adapters.torch_quantized import QuantizedLinear
 
 Cache = tuple[Tensor, Tensor]
 """Keys and values ``[batch, heads, length, head dims]``."""

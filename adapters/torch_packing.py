@@ -12,9 +12,8 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
-
-from adapters.interface import Scheme
-from adapters.packed import LARGEST_ELEMENT
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.packed import LARGEST_ELEMENT
 
 
 def _bytes_as(kind: type) -> Tensor:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-
-from adapters.interface import Scheme
-from adapters.torch_packing import dequantize
-from adapters.torch_product import product
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.torch_packing import dequantize
+from touchstone.adapters.torch_product import product
 
 
 class _Quantized(nn.Module):

@@ -1,4 +1,4 @@
-"""``python -m adapters update DIR``: bring the files of known deviations in line with a run.
+"""``touchstone expectations update DIR``: bring the files of known deviations in line with a run.
 
 Adds candidates for red cases that nothing is registered for; they keep the run red until a person has written
 cause, reproduction and advice, or cited the page of a pin. A candidate speaks of the device of the run alone. Removes
@@ -25,10 +25,9 @@ from typing import Any
 import tomlkit
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
-
-from adapters import conditions, known, registry
-from adapters.conditions import ConditionError, Place, Scope
-from adapters.interface import Adapter
+from touchstone.adapters import conditions, known, registry
+from touchstone.adapters.conditions import ConditionError, Place, Scope
+from touchstone.adapters.interface import Adapter
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
@@ -59,10 +58,10 @@ class UpdateError(Exception):
     """The run cannot be used; the message names the file, or the cases that no entry could tell apart."""
 
 
-def update(report: Path) -> str:
+def update(report: Path, folder: Path | None = None) -> str:
     """Edit the files of every target in the run; a line per change, and per change left to a person.
 
-    Raises UpdateError.
+    folder: of the files of shipped adapters. Raises UpdateError.
     """
     by_target: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in _records(report / "results.jsonl"):
@@ -71,7 +70,7 @@ def update(report: Path) -> str:
     for target, records in sorted(by_target.items()):
         spec = records[0]["spec"]
         cls = registry.adapter_class(spec)
-        path = known.path_for(cls, spec)
+        path = known.path_for(cls, spec, folder)
         complete, told = _complete(target, records)
         document = _document(path)
         covered = {kind: _covered(kind, document.get(kind, ()), complete, path, cls) for kind in ("deviation", "pin")}

@@ -1,4 +1,4 @@
-"""The child side of `adapters.isolation`: answers probes over a pipe until the pipe closes or it dies."""
+"""The child side of `touchstone.adapters.isolation`: answers probes over a pipe until the pipe closes or it dies."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
-
-from adapters import remote
-from adapters.interface import Operand, Packed
-from adapters.isolation import Outcome, attempt
-from adapters.registry import adapter_class
+from touchstone.adapters import remote
+from touchstone.adapters.interface import Operand, Packed
+from touchstone.adapters.isolation import Outcome, attempt
+from touchstone.adapters.registry import adapter_class
 
 
 def _protect(given: Any) -> None:

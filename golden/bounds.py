@@ -16,8 +16,7 @@ from __future__ import annotations
 from math import exp, log, sqrt
 
 import numpy as np
-
-from golden.streams import SIGNIFICAND_BITS
+from touchstone.golden.streams import SIGNIFICAND_BITS
 
 FALSE_ALARM = 1e-9
 """Probability that any element of a whole run exceeds its probabilistic bound although all is well."""

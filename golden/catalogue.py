@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from golden.recipes import Derived, Recipe
+from touchstone.golden.recipes import Derived, Recipe
 
 CATALOGUE: dict[str, Recipe | Derived] = {}
 """Every golden array; keys read ``family/name``, and a family is one file of the store."""

@@ -8,9 +8,8 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
-
-from golden.bounds import LARGEST, SMALLEST_SUBNORMAL
-from golden.streams import SIGNIFICAND_BITS, words
+from touchstone.golden.bounds import LARGEST, SMALLEST_SUBNORMAL
+from touchstone.golden.streams import SIGNIFICAND_BITS, words
 
 FINITE = (
     "equal",

@@ -9,8 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
-from golden.packing import dequantize, format_of
+from touchstone.golden.packing import dequantize, format_of
 
 BLOCKS = {
     "q4_1": np.dtype([("d", "<f2"), ("m", "<f2"), ("q", "u1", 16)]),

@@ -21,10 +21,9 @@ from collections.abc import Callable, Mapping
 from math import log
 
 import numpy as np
-
-from golden import bounds, llama
-from golden.llama import Step
-from golden.streams import words
+from touchstone.golden import bounds, llama
+from touchstone.golden.llama import Step
+from touchstone.golden.streams import words
 
 V = 2.0**-24
 ELEMENTARY = 8 * V

@@ -27,9 +27,8 @@ three operations on the quotient move a code's boundary by 3 * 2**-24 d, three o
 from __future__ import annotations
 
 import numpy as np
-
-from golden.bounds import SMALLEST_SUBNORMAL, unit_roundoff
-from golden.packing import Format, block_scale, values_of
+from touchstone.golden.bounds import SMALLEST_SUBNORMAL, unit_roundoff
+from touchstone.golden.packing import Format, block_scale, values_of
 
 FLOAT32 = 2.0**-24
 STEP_FLOOR = float(np.float32(1e-7))

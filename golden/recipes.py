@@ -8,9 +8,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-
-from golden import groups
-from golden.streams import DTYPES, SIGNIFICAND_BITS, words
+from touchstone.golden import groups
+from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS, words
 
 
 def _uniform(key: str, shape: tuple[int, ...], dtype: str, scale: float = 1.0) -> np.ndarray:

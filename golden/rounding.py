@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden.bounds import SMALLEST_SUBNORMAL
-from golden.streams import DTYPES, SIGNIFICAND_BITS
+from touchstone.golden.bounds import SMALLEST_SUBNORMAL
+from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
 
 
 def add_to_odd(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -37,10 +37,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
-from golden.bounds import SMALLEST_SUBNORMAL, rounding, unit_roundoff
-from golden.lattices import Lattice
-from golden.streams import DTYPES
+from touchstone.golden.bounds import SMALLEST_SUBNORMAL, rounding, unit_roundoff
+from touchstone.golden.lattices import Lattice
+from touchstone.golden.streams import DTYPES
 
 
 @dataclass(frozen=True)

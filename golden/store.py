@@ -12,16 +12,15 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-
-from golden.catalogue import CATALOGUE
-from golden.recipes import Recipe
+from touchstone.golden.catalogue import CATALOGUE
+from touchstone.golden.recipes import Recipe
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"
 RECORDED = HERE / "recorded"
 MANIFEST = "manifest.json"
 FORMAT = 1
-_REMEDY = "restore it from version control or run `python -m golden generate`"
+_REMEDY = "restore it from version control or run `touchstone golden generate`"
 
 
 class GoldenError(Exception):
@@ -111,7 +110,7 @@ class Store:
     def _load(self, key: str) -> np.ndarray:
         entry = self.arrays.get(key)
         if entry is None:
-            raise GoldenError(f"{self.path}: no array {key!r}; run `python -m golden generate`")
+            raise GoldenError(f"{self.path}: no array {key!r}; run `touchstone golden generate`")
         if entry["file"] is None:
             how = CATALOGUE.get(key)
             if not isinstance(how, Recipe):
@@ -139,7 +138,7 @@ def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
     except OSError as error:
-        raise GoldenError(f"{path}: cannot be read ({error.strerror}); run `python -m golden generate`") from error
+        raise GoldenError(f"{path}: cannot be read ({error.strerror}); run `touchstone golden generate`") from error
     except ValueError as error:
         raise GoldenError(f"{path}: not valid JSON ({error})") from error
     try:
@@ -176,7 +175,7 @@ def _check_files(folder: Path, manifest: dict[str, Any], path: Path) -> None:
     listed = {*manifest["files"], MANIFEST}
     for found in sorted(folder.iterdir()) if folder.is_dir() else []:
         if found.name not in listed and not found.name.startswith("."):  # .DS_Store and the like
-            raise GoldenError(f"{found}: not listed in {path.name}; remove it or run `python -m golden generate`")
+            raise GoldenError(f"{found}: not listed in {path.name}; remove it or run `touchstone golden generate`")
 
 
 def _first_damaged(path: Path, manifest: dict[str, Any]) -> str:
@@ -193,15 +192,15 @@ def _first_damaged(path: Path, manifest: dict[str, Any]) -> str:
 
 def open_golden() -> Store:
     """The generated store; GoldenError where the files or the catalogue disagree with the manifest."""
-    import golden.cases  # noqa: F401  fills the catalogue
+    import touchstone.golden.cases  # noqa: F401  fills the catalogue
 
     store = Store(DATA, HERE / MANIFEST)
     for key in sorted(CATALOGUE.keys() ^ store.arrays.keys()):
         side = "the manifest" if key in CATALOGUE else "the catalogue"
-        raise GoldenError(f"{store.path}: {key!r} is missing from {side}; run `python -m golden generate`")
+        raise GoldenError(f"{store.path}: {key!r} is missing from {side}; run `touchstone golden generate`")
     for key, how in CATALOGUE.items():
         if store.arrays[key]["made"] != how.describe():
-            raise GoldenError(f"{store.path}: {key!r} is made differently now; run `python -m golden generate`")
+            raise GoldenError(f"{store.path}: {key!r} is made differently now; run `touchstone golden generate`")
     return store
 
 
@@ -210,7 +209,7 @@ def open_recorded() -> list[Store]:
     found = [p for p in RECORDED.iterdir() if p.is_dir()] if RECORDED.is_dir() else []
     folders = sorted(found, key=_age)
     if not folders:
-        raise GoldenError(f"{RECORDED}: no recorded parts; run `python -m adapters record mlx`")
+        raise GoldenError(f"{RECORDED}: no recorded parts; run `touchstone golden record mlx`")
     return [Store(folder, folder / MANIFEST) for folder in folders]
 
 

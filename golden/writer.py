@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
-
-from golden import oracle
-from golden.catalogue import CATALOGUE
-from golden.recipes import Derived
-from golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name, seal
-from golden.streams import SEED
+from touchstone.golden import oracle
+from touchstone.golden.catalogue import CATALOGUE
+from touchstone.golden.recipes import Derived
+from touchstone.golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name, seal
+from touchstone.golden.streams import SEED
 
 GENERATOR = "1"
 LARGE = 8_000
@@ -56,7 +55,7 @@ def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Ma
 
 def generated() -> dict[str, bytes]:
     """The content of every generated file, from the catalogue alone."""
-    import golden.cases  # noqa: F401  fills the catalogue
+    import touchstone.golden.cases  # noqa: F401  fills the catalogue
 
     arrays: dict[str, np.ndarray] = {}
     for key, how in CATALOGUE.items():

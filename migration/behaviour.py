@@ -2,7 +2,7 @@
 
 Only the first rows of a tensor are loaded (`ROWS`), so that a check of any checkpoint stays small. The bound on the
 difference is the sum of three: each framework's forward error (`golden.bounds`), and |x| times the largest permitted
-difference of the weights (`migration.bounds`), so that a wrong weight is beyond it here too.
+difference of the weights (`touchstone.migration.bounds`), so that a wrong weight is beyond it here too.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-
-from adapters.interface import FLOATS, Adapter, Layer, Packed, Scheme
-from golden import bounds as forward
-from golden.catalogue import Case
-from golden.streams import words
-from migration.check import Check
-from migration.checkpoint import Checkpoint
-from migration.comparing import comparable, how, source_rows, target_and_bound
-from migration.conventions import MLX_EXAMPLE, Name, convention_of
-from migration.pairing import Pair
-from migration.parameters import Parameter, named
+from touchstone.adapters.interface import FLOATS, Adapter, Layer, Packed, Scheme
+from touchstone.golden import bounds as forward
+from touchstone.golden.catalogue import Case
+from touchstone.golden.streams import words
+from touchstone.migration.check import Check
+from touchstone.migration.checkpoint import Checkpoint
+from touchstone.migration.comparing import comparable, how, source_rows, target_and_bound
+from touchstone.migration.conventions import MLX_EXAMPLE, Name, convention_of
+from touchstone.migration.pairing import Pair
+from touchstone.migration.parameters import Parameter, named
 
 ROWS = 1024
 """Rows of a table, or outputs of a linear layer, that go into the layers."""

@@ -32,9 +32,8 @@ weight of its group. GGUF's products are exact in float32, so that only the sum 
 from __future__ import annotations
 
 import numpy as np
-
-from golden.packing import values_of
-from migration.parameters import Dequantized
+from touchstone.golden.packing import values_of
+from touchstone.migration.parameters import Dequantized
 
 SIGNIFICAND = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "float8_e4m3fn": 4, "float8_e5m2": 3}
 """Significand bits p, the implicit one included."""

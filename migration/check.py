@@ -12,16 +12,16 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, ClassVar, Protocol
 
-from migration import configuration, findings
-from migration.checkpoint import Checkpoint, CheckpointError
-from migration.comparing import UNASKED, Compared, common_rows, compare, how
-from migration.findings import Finding
-from migration.hypotheses import consistent_heads
-from migration.keymap import KeyMap
-from migration.ledger import Ledger, fingerprint
-from migration.opening import open_checkpoint
-from migration.pairing import Alone, Pair, Pairing, pair
-from migration.shards import Shard
+from touchstone.migration import configuration, findings
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError
+from touchstone.migration.comparing import UNASKED, Compared, common_rows, compare, how
+from touchstone.migration.findings import Finding
+from touchstone.migration.hypotheses import consistent_heads
+from touchstone.migration.keymap import KeyMap
+from touchstone.migration.ledger import Ledger, fingerprint
+from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.pairing import Alone, Pair, Pairing, pair
+from touchstone.migration.shards import Shard
 
 WORK_BYTES = 1 << 26
 """Bytes of both sides that one piece of work reads."""

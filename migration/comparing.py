@@ -7,11 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
-
-from migration import bounds
-from migration.checkpoint import Rows
-from migration.pairing import Pair, rope_axis, rope_order
-from migration.parameters import Dequantized, Parameter, itemsize, named
+from touchstone.migration import bounds
+from touchstone.migration.checkpoint import Rows
+from touchstone.migration.pairing import Pair, rope_axis, rope_order
+from touchstone.migration.parameters import Dequantized, Parameter, itemsize, named
 
 How = Literal["bits", "rounded", "widened", "quantized", "dequantized", "values", "no bound", "kinds differ"]
 """What the target must show: its source's bits; its values rounded to a narrower dtype, or kept in a wider one; codes

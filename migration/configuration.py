@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from golden.packing import Format
-from migration import hypotheses
-from migration.conventions import Heads, Name
-from migration.findings import Finding
-from migration.hypotheses import Sample
-from migration.pairing import Pair, Pairing
+from touchstone.golden.packing import Format
+from touchstone.migration import hypotheses
+from touchstone.migration.conventions import Heads, Name
+from touchstone.migration.findings import Finding
+from touchstone.migration.hypotheses import Sample
+from touchstone.migration.pairing import Pair, Pairing
 
 _KEYS = ("quantization", "quantization_config")
 

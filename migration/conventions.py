@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from migration import llama_names
+from touchstone.migration import llama_names
 
 Rope = Literal["half", "interleaved"]
 """How rows of q and k are ordered within a head: the two numbers of a rotated pair half a head apart, or adjacent."""
@@ -93,7 +93,7 @@ _ROLES = {
 
 
 def _of_llama(convention: str) -> dict[str, str]:
-    """Roles by the paths that `migration.llama_names` has in a convention."""
+    """Roles by the paths that `touchstone.migration.llama_names` has in a convention."""
     places = llama_names.CONVENTIONS[convention]
     return {places[path].path: role for path, role in _ROLES.items()}
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-
-from golden.packing import Format
-from migration import hypotheses
-from migration.bounds import SIGNIFICAND
-from migration.comparing import ELEMENTS, Compared, how, source_rows
-from migration.hypotheses import AGREES, Cause, Sample
-from migration.pairing import Pair, Pairing
-from migration.parameters import named
+from touchstone.golden.packing import Format
+from touchstone.migration import hypotheses
+from touchstone.migration.bounds import SIGNIFICAND
+from touchstone.migration.comparing import ELEMENTS, Compared, how, source_rows
+from touchstone.migration.hypotheses import AGREES, Cause, Sample
+from touchstone.migration.pairing import Pair, Pairing
+from touchstone.migration.parameters import named
 
 _FEW = 1e-3
 """Share of elements up to which a difference is damage to single elements."""

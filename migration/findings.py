@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from migration import diagnosis, hypotheses
-from migration.comparing import Compared, How, how
-from migration.conventions import Name
-from migration.hypotheses import Sample
-from migration.pairing import Alone, Pair, Pairing
-from migration.parameters import Parameter
+from touchstone.migration import diagnosis, hypotheses
+from touchstone.migration.comparing import Compared, How, how
+from touchstone.migration.conventions import Name
+from touchstone.migration.hypotheses import Sample
+from touchstone.migration.pairing import Alone, Pair, Pairing
+from touchstone.migration.parameters import Parameter
 
 PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED = "MIG-PAIR-1", "MIG-VALUES-1", "MIG-QUANT-1", "MIG-HEAD-1", "MIG-CONFIG-1"
 REQUIREMENTS = (PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED)

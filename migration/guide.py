@@ -1,4 +1,4 @@
-"""``python -m migration guide``: what behaves differently after a move, from recorded observations alone."""
+"""``touchstone guide``: what behaves differently after a move, from recorded observations alone."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from migration.guide_observations import FULL_RUN, TARGETS, Observations, load
-from migration.guide_text import TITLES_OF, Guide, Side
-from reports.differences import by_name, differences
-from reports.model import Column
-from reports.severity import MEANINGS, ORDER, TITLES
+from touchstone.migration.guide_observations import FULL_RUN, TARGETS, Observations, load
+from touchstone.migration.guide_text import TITLES_OF, Guide, Side
+from touchstone.reports.differences import by_name, differences
+from touchstone.reports.model import Column
+from touchstone.reports.severity import MEANINGS, ORDER, TITLES
 
 PAGES = Path(__file__).parent.parent / "docs" / "guides"
 INDEX = "README.md"
-WRITE = "python -m migration guide --write"
+WRITE = "python -m tools.guides write"
 
 
 _Place = tuple[Observations, Column]
@@ -96,7 +96,7 @@ def _index(guides: Mapping[tuple[str, str], Guide]) -> str:
     lines += [
         "",
         *(f"- {TITLES[s].lower()}: {MEANINGS[s]}" for s in ORDER),
-        "\n`python -m migration guide torch mlx` prints one guide, for any pair of targets or of targets with their "
+        "\n`touchstone guide torch mlx` prints one guide, for any pair of targets or of targets with their "
         "device (`mlx@gpu`).\n",
         "The observations lie in `migration/observations`. After a change of the suites, of a known deviation or of a "
         "framework's version, record a new run of all targets and write the guides again:\n",

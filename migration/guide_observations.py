@@ -15,19 +15,30 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from reports import kept, model
-from reports.cases import case_name
-from reports.model import Column, Report
-from reports.reading import ReportError
-from reports.records import RED, SCHEMA, Device, EndLine, Machine, Number, Requirement, RunLine, Scalar, Target, Verdict
+from touchstone.reports import kept, model
+from touchstone.reports.cases import case_name
+from touchstone.reports.model import Column, Report
+from touchstone.reports.reading import ReportError
+from touchstone.reports.records import (
+    RED,
+    SCHEMA,
+    Device,
+    EndLine,
+    Machine,
+    Number,
+    Requirement,
+    RunLine,
+    Scalar,
+    Target,
+    Verdict,
+)
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"
 FORMAT = 2
 TARGETS = ("mlx", "jax", "torch", "reference")
 """Of each, one target must have run; a guide leads from any of them to any other."""
-RECORD = "python -m migration record DIR"
+RECORD = "python -m tools.guides record DIR"
 FULL_RUN = f"TOUCHSTONE_REQUIRE=mlx,jax,torch pytest suites/ --report DIR && {RECORD}"
 _MOST = 256 * 2**20
 
@@ -182,7 +193,7 @@ def _rerun(identifier: str, target: str) -> str:
 
 
 def _identifier(name: str, target: str) -> str:
-    """The id of a case on a target; `reports.cases.case_name` takes the target out again."""
+    """The id of a case on a target; `touchstone.reports.cases.case_name` takes the target out again."""
     test, bracket, rest = name.partition("[")
     return f"{test}[{target}-{rest}" if bracket else f"{test}[{target}]"
 

@@ -9,10 +9,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.cases import UNKNOWN, case_name
-from reports.differences import Difference
-from reports.records import EndLine, Requirement, Scalar
-from reports.severity import MEANINGS, ORDER, TITLES, Severity
+from touchstone.reports.cases import UNKNOWN, case_name
+from touchstone.reports.differences import Difference
+from touchstone.reports.records import EndLine, Requirement, Scalar
+from touchstone.reports.severity import MEANINGS, ORDER, TITLES, Severity
 
 TITLES_OF = {"mlx": "MLX", "jax": "JAX/Flax NNX", "torch": "PyTorch", "reference": "the NumPy reference"}
 TOGETHER: tuple[Severity, ...] = ("unavailable", "better")
@@ -102,7 +102,7 @@ class Guide:
 
     def render(self) -> str:
         """The guide as Markdown."""
-        command = f"python -m migration guide {self.source.name} {self.target.name}"
+        command = f"touchstone guide {self.source.name} {self.target.name}"
         lines = [
             f"# From {self.source.title} to {self.target.title}\n",
             f"What behaves differently for the same weights and inputs, in {self.compared:,} cases that both were "

@@ -6,12 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-
-from migration import bounds, rope
-from migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
-from migration.conventions import Name, Rope
-from migration.pairing import Pair, Pairing, rope_axis
-from migration.parameters import Dequantized, Parameter
+from touchstone.migration import bounds, rope
+from touchstone.migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
+from touchstone.migration.conventions import Name, Rope
+from touchstone.migration.pairing import Pair, Pairing, rope_axis
+from touchstone.migration.parameters import Dequantized, Parameter
 
 AGREES = 0.999
 """Share of a sample's elements that must be within bound for an idea to explain a tensor: corruption of a few elements

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import CheckpointError
-from migration.conventions import Heads
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.conventions import Heads
 
 _TABLES = {
     "rename": None,

@@ -10,8 +10,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import CheckpointError
-from migration.findings import Finding
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.findings import Finding
 
 _PATTERN = "check-*.ledger"
 

@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
-
-from adapters.interface import Packed
+from touchstone.adapters.interface import Packed
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,7 @@ def operation(module: str, convention: str, *, tied: bool) -> str:
 
 
 def between(source: str, target: str, layers: int, *, tied: bool = False) -> dict[str, str]:
-    """Paths of operations in one convention -> in another, as `migration.trace.compare` takes them."""
+    """Paths of operations in one convention -> in another, as `touchstone.migration.trace.compare` takes them."""
     paths = {p.replace("{n}", str(n)) for p in META for n in range(layers)}
     out = {}
     for path in paths:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from migration.checkpoint import Checkpoint, CheckpointError
-from migration.formats import gguf, msgpack, npz, orbax, pytorch, safetensors, shards, zips
-from migration.formats.documents import config_beside
-from migration.formats.reading import DamagedError, file_bytes
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError
+from touchstone.migration.formats import gguf, msgpack, npz, orbax, pytorch, safetensors, shards, zips
+from touchstone.migration.formats.documents import config_beside
+from touchstone.migration.formats.reading import DamagedError, file_bytes
 
 INDEX = ".index.json"
 _MODEL_PARALLEL = (

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
-
-from migration import conventions, rope
-from migration.bounds import SIGNIFICAND
-from migration.checkpoint import Checkpoint, CheckpointError
-from migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
-from migration.keymap import KeyMap
-from migration.parameters import Parameter, parameters
+from touchstone.migration import conventions, rope
+from touchstone.migration.bounds import SIGNIFICAND
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError
+from touchstone.migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
+from touchstone.migration.keymap import KeyMap
+from touchstone.migration.parameters import Parameter, parameters
 
 Side = Literal["source", "target"]
 

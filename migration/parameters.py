@@ -8,9 +8,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
-from golden.packing import FORMATS, Format, format_of, values_of
-from migration.checkpoint import Checkpoint, Tensor
+from touchstone.golden.packing import FORMATS, Format, format_of, values_of
+from touchstone.migration.checkpoint import Checkpoint, Tensor
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,7 @@ of its query and key projections permuted within each head (transformers, conver
 from __future__ import annotations
 
 import numpy as np
-
-from migration.conventions import Rope
+from touchstone.migration.conventions import Rope
 
 
 def order(rows: int, heads: int, target: Rope) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from migration.checkpoint import CheckpointError
+from touchstone.migration.checkpoint import CheckpointError
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Where do two models first differ? Activations compared operation by operation, in one framework or across two.
 
-    from migration.trace import compare, first_beyond
+    from touchstone.migration.trace import compare, first_beyond
 
     steps = compare(torch_model, mlx_model, ids)
     print(first_beyond(steps) or "no operation is beyond its bound")
@@ -13,7 +13,7 @@ Bounds, both results having been computed from the same inputs in arithmetic of 
 
 - An embedding copies rows: bit for bit.
 - Of a linear layer or an RMSNorm the result is known in float64 from the source's parameters. Each side may be off by
-  the bound of `golden.bounds` or `golden.llama_bounds`, and both together by twice as much.
+  the bound of `touchstone.golden.bounds` or `touchstone.golden.llama_bounds`, and both together by twice as much.
 - Anything else: `golden.llama_bounds.FACTOR` times the largest change that random perturbations of its inputs and
   parameters, each by one unit in the last place, cause in the source's operation, in the maximum norm over the last
   axis; and a rounding of each result. What 64 such calls show includes the source's own rounding errors.
@@ -30,13 +30,12 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
-from adapters import registry
-from adapters.interface import Adapter
-from adapters.tracing import Known, Recording, Traceable
-from golden import bounds, llama, llama_bounds
-from golden.streams import SIGNIFICAND_BITS, words
-from migration import conventions
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Adapter
+from touchstone.adapters.tracing import Known, Recording, Traceable
+from touchstone.golden import bounds, llama, llama_bounds
+from touchstone.golden.streams import SIGNIFICAND_BITS, words
+from touchstone.migration import conventions
 
 Names = Mapping[str, str] | Callable[[str], str | None]
 """The source's path of an operation -> the target's. A path that is not mapped keeps its name."""
@@ -89,7 +88,7 @@ def compare(
 
     source, target: modules of PyTorch, MLX or Flax NNX, or anything `Traceable`. inputs: a NumPy array, or a tuple of
     them, that both are called with. names: see `Names`; without it, operations are paired by name, then by what
-    `migration.conventions` knows of Llamas. samples: calls of the source's operation that a bound may take.
+    `touchstone.migration.conventions` knows of Llamas. samples: calls of the source's operation that a bound may take.
     Raises TypeError for a module of no framework that is known here, and whatever the modules raise when called.
     """
     made: list[Adapter] = []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from reports.model import Report
-from reports.records import EndLine, Number, Requirement, Scalar, StartLine
+from touchstone.reports.model import Report
+from touchstone.reports.records import EndLine, Number, Requirement, Scalar, StartLine
 
 LAYERS = ("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights")
 UNKNOWN = Requirement(

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from reports import history, model
-from reports.history import Night, NightColumn, Seen, night_of
-from reports.model import Report
-from reports.reading import Progress, ReportError
-from reports.records import RED, UNANSWERED
+from touchstone.reports import history, model
+from touchstone.reports.history import Night, NightColumn, Seen, night_of
+from touchstone.reports.model import Report
+from touchstone.reports.reading import Progress, ReportError
+from touchstone.reports.records import RED, UNANSWERED
 
 _NAMED = 3
 """Most requirements that are named where other cases of them ran."""

@@ -7,9 +7,8 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-
-from reports.model import Column, Report
-from reports.records import RED, EndLine, StartLine
+from touchstone.reports.model import Column, Report
+from touchstone.reports.records import RED, EndLine, StartLine
 
 SPECIFICATION = "0.0.0"
 """The version whose schema the documents are checked against (https://github.com/ctrf-io/ctrf-js)."""

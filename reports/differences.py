@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from reports.cases import UNKNOWN, case_name, size
-from reports.model import Column, Report
-from reports.records import EndLine, Scalar
-from reports.severity import ORDER, Severity, advice, between, departs
+from touchstone.reports.cases import UNKNOWN, case_name, size
+from touchstone.reports.model import Column, Report
+from touchstone.reports.records import EndLine, Scalar
+from touchstone.reports.severity import ORDER, Severity, advice, between, departs
 
 Case = tuple[EndLine, EndLine]
 """What the source and the target showed in one case."""

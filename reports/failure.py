@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reports.records import EndLine
+from touchstone.reports.records import EndLine
 
 
 def explain(record: EndLine, sentence: str) -> str:

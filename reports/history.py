@@ -16,10 +16,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
-
-from reports.model import Column, Report, State
-from reports.reading import ReportError
-from reports.records import BenchmarkLine, Machine
+from touchstone.reports.model import Column, Report, State
+from touchstone.reports.reading import ReportError
+from touchstone.reports.records import BenchmarkLine, Machine
 
 SCHEMA = 1
 SUFFIX = ".night.json.gz"
@@ -151,7 +150,7 @@ def is_history(folder: Path) -> bool:
 def load(folder: Path) -> list[Night]:
     """Every night of a history, oldest first. Raises ReportError; an empty folder is an empty history."""
     if not folder.is_dir():
-        raise ReportError(f"{folder}: no such folder; python -m reports trend {folder} --add DIR makes it")
+        raise ReportError(f"{folder}: no such folder; touchstone report trend {folder} --add DIR makes it")
     return sorted((read(path) for path in folder.glob(PATTERN)), key=lambda n: n.started)
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
-
-from reports.failure import explain
-from reports.model import Column, Report
-from reports.records import RED, EndLine
+from touchstone.reports.failure import explain
+from touchstone.reports.model import Column, Report
+from touchstone.reports.records import RED, EndLine
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold (section 2.2)."""

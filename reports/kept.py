@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-
-from reports.records import Machine, Number
+from touchstone.reports.records import Machine, Number
 
 
 def encode(lines: Iterable[Any]) -> bytes:

@@ -6,10 +6,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
-from reports.changes import Changes, Kind
-from reports.model import Column, Report
-from reports.records import RED, VERDICTS
-from reports.regressions import Change as SpeedChange
+from touchstone.reports.changes import Changes, Kind
+from touchstone.reports.model import Column, Report
+from touchstone.reports.records import RED, VERDICTS
+from touchstone.reports.regressions import Change as SpeedChange
 
 ROWS = 50
 """Most rows of a list; a job summary of GitHub Actions may have 1 MiB."""

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-
-from reports import model, reading
-from reports.reading import Progress, ReportError
-from reports.recorder import RENDERED, concatenate
-from reports.records import SCHEMA, ProblemLine
+from touchstone.reports import model, reading
+from touchstone.reports.reading import Progress, ReportError
+from touchstone.reports.recorder import RENDERED, concatenate
+from touchstone.reports.records import SCHEMA, ProblemLine
 
 
 def merge(

@@ -11,9 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from reports import reading
-from reports.reading import Progress, ReportError
-from reports.records import (
+from touchstone.reports import reading
+from touchstone.reports.reading import Progress, ReportError
+from touchstone.reports.records import (
     RED,
     UNANSWERED,
     BenchmarkLine,
@@ -27,7 +27,7 @@ from reports.records import (
     StartLine,
     Target,
 )
-from reports.stale import not_seen_here, stale_deviations, unconfirmed
+from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
 
 State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty", "unsupported"]
 """Of a column or a report; only the first is green. unsupported: the target declares that it cannot answer any of the

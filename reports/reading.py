@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-
-from reports.records import SCHEMA, Line
+from touchstone.reports.records import SCHEMA, Line
 
 _DECODER = msgspec.json.Decoder(Line)
 Progress = Callable[[int], object]

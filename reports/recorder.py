@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-
-from reports.records import Line
+from touchstone.reports.records import Line
 
 RENDERED = ("results.json", "ctrf.json", "junit.xml", "summary.md", "report.html")
-"""What `reports.render` makes of the records in a folder."""
+"""What `touchstone.reports.render` makes of the records in a folder."""
 
 
 class RecorderError(Exception):

@@ -1,6 +1,6 @@
 """The lines of ``results.jsonl`` and ``benchmarks.jsonl``, as types: what is written, read and validated.
 
-docs/records.schema.json is generated from these types (``python -m reports schema``). A change that a reader could
+docs/records.schema.json is generated from these types (``touchstone report schema``). A change that a reader could
 notice raises `SCHEMA`.
 """
 
@@ -143,7 +143,7 @@ class EndLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag=
 
     headroom: max(error / bound); error, bound, worst_index, got and want are of the element where it is reached.
     note: a known deviation's cause, or why the verdict is what it is. duration: seconds.
-    missing, sometimes, cases, marked: what `python -m adapters update` and the search for stale entries need.
+    missing, sometimes, cases, marked: what `touchstone expectations update` and the search for stale entries need.
     assumed: the verdict rests on an entry that nobody has seen on this device before. unseen: a remark on an entry that
     holds on other machines, and which this case does not show.
     """

@@ -29,9 +29,8 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 import msgspec
-
-from reports.history import Night
-from reports.records import BenchmarkLine
+from touchstone.reports.history import Night
+from touchstone.reports.records import BenchmarkLine
 
 FLOOR, FIRST = 1.25, 1.5
 NIGHTLY, SCATTER = 3.0, 4.0

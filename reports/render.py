@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from reports import changes, ctrf, history, junit, markdown, model, regressions, results
-from reports.changes import Changes, Streak
-from reports.history import Night
-from reports.model import Report
-from reports.page import report as page
-from reports.page import trend as trends
-from reports.reading import Progress, ReportError
+from touchstone.reports import changes, ctrf, history, junit, markdown, model, regressions, results
+from touchstone.reports.changes import Changes, Streak
+from touchstone.reports.history import Night
+from touchstone.reports.model import Report
+from touchstone.reports.page import report as page
+from touchstone.reports.page import trend as trends
+from touchstone.reports.reading import Progress, ReportError
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def trend(nights: Path, path: Path) -> None:
     """Write the page of a history. Raises ReportError where it holds no night."""
     found = history.load(nights)
     if not found:
-        raise ReportError(f"{nights}: holds no night; python -m reports trend {nights} --add DIR appends one")
+        raise ReportError(f"{nights}: holds no night; touchstone report trend {nights} --add DIR appends one")
     write(path, trends.render(found))
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-
-from reports.model import Column, Report
-from reports.records import SCHEMA
+from touchstone.reports.model import Column, Report
+from touchstone.reports.records import SCHEMA
 
 SHARED = ("event", "schema", "run", "spec", "versions", "device", "machine", "suite_hash", "golden_hash")
 """Fields of a record that its column and the document hold."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
-
-from reports.records import SCHEMA, Line
+from touchstone.reports.records import SCHEMA, Line
 
 
 def document() -> dict[str, object]:

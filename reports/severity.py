@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from reports.records import UNANSWERED, EndLine, Requirement
+from touchstone.reports.records import UNANSWERED, EndLine, Requirement
 
 Severity = Literal["silent", "crash", "error", "dtype", "rounding", "convention", "unavailable", "better"]
 ORDER: tuple[Severity, ...] = get_args(Severity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from reports.records import EndLine
+from touchstone.reports.records import EndLine
 
 
 def stale_deviations(records: Iterable[EndLine]) -> dict[str, int]:

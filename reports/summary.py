@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from reports.apart import told_apart
-from reports.records import UNANSWERED, VERDICTS, EndLine
-from reports.stale import not_seen_here, stale_deviations, unconfirmed
+from touchstone.reports.apart import told_apart
+from touchstone.reports.records import UNANSWERED, VERDICTS, EndLine
+from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
 
 
 class Tally:

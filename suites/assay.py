@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
-
-from adapters.interface import Adapter, Scheme
-from adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt
-from adapters.known import Known
-from adapters.registry import Target
-from golden.catalogue import Case
-from golden.store import Store
-from suites import observation
-from suites.observation import Deviates, Observation
-from suites.requirements import Requirement
+from touchstone.adapters.interface import Adapter, Scheme
+from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt
+from touchstone.adapters.known import Known
+from touchstone.adapters.registry import Target
+from touchstone.golden.catalogue import Case
+from touchstone.golden.store import Store
+from touchstone.suites import observation
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.requirements import Requirement
 
 Made = TypeVar("Made")
 LARGE_LIMIT = 600.0

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Packed, Scheme
-from golden import bounds, packing, quantized_bounds
-from golden.cases import quantized
-from golden.packing import Format
-from suites.assay import Assay
-from suites.observation import Deviates, Observation
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.golden import bounds, packing, quantized_bounds
+from touchstone.golden.cases import quantized
+from touchstone.golden.packing import Format
+from touchstone.suites.assay import Assay
+from touchstone.suites.observation import Deviates, Observation
 
 MEAN_ERROR = 0.05
 """Largest mean signed error, in steps, on ordinary weights."""
@@ -46,7 +45,7 @@ def row_dtype(packed: Packed) -> str:
 
 
 def assay_weights(assay: Assay, weight: np.ndarray, packed: Packed, bound: np.ndarray | None = None) -> None:
-    """|dequantized - original| within `bound`, by default the mode's own (`golden.quantized_bounds`).
+    """|dequantized - original| within `bound`, by default the mode's own (`touchstone.golden.quantized_bounds`).
 
     A table of zeros would pass where the bound is loose, so zeros are refused unless every weight is within its bound
     of zero.

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from adapters.registry import Target
-from golden.catalogue import Case
-from suites import requirements
-from suites.assay import Assay, Bench
-from suites.observation import NotAsked
-from suites.requirements import Requirement
+from touchstone.adapters.registry import Target
+from touchstone.golden.catalogue import Case
+from touchstone.suites import requirements
+from touchstone.suites.assay import Assay, Bench
+from touchstone.suites.observation import NotAsked
+from touchstone.suites.requirements import Requirement
 
 HERE = Path(__file__).parent
 
@@ -30,7 +30,9 @@ def questions() -> Iterator[Question]:
     """Every test of the suites that has golden cases, in file order."""
     catalogue = requirements.load()
     for path in sorted(HERE.rglob("test_*.py")):
-        module = importlib.import_module(".".join(("suites", *path.relative_to(HERE).with_suffix("").parts)))
+        module = importlib.import_module(
+            ".".join(("touchstone", "suites", *path.relative_to(HERE).with_suffix("").parts))
+        )
         for name, function in list(vars(module).items()):  # a warning writes to the module it is raised in
             for mark in getattr(function, "pytestmark", []) if name.startswith("test_") else []:
                 if mark.name == "requirement" and not isinstance(mark.args[1], str):
@@ -38,7 +40,7 @@ def questions() -> Iterator[Question]:
 
 
 def run(question: Question, target: Target, case: Case, bench: Bench) -> tuple[Assay, Exception | None]:
-    """The assay after the question was asked, and what ended it: for `suites.verdict.verdict_of`."""
+    """The assay after the question was asked, and what ended it: for `touchstone.suites.verdict.verdict_of`."""
     assay = Assay(target, case, question.requirement, bench)
     try:
         if not assay.asked():

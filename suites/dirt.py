@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Adapter, Packed
-from suites import probes
+from touchstone.adapters.interface import Adapter, Packed
+from touchstone.suites import probes
 
 COPIES = 3
 """Blocks of each size that are filled: an allocator that keeps freed blocks hands them out again."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
-from adapters import conversion
-from adapters.interface import Packed, Scheme
-from golden import bounds, lattices, steps
-from golden.lattices import Lattice
-from suites.assay import Assay
-from suites.codes import MEAN_ERROR
-from suites.observation import Deviates, Observation
+from touchstone.adapters import conversion
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.golden import bounds, lattices, steps
+from touchstone.golden.lattices import Lattice
+from touchstone.suites.assay import Assay
+from touchstone.suites.codes import MEAN_ERROR
+from touchstone.suites.observation import Deviates, Observation
 
 
 def grouped(table: np.ndarray, group_size: int) -> np.ndarray:

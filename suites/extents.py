@@ -7,11 +7,10 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
-
-from adapters import memory
-from adapters.interface import Adapter, Packed, Scheme
-from golden.cases.extents import DIMS, FACTORS
-from suites import probes
+from touchstone.adapters import memory
+from touchstone.adapters.interface import Adapter, Packed, Scheme
+from touchstone.golden.cases.extents import DIMS, FACTORS
+from touchstone.suites import probes
 
 BLOCK = 2**24
 """Elements that are compared at a time."""

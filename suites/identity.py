@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from golden import store
+from touchstone.golden import store
 
 SUITES = Path(__file__).parent
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Capabilities, Operand
+from touchstone.adapters.interface import Capabilities, Operand
 
 SENTINEL_ROWS = 256
 """Rows of sentinels on each side of a guarded table: ids up to 255 beyond its end are recognised."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from adapters.checked import checked_lookup
-from adapters.interface import Adapter, Layer, Packed, Scheme
+from touchstone.adapters.checked import checked_lookup
+from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme
 
 
 def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None) -> Layer:

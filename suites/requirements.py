@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-
-from golden.catalogue import Case
+from touchstone.golden.catalogue import Case
 
 PATH = Path(__file__).with_name("requirements.toml")
 DIFFERENCES = ("silent", "dtype", "rounding", "convention")
@@ -77,6 +76,6 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
 def requirement(identifier: str, cases: str | Sequence[Case]) -> Callable[[Any], Any]:
     """Tie a test to its requirement and its cases; conftest.py makes one item per target and case.
 
-    A string names a kind of the user's own cases instead (`suites.real`).
+    A string names a kind of the user's own cases instead (`touchstone.suites.real`).
     """
     return pytest.mark.requirement(identifier, cases)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-
-from adapters.isolation import Outcome
-from suites.assay import Assay
+from touchstone.adapters.isolation import Outcome
+from touchstone.suites.assay import Assay
 
 
 def classify(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import bounds, quantized_bounds
-from suites import codes
-from suites.assay import Assay
+from touchstone.adapters.interface import Packed
+from touchstone.golden import bounds, quantized_bounds
+from touchstone.suites import codes
+from touchstone.suites.assay import Assay
 
 QUERIES = 16
 """Rows of the table that ask for their nearest logits."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden.cases import lookup
-from golden.cases.exercise import IDS
-from suites import probes
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.golden.cases import lookup
+from touchstone.golden.cases.exercise import IDS
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 
 @requirement("EMB-CHECKED-1", lookup.CHECKED_CASES)

@@ -9,12 +9,11 @@ from math import erf, log, sqrt
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Layer
-from golden.cases import construction
-from suites import probes
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.adapters.interface import Layer
+from touchstone.golden.cases import construction
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 FALSE_ALARM = 1e-7
 """Per comparison of one parameter with its true distribution; the seeds are fixed besides."""

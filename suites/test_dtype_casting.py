@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden.cases import linear
-from golden.streams import DTYPES
-from suites import probes
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.golden.cases import linear
+from touchstone.golden.streams import DTYPES
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 
 @requirement("CAST-RESULT-1", linear.LINEAR_PAIR_CASES)

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import bounds
-from golden.cases import elsewhere as cases
-from golden.cases import quantized
-from suites import codes, elsewhere, probes
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed
+from touchstone.golden import bounds
+from touchstone.golden.cases import elsewhere as cases
+from touchstone.golden.cases import quantized
+from touchstone.suites import codes, elsewhere, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 
 def _rows(assay: Assay, weight: np.ndarray | Packed, layer: str) -> np.ndarray:

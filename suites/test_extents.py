@@ -6,18 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Operand, Packed
-from golden.cases import extents
-from golden.streams import DTYPES
-from suites import codes, probes
-from suites import extents as large
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.observation import Deviates, NotAsked, Observation
-from suites.requirements import requirement
-from suites.test_linear import assay_exact
-from suites.test_quantized_layers import assay_given_gradient, assay_given_product
+from touchstone.adapters.interface import Operand, Packed
+from touchstone.golden.cases import extents
+from touchstone.golden.streams import DTYPES
+from touchstone.suites import codes, probes
+from touchstone.suites import extents as large
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.observation import Deviates, NotAsked, Observation
+from touchstone.suites.requirements import requirement
+from touchstone.suites.test_linear import assay_exact
+from touchstone.suites.test_quantized_layers import assay_given_gradient, assay_given_product
 
 
 def _product(assay: Assay) -> np.ndarray:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from golden import bounds
-from golden.cases import gradients, quantized
-from suites import probes
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.requirements import requirement
+from touchstone.golden import bounds
+from touchstone.golden.cases import gradients, quantized
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
 
 
 def _table_gradient(assay: Assay) -> np.ndarray:

@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from adapters.isolation import Outcome
-from golden.cases import lookup
-from suites import probes
-from suites.assay import Assay
-from suites.requirements import requirement
-from suites.rows import classify, conclude
+from touchstone.adapters.isolation import Outcome
+from touchstone.golden.cases import lookup
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
+from touchstone.suites.rows import classify, conclude
 
 
 def _describe(assay: Assay, ids: Any, picks: Any, shape: tuple[int, ...]) -> None:
@@ -67,7 +66,9 @@ def test_negative_ids(assay: Assay) -> None:
 
 @requirement("EMB-ID-4", lookup.WIDE_ID_CASES)
 def test_ids_beyond_int32(assay: Assay) -> None:
-    chosen = eval(assay.params["ids"], {"__builtins__": {}})  # an arithmetic expression from golden.cases.lookup
+    chosen = eval(
+        assay.params["ids"], {"__builtins__": {}}
+    )  # an arithmetic expression from touchstone.golden.cases.lookup
     table = assay.golden("table")
 
     def ask(identifier: int) -> Outcome:

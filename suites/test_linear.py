@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden import bounds
-from golden.cases import linear
-from golden.streams import DTYPES
-from suites import probes
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.requirements import requirement
+from touchstone.golden import bounds
+from touchstone.golden.cases import linear
+from touchstone.golden.streams import DTYPES
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
 
 
 def assay_within(assay: Assay, got: np.ndarray, product: np.ndarray, magnitude: np.ndarray, terms: int) -> None:

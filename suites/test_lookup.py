@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden.cases import lookup
-from suites import probes
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.requirements import requirement
+from touchstone.golden.cases import lookup
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
 
 
 def _assay_rows(assay: Assay) -> None:

@@ -6,15 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Packed, Scheme
-from adapters.isolation import Outcome
-from golden.cases import lookup
-from suites import probes
-from suites.assay import Assay
-from suites.layouts import SENTINEL, guarded
-from suites.requirements import requirement
-from suites.rows import classify, conclude
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.isolation import Outcome
+from touchstone.golden.cases import lookup
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import SENTINEL, guarded
+from touchstone.suites.requirements import requirement
+from touchstone.suites.rows import classify, conclude
 
 REPEATS = 32
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import platform
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import bounds, packing, quantized_bounds
-from golden.cases import quantized
-from suites import codes, probes
-from suites.assay import Assay
-from suites.observation import Deviates, Observation
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed
+from touchstone.golden import bounds, packing, quantized_bounds
+from touchstone.golden.cases import quantized
+from touchstone.suites import codes, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.requirements import requirement
 
 
 def _quantized(assay: Assay, weight: np.ndarray | None = None) -> Packed:

@@ -7,13 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Packed, Scheme
-from golden.cases import conversion, quantized
-from suites import codes, probes
-from suites.assay import Assay
-from suites.observation import Deviates, Observation
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.golden.cases import conversion, quantized
+from touchstone.suites import codes, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.requirements import requirement
 
 
 def _bias(assay: Assay) -> np.ndarray | None:

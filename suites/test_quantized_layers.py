@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Packed, Scheme
-from golden import bounds, rounding
-from golden.cases import quantized
-from golden.store import GoldenError
-from golden.streams import SIGNIFICAND_BITS
-from suites import codes, probes, similarity
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.golden import bounds, rounding
+from touchstone.golden.cases import quantized
+from touchstone.golden.store import GoldenError
+from touchstone.golden.streams import SIGNIFICAND_BITS
+from touchstone.suites import codes, probes, similarity
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
 
 
 def given_parts(assay: Assay) -> Packed:

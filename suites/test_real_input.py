@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import bounds
-from suites import codes, probes, real, similarity
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed
+from touchstone.golden import bounds
+from touchstone.suites import codes, probes, real, similarity
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 
 @requirement("EMB-SHAPE-1", real.TABLE)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from golden.cases import regressions
-from suites.assay import Assay
-from suites.generated.drawn import Property
-from suites.generated.properties import PROPERTIES
-from suites.requirements import requirement
+from touchstone.golden.cases import regressions
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated.drawn import Property
+from touchstone.suites.generated.properties import PROPERTIES
+from touchstone.suites.requirements import requirement
 
 
 def _asked(stored: Property) -> Callable[[Assay], None]:

@@ -6,16 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import rounding
-from golden.cases import extents
-from suites import codes, dirt, probes
-from suites.assay import Assay
-from suites.layouts import lay_out
-from suites.requirements import requirement
-from suites.test_linear import assay_exact, rounded_once
-from suites.test_quantized_layers import given_parts
+from touchstone.adapters.interface import Packed
+from touchstone.golden import rounding
+from touchstone.golden.cases import extents
+from touchstone.suites import codes, dirt, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
+from touchstone.suites.test_linear import assay_exact, rounded_once
+from touchstone.suites.test_quantized_layers import given_parts
 
 TIMES = 6
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-
-from golden.cases import exercise
-from golden.cases.lookup import V
-from suites import probes
-from suites.assay import Assay
-from suites.observation import Deviates, same_bits
-from suites.requirements import requirement
-from suites.rows import classify, conclude
+from touchstone.golden.cases import exercise
+from touchstone.golden.cases.lookup import V
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.observation import Deviates, same_bits
+from touchstone.suites.requirements import requirement
+from touchstone.suites.rows import classify, conclude
 
 
 def _ask(assay: Assay, ids: np.ndarray, sizes: tuple[int, int] = (V, exercise.DIMS)) -> Any:

@@ -6,14 +6,13 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-
-from adapters.interface import Layer
-from golden import bounds
-from golden.cases import gradients, linear
-from suites import probes
-from suites.assay import Assay
-from suites.requirements import requirement
-from suites.test_linear import rounded_once
+from touchstone.adapters.interface import Layer
+from touchstone.golden import bounds
+from touchstone.golden.cases import gradients, linear
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
+from touchstone.suites.test_linear import rounded_once
 
 
 @requirement("TIED-ERROR-1", linear.TIED_CASES)

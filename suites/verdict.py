@@ -10,14 +10,14 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from adapters.conditions import Place
-from adapters.interface import Adapter
-from adapters.isolation import Unanswered
-from adapters.known import Deviation, Entry, Known, Pin
-from golden.cases import generated
-from suites.assay import Assay
-from suites.observation import Deviates, NotAsked, Observation
-from suites.requirements import Requirement
+from touchstone.adapters.conditions import Place
+from touchstone.adapters.interface import Adapter
+from touchstone.adapters.isolation import Unanswered
+from touchstone.adapters.known import Deviation, Entry, Known, Pin
+from touchstone.golden.cases import generated
+from touchstone.suites.assay import Assay
+from touchstone.suites.observation import Deviates, NotAsked, Observation
+from touchstone.suites.requirements import Requirement
 
 
 class Verdict(StrEnum):

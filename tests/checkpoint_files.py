@@ -9,9 +9,8 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
-
-from migration.checkpoint import Checkpoint
-from migration.opening import open_checkpoint
+from touchstone.migration.checkpoint import Checkpoint
+from touchstone.migration.opening import open_checkpoint
 
 Arrays = Mapping[str, np.ndarray]
 NAMES = ("embed.weight", "layers.0.kernel", "layers.0.bias", "scale", "nothing", "cube")

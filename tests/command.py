@@ -27,8 +27,8 @@ def clean() -> dict[str, str]:
 
 def copy_repository(folder: Path) -> Path:
     """What `pytest suites/` needs, copied into `folder` so that it can be damaged."""
-    for name in ("adapters", "golden", "migration", "suites", "reports"):
+    for name in ("adapters", "golden", "migration", "suites", "reports", "touchstone"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("conftest.py", "pyproject.toml", "touchstone_options.py"):
+    for name in ("conftest.py", "pyproject.toml"):
         shutil.copy(ROOT / name, folder / name)
     return folder

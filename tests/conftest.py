@@ -1,4 +1,4 @@
-"""A browser for the tests of the pages, one per module."""
+"""The markers of the suites, which some tests import, and a browser for the tests of the pages, one per module."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+
+from touchstone import plugin
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    for marker in plugin.MARKERS:
+        config.addinivalue_line("markers", marker)
 
 
 @pytest.fixture(scope="module")

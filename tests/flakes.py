@@ -19,15 +19,15 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from touchstone.adapters import known, registry
+from touchstone.adapters.conditions import Place
+from touchstone.adapters.known import Known
+from touchstone.reports import reading
+from touchstone.reports.records import EndLine, FinishLine, RunLine
+from touchstone.suites import identity, requirements
 
-from adapters import known, registry
-from adapters.conditions import Place
-from adapters.known import Known
-from reports import reading
-from reports.records import EndLine, FinishLine, RunLine
-from suites import identity, requirements
 from tests.command import ROOT, clean
-from versions.timeline import UNDEFINED
+from tools.versions.timeline import UNDEFINED
 
 RUNS = int(os.environ.get("TOUCHSTONE_RUNS", "30"))
 Seen = dict[str, tuple[str, str, float | None]]

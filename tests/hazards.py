@@ -10,8 +10,8 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
-from adapters.reference import ReferenceAdapter
+from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
+from touchstone.adapters.reference import ReferenceAdapter
 
 
 def answer(adapter: Any, value: Any) -> Any:
@@ -97,21 +97,6 @@ class Minimal(ReferenceAdapter):
     name = "minimal"
     devices = ("gpu", "cpu")
     is_framework = True
-
-
-class Hoards(Minimal):
-    """Keeps what it was given until it is told to release it."""
-
-    def __init__(self, device: str) -> None:
-        super().__init__(device)
-        self.hoard: list[bytes] = []
-
-    def release_memory(self) -> None:
-        self.hoard.clear()
-
-
-def hoard(adapter: Any, megabytes: int) -> None:
-    adapter.hoard.append(b"x" * megabytes * 2**20)
 
 
 class Plagued(Minimal):

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
+from touchstone.golden import store
+from touchstone.reports import reading
+from touchstone.reports.records import EndLine
 
-from golden import __main__ as command
-from golden import store
-from reports import reading
-from reports.records import EndLine
 from tests.command import ROOT, clean
 from tests.test_absent import NAMED, check_absence, hiding
+from touchstone.commands import golden as command
 
 RUNS = 40
 SUITES = ["suites/test_out_of_range.py", "suites/test_checked_lookup.py", "-k", "raw or checked"]
@@ -93,7 +93,8 @@ def test_a_killed_run_leaves_whole_files_and_the_next_is_clean(
 
 CHILD = """
 import os, pathlib, pickle, signal, sys
-from golden import __main__ as command, writer
+from touchstone.commands import golden as command
+from touchstone.golden import writer
 
 moment, content, *sys.argv[1:] = sys.argv[1:]
 passed = 0
@@ -129,16 +130,16 @@ pathlib.Path.unlink = after_a_moment(pathlib.Path.unlink)
 os.replace = after_a_moment(os.replace)
 if content:
     writer.generated = lambda: pickle.loads(pathlib.Path(content).read_bytes())
-sys.exit(command.main())
+sys.exit(command.main(sys.argv[1:]))
 """
-"""`python -m golden`, which kills itself at a moment: before each call that changes a file, and within each that writes
-one. With `content` what is computed, and is the same every time, is read from there."""
+"""`touchstone golden`, which kills itself at a moment: before each call that changes a file, and within each that
+writes one. With `content` what is computed, and is the same every time, is read from there."""
 
 Files = dict[str, bytes]
 
 
 def golden(home: Path, *arguments: str, moment: int = 0, content: Path | str = "") -> subprocess.CompletedProcess[str]:
-    """`python -m golden` in the copy at `home`, killed at that moment of its writing; never at moment 0."""
+    """`touchstone golden` in the copy at `home`, killed at that moment of its writing; never at moment 0."""
     return subprocess.run(
         [sys.executable, "-c", CHILD, str(moment), str(content), *arguments],
         cwd=home.parent, env=clean(), capture_output=True, text=True, timeout=600,
@@ -186,7 +187,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def verify(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
-    """Exit status of `python -m golden verify` on the copy, and what it says."""
+    """Exit status of `touchstone golden verify` on the copy, and what it says."""
     for name, path in {"HERE": home, "DATA": home / "data", "RECORDED": home / "recorded"}.items():
         monkeypatch.setattr(store, name, path)
     monkeypatch.setattr(sys, "argv", ["golden", "verify"])
@@ -214,7 +215,7 @@ def test_a_write_killed_at_any_moment_leaves_each_file_old_or_new(
         assert found.keys() in (old.keys(), new.keys()), moment
         status, said = verify(home, monkeypatch, capsys)
         assert (status == 0) == (found == new), (moment, said)
-        assert status == 0 or (said.startswith("error: ") and "`python -m golden generate`" in said), (moment, said)
+        assert status == 0 or (said.startswith("error: ") and "`touchstone golden generate`" in said), (moment, said)
         mixed += found not in (old, new)
         assert golden(home, "generate", content=content).returncode == 0
         assert files_of(home) == new, moment

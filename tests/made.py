@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reports import records
-from reports.recorder import Recorder
-from reports.records import SCHEMA
+from touchstone.reports import records
+from touchstone.reports.recorder import Recorder
+from touchstone.reports.records import SCHEMA
 
 MACHINE = records.Machine(
     id="aaaaaaaaaaaa",

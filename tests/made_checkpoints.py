@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
-
-from adapters import registry
-from adapters.interface import Scheme
-from migration.check import Check
-from migration.findings import Finding
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Scheme
+from touchstone.migration.check import Check
+from touchstone.migration.findings import Finding
 
 DIMS, HIDDEN, VOCABULARY, HEADS, LAYERS = 64, 128, 320, 4, 3
 CONFIG: Mapping[str, Any] = {"num_attention_heads": HEADS, "vocab_size": VOCABULARY}

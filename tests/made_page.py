@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from touchstone.reports import history, model
+from touchstone.reports.changes import Change, Changes, Moved, Streak
+from touchstone.reports.history import Night, Seen
+from touchstone.reports.model import Column, Report
+from touchstone.reports.page import report as page
+from touchstone.reports.records import BenchmarkLine, EndLine, Line, Requirement
+from touchstone.reports.regressions import Change as SpeedChange
 
-from reports import history, model
-from reports.changes import Change, Changes, Moved, Streak
-from reports.history import Night, Seen
-from reports.model import Column, Report
-from reports.page import report as page
-from reports.records import BenchmarkLine, EndLine, Line, Requirement
-from reports.regressions import Change as SpeedChange
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, REQUIREMENTS, end, finish, run_line, start, target
 

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from touchstone.migration.opening import open_checkpoint
+from touchstone.reports import model
 
-from migration.opening import open_checkpoint
-from reports import model
 from tests import made_checkpoints as made
 from tests.checkpoint_files import opened, write_mlx_npz, write_msgpack, write_pytorch
 from tests.command import run
@@ -171,7 +171,7 @@ def test_a_real_conversion_is_not_blamed(models: Models, tmp_path: Path, pair: s
     names = CLEAN[pair]
     source, target = (getattr(models, name, None) or models.get(name) for name in names[:2])
     options = ("--adapter", names[2], "--report", str(tmp_path / "r"), "--quiet")
-    ended = run("-m", "migration", "check", str(source), str(target), *options)
+    ended = run("-m", "touchstone", "check", str(source), str(target), *options)
     report = model.load(tmp_path / "r")
     behaviours = Counter((r.target, r.requirement, r.behaviour) for r in report.records if not r.conforms)
     assert (ended.returncode, report.state, behaviours) == (0, "conforms", Counter()), ended.stdout

@@ -10,9 +10,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from touchstone.reports import model
+from touchstone.suites import direct
 
-from reports import model
-from suites import direct
 from tests.command import PYTEST, ROOT, run
 
 PACKAGES = {"mlx": ("mlx",), "jax": ("jax", "jaxlib", "flax", "optax"), "torch": ("torch",)}

@@ -15,20 +15,12 @@ FRAMEWORKS = {
     *("mlx", "jax", "jaxlib", "flax", "optax", "torch", "torchao", "keras", "qwix", "gguf"),
     *("orbax", "tensorstore", "msgpack"),
 }
-PACKAGES = {
-    "adapters",
-    "benchmarks",
-    "conftest",
-    "examples",
-    "golden",
-    "migration",
-    "mutants",
-    "nightly",
-    "reports",
-    "suites",
-    "tests",
-    "versions",
-}
+PARTS = ("adapters", "golden", "migration", "reports", "suites")
+"""Folders of the checkout that the build places under ``touchstone``."""
+TOOLS = ("benchmarks", "mutants", "nightly", "versions")
+OURS = {"conftest", "examples", "tests", "tools", "touchstone", *PARTS}
+SHARED: set[str] = set()
+"""Modules of ``touchstone`` itself that every part may import, and that import none."""
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
     "adapters/jax_llama.py",
@@ -44,8 +36,8 @@ OWN_FRAMEWORK = {
     "adapters/torch_quantized.py",
 }
 """Modules that hold framework code; every other module imports them, and frameworks, inside functions only."""
-COMMANDS = {"adapters/record.py", "adapters/__main__.py"}
-"""Where adapters and golden data meet: commands, which no adapter imports."""
+MEETING = {"adapters/record.py"}
+"""Where adapters and golden data meet, which no adapter imports."""
 
 READERS = {
     "migration/formats/gguf.py": "gguf",
@@ -55,9 +47,8 @@ READERS = {
 """Readers of files that need a framework's library, and which: imported inside functions only."""
 GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}
 """Where observations become guides: the only modules of `migration` that may import reports."""
-MIGRATION_COMMANDS = GUIDES | {"migration/__main__.py"}
 
-GOLDEN_MAY_USE = {"golden", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
+GOLDEN_MAY_USE = {"touchstone", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
 
 
 def modules(package: str) -> list[Path]:
@@ -81,60 +72,84 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING")
 
 
+def part_of(name: str) -> str | None:
+    """The part of this project that a dotted name lies in: "golden", "tools.nightly", "touchstone" for what all share
+    and for the command and the plugin; None where it is somebody else's.
+    """
+    top, *rest = name.split(".")
+    if top not in OURS:
+        return None
+    if top == "touchstone":
+        return rest[0] if rest and rest[0] in PARTS else "touchstone"
+    if top in PARTS:
+        return f"{top} by another name"
+    return f"tools.{rest[0]}" if top == "tools" and rest and rest[0] in TOOLS else top
+
+
 def allowed(path: str) -> set[str]:
-    """Packages of this project that the module may import."""
-    package = path.split("/")[0]
-    if package == "adapters":
-        return {"adapters", "golden"} if path in COMMANDS else {"adapters"}
-    if package == "migration":
-        return {"adapters", "golden", "migration", *(["reports"] if path in MIGRATION_COMMANDS else [])}
+    """Parts of this project that the module may import."""
+    folder, *rest = path.split("/")
+    own = f"tools.{rest[0]}" if folder == "tools" and rest[0] in TOOLS else folder
+    if path in MEETING:
+        return {"adapters", "golden"}
+    if path in GUIDES:
+        return {"adapters", "golden", "migration", "reports"}
     if path.startswith("suites/migration/"):
         return {"adapters", "golden", "migration", "suites"}
     return {
         "golden": {"golden"},
+        "adapters": {"adapters"},
+        "migration": {"adapters", "golden", "migration"},
         "suites": {"adapters", "golden", "suites"},
         "reports": {"reports"},
-        "nightly": {"adapters", "nightly", "reports"},
+        "touchstone": {"touchstone", *PARTS},
+        "tools": {"tools", *PARTS},
+        "tools.benchmarks": {"tools.benchmarks", *PARTS},
+        "tools.nightly": {"adapters", "reports", "tools.nightly"},
+        "tools.mutants": {"tools.mutants"},
+        "tools.versions": {"adapters", "reports", "suites", "tools.versions"},
         "examples": {"adapters", "examples"},
-        "mutants": {"mutants"},
-        "versions": {"adapters", "reports", "suites", "versions"},
-    }[package]
+    }[own]
 
 
 def may_load(path: str, framework: str, at_import: bool) -> bool:
     """Whether the module may import the framework there."""
     if path.startswith("adapters/"):
         return path in OWN_FRAMEWORK or not at_import
-    if path == "mutants/torch_own_tests.py":  # a file of tests, which pytest alone imports
+    if path == "tools/mutants/torch_own_tests.py":  # a file of tests, which pytest alone imports
         return framework == "torch"
+    if path.startswith("tools/benchmarks/"):
+        return not at_import
     return READERS.get(path) == framework and not at_import
 
 
-def is_command(name: str) -> bool:
-    """Whether `name` is a module that only its own package's commands import."""
-    return f"{name.replace('.', '/')}.py" in (COMMANDS | MIGRATION_COMMANDS) - {"adapters/__main__.py"}
+def file_of(name: str) -> str:
+    """Where a module of the package lies in the checkout."""
+    return f"{name.removeprefix('touchstone.').replace('.', '/')}.py"
 
 
-def is_command_itself(path: str) -> bool:
-    return path in COMMANDS | MIGRATION_COMMANDS
+def is_hidden(name: str, path: str) -> bool:
+    """Whether `name` is a module that the rest of its part, to which `path` belongs, must not import."""
+    file = file_of(name)
+    if file in MEETING:
+        return path.startswith("adapters/")
+    return file in GUIDES and path not in GUIDES and path.startswith(("migration/", "suites/"))
 
 
 def breaches(path: str, source: str) -> list[str]:
     """Imports in the module `path` that the arrows forbid."""
     out = []
     for name, at_import in imports(ast.parse(source)):
-        top = name.split(".")[0]
+        top, part = name.split(".")[0], part_of(name)
         if name.startswith("."):
             out.append(f"{path}: relative import of {name}")
-        elif top in PACKAGES and top not in allowed(path):
+        elif part and part not in allowed(path) and name not in ("touchstone", "tools", *SHARED):
             out.append(f"{path}: imports {name}")
         elif top in FRAMEWORKS and not may_load(path, top, at_import):
             out.append(f"{path}: imports {name}{' at module level' if at_import else ''}")
-        elif f"{name.replace('.', '/')}.py" in OWN_FRAMEWORK and at_import and path not in OWN_FRAMEWORK:
+        elif file_of(name) in OWN_FRAMEWORK and at_import and path not in OWN_FRAMEWORK:
             out.append(f"{path}: imports {name} at module level")
-        elif is_command(name) and not is_command_itself(path):
-            out.append(f"{path}: imports the command {name}")
-        elif path.startswith("golden/") and top not in GOLDEN_MAY_USE:
+        elif is_hidden(name, path) or (path.startswith("golden/") and top not in GOLDEN_MAY_USE):
             out.append(f"{path}: imports {name}")
     return out
 
@@ -159,11 +174,9 @@ def asks_who(source: str) -> list[int]:
     return out
 
 
-@pytest.mark.parametrize(
-    "package", ["adapters", "examples", "golden", "migration", "mutants", "nightly", "reports", "suites", "versions"]
-)
-def test_the_arrows(package: str) -> None:
-    found = modules(package)
+@pytest.mark.parametrize("folder", ["examples", "tools", "touchstone", *PARTS])
+def test_the_arrows(folder: str) -> None:
+    found = modules(folder)
     assert found
     assert [b for p in found for b in breaches(str(p.relative_to(ROOT)), p.read_text())] == []
 
@@ -173,72 +186,82 @@ def test_no_suite_asks_which_framework_it_is_talking_to() -> None:
 
 
 PLANTED = [
-    ("suites/test_x.py", "from reports import summary"),
+    ("suites/test_x.py", "from touchstone.reports import summary"),
     ("suites/test_x.py", "import conftest"),
     ("suites/test_x.py", "def f():\n    import torch"),
     ("suites/test_x.py", "from jax import numpy"),
     ("suites/test_x.py", "from .rows import classify"),
-    ("reports/x.py", "from suites.verdict import Verdict"),
-    ("reports/x.py", "def f():\n    from adapters import registry"),
-    ("reports/x.py", "import golden.store"),
+    ("reports/x.py", "from touchstone.suites.verdict import Verdict"),
+    ("reports/x.py", "def f():\n    from touchstone.adapters import registry"),
+    ("reports/x.py", "import touchstone.golden.store"),
     ("reports/x.py", "import mlx.core as mx"),
-    ("reports/page/x.py", "from nightly import leg"),
-    ("nightly/x.py", "from suites import requirements"),
-    ("nightly/x.py", "def f():\n    import mlx.core"),
-    ("versions/x.py", "from golden.store import open_golden"),
-    ("versions/x.py", "def f():\n    import jax"),
-    ("adapters/x.py", "from versions import overlay"),
-    ("examples/x.py", "from suites import rows"),
+    ("reports/page/x.py", "from tools.nightly import leg"),
+    ("tools/nightly/x.py", "from touchstone.suites import requirements"),
+    ("tools/nightly/x.py", "def f():\n    import mlx.core"),
+    ("tools/versions/x.py", "from touchstone.golden.store import open_golden"),
+    ("tools/versions/x.py", "def f():\n    import jax"),
+    ("adapters/x.py", "from tools.versions import overlay"),
+    ("examples/x.py", "from touchstone.suites import rows"),
     ("suites/test_x.py", "from examples.onnxruntime_backend import graphs"),
-    ("adapters/torch.py", "from golden.streams import DTYPES"),
-    ("adapters/torch.py", "def f():\n    import golden"),
-    ("adapters/torch.py", "from suites import rows"),
+    ("adapters/torch.py", "from touchstone.golden.streams import DTYPES"),
+    ("adapters/torch.py", "def f():\n    import touchstone.golden"),
+    ("suites/test_x.py", "from suites import rows"),
+    ("suites/test_x.py", "from touchstone import session"),
+    ("golden/x.py", "from touchstone.command import main"),
+    ("adapters/torch.py", "from touchstone.suites import rows"),
     ("adapters/torch.py", "import torch"),
     ("adapters/torch.py", "class A:\n    import torch"),
     ("adapters/torch.py", "try:\n    import torch\nexcept ImportError:\n    pass"),
-    ("adapters/torch.py", "from adapters import torch_quantized"),
-    ("adapters/torch.py", "def f():\n    from adapters import record"),
-    ("adapters/jax.py", "from adapters.jax_modules import RawLookup"),
+    ("adapters/torch.py", "from touchstone.adapters import torch_quantized"),
+    ("adapters/torch.py", "def f():\n    from touchstone.adapters import record"),
+    ("adapters/jax.py", "from touchstone.adapters.jax_modules import RawLookup"),
     ("golden/x.py", "import scipy"),
-    ("golden/x.py", "from migration.checkpoint import Tensor"),
-    ("golden/x.py", "from adapters.interface import Scheme"),
+    ("golden/x.py", "from touchstone.migration.checkpoint import Tensor"),
+    ("golden/x.py", "from touchstone.adapters.interface import Scheme"),
     ("golden/x.py", "def f():\n    import torch"),
-    ("adapters/torch.py", "def f():\n    from migration import opening"),
-    ("reports/x.py", "from migration.checkpoint import Checkpoint"),
-    ("suites/test_x.py", "from migration import opening"),
+    ("adapters/torch.py", "def f():\n    from touchstone.migration import opening"),
+    ("reports/x.py", "from touchstone.migration.checkpoint import Checkpoint"),
+    ("suites/test_x.py", "from touchstone.migration import opening"),
     ("suites/migration/test_x.py", "import torch"),
-    ("suites/migration/test_x.py", "from migration import guide"),
-    ("migration/x.py", "from suites.verdict import judge"),
-    ("migration/x.py", "from reports.records import EndLine"),
-    ("migration/x.py", "from migration.guide import differing"),
+    ("suites/migration/test_x.py", "from touchstone.migration import guide"),
+    ("migration/x.py", "from touchstone.suites.verdict import judge"),
+    ("migration/x.py", "from touchstone.reports.records import EndLine"),
+    ("migration/x.py", "from touchstone.migration.guide import differing"),
     ("migration/x.py", "def f():\n    import torch"),
     ("migration/formats/pytorch.py", "import torch"),
     ("migration/formats/pytorch.py", "def f():\n    import gguf"),
     ("migration/formats/msgpack.py", "def f():\n    import msgpack"),
     ("migration/formats/orbax.py", "from tensorstore import open"),
-    ("mutants/x.py", "import torch"),
-    ("mutants/x.py", "from suites import requirements"),
-    ("reports/x.py", "from mutants.score import recorded"),
+    ("tools/mutants/x.py", "import torch"),
+    ("tools/mutants/x.py", "from touchstone.suites import requirements"),
+    ("reports/x.py", "from tools.mutants.score import recorded"),
 ]
 ACCEPTED = [
-    ("suites/test_x.py", "import numpy\nfrom adapters import registry\nfrom golden import bounds\nimport pytest"),
-    ("adapters/torch.py", "def f():\n    import torch\n    from adapters import torch_quantized"),
+    (
+        "suites/test_x.py",
+        "import numpy\nfrom touchstone.adapters import registry\nfrom touchstone.golden import bounds\nimport pytest",
+    ),
+    ("adapters/torch.py", "def f():\n    import torch\n    from touchstone.adapters import torch_quantized"),
     ("adapters/torch.py", "if TYPE_CHECKING:\n    import torch"),
     ("adapters/jax_modules.py", "import jax"),
-    ("adapters/record.py", "from golden.store import open_golden"),
-    ("adapters/jax.py", "from adapters.interface import Adapter"),
-    ("golden/x.py", "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom golden import oracle"),
-    ("reports/x.py", "import json\nfrom reports import recorder"),
-    ("nightly/x.py", "from adapters import registry\nfrom reports import model"),
+    ("adapters/record.py", "from touchstone.golden.store import open_golden"),
+    ("adapters/jax.py", "from touchstone.adapters.interface import Adapter"),
     (
-        "migration/x.py",
-        "from adapters.interface import Scheme\nfrom golden import bounds\nfrom migration import opening",
+        "golden/x.py",
+        "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom touchstone.golden import oracle",
     ),
+    ("reports/x.py", "import json\nfrom touchstone.reports import recorder"),
+    ("tools/nightly/x.py", "from touchstone.adapters import registry\nfrom touchstone.reports import model"),
+    ("migration/x.py", "from touchstone.golden import bounds\nfrom touchstone.migration import opening"),
+    ("migration/x.py", "from touchstone.adapters.interface import Scheme"),
     ("migration/formats/pytorch.py", "def f():\n    import torch\n    from torch._subclasses import FakeTensorMode"),
     ("migration/formats/safetensors.py", "from safetensors import safe_open"),
-    ("migration/guide.py", "from reports.differences import differences"),
-    ("migration/__main__.py", "from migration import guide"),
-    ("suites/migration/test_x.py", "from migration.opening import open_checkpoint\nfrom suites import rows"),
+    ("migration/guide.py", "from touchstone.reports.differences import differences"),
+    ("touchstone/commands/guide.py", "from touchstone.migration import guide"),
+    (
+        "suites/migration/test_x.py",
+        "from touchstone.migration.opening import open_checkpoint\nfrom touchstone.suites import rows",
+    ),
 ]
 BRANCHES = [
     "if adapter.name == 'mlx': pass",
@@ -274,7 +297,7 @@ def test_other_comparisons_are_accepted(source: str) -> None:
 COLLECT = f"""
 import sys
 import pytest
-from adapters import devices, registry
+from touchstone.adapters import devices, registry
 
 devices.probe = lambda *args, **kwargs: devices.Found({{"cpu": {{}}}})  # the real one asks a child process
 loaded = lambda: sorted({FRAMEWORKS!r} & sys.modules.keys())

@@ -8,11 +8,11 @@ from typing import Any
 
 import msgspec
 import pytest
+from touchstone.reports import changes, history, model
+from touchstone.reports.history import Night
+from touchstone.reports.reading import ReportError
+from touchstone.reports.records import EndLine
 
-from reports import changes, history, model
-from reports.history import Night
-from reports.reading import ReportError
-from reports.records import EndLine
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, target, whole
 

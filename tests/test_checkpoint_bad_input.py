@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import reading
+from touchstone.migration.opening import open_checkpoint
 
-from migration.checkpoint import CheckpointError
-from migration.formats import reading
-from migration.opening import open_checkpoint
 from tests import checkpoint_files as files
 from tests.checkpoint_files import WRITERS, arrays, everything
 
@@ -664,7 +664,7 @@ def test_a_file_that_changes_after_it_was_opened(kind: str, change: str, tmp_pat
 
 
 def test_a_pickle_that_would_not_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migration.formats.pytorch._MOST_PICKLE", 100)
+    monkeypatch.setattr("touchstone.migration.formats.pytorch._MOST_PICKLE", 100)
     with pytest.raises(CheckpointError, match=r"member 'model/data.pkl' has \d+ bytes; save the state_dict"):
         open_checkpoint(files.write_pytorch(tmp_path, arrays()))
 
@@ -715,13 +715,15 @@ def test_a_piece_that_is_missing_is_not_read_as_zeros(tmp_path: Path) -> None:
 def test_a_database_that_refers_to_files_elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = orbax(lambda p: (p.parent / "outside").write_bytes(bytes(99)))(tmp_path)
     for place in ("../outside", str(tmp_path / "outside")):
-        monkeypatch.setattr("migration.formats.orbax._references", lambda ts, base, place=place: [(place, 9)])
+        monkeypatch.setattr(
+            "touchstone.migration.formats.orbax._references", lambda ts, base, place=place: [(place, 9)]
+        )
         with pytest.raises(CheckpointError, match="outside', outside of the folder"):
             open_checkpoint(path)
 
 
 def test_a_vocabulary_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("migration.formats.gguf._MOST_ENTRIES", 4)
+    monkeypatch.setattr("touchstone.migration.formats.gguf._MOST_ENTRIES", 4)
     with pytest.raises(CheckpointError, match="its metadata has more than 4 entries"):
         open_checkpoint(files.write_gguf(tmp_path, arrays()))
 

@@ -12,10 +12,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import reading
+from touchstone.migration.opening import open_checkpoint
 
-from migration.checkpoint import CheckpointError
-from migration.formats import reading
-from migration.opening import open_checkpoint
 from tests import checkpoint_files as files
 from tests.checkpoint_files import HELD, WRITERS, arrays, everything, opened
 from tests.command import run
@@ -108,7 +108,7 @@ def test_the_content_tells_the_format(kind: str, tmp_path: Path) -> None:
 
 def test_opening_loads_no_framework() -> None:
     libraries = {"torch", "gguf", "tensorstore", "zstandard", "orbax", "jax", "mlx", "msgpack"}
-    program = f"import sys, migration.opening; print('loaded', sorted({libraries} & sys.modules.keys()))"
+    program = f"import sys, touchstone.migration.opening; print('loaded', sorted({libraries} & sys.modules.keys()))"
     assert run("-c", program).stdout == "loaded []\n"
 
 
@@ -451,7 +451,7 @@ MEMORY = """
 import sys
 from pathlib import Path
 import numpy as np
-from migration.opening import open_checkpoint
+from touchstone.migration.opening import open_checkpoint
 
 def peak():
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith("VmHWM")) // 1024

@@ -13,11 +13,11 @@ import ml_dtypes
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
+from touchstone.adapters import machine
+from touchstone.golden.packing import FORMATS
+from touchstone.golden.recipes import Recipe
+from touchstone.suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError
 
-from adapters import machine
-from golden.packing import FORMATS
-from golden.recipes import Recipe
-from suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError
 from tests.command import PYTEST, run
 
 LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")

@@ -8,14 +8,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-
-from adapters import conversion
-from adapters.conversion import Lattice
-from adapters.interface import Packed, Scheme
-from golden import lattices, packing, steps
-from golden.cases import quantized
-from golden.store import open_recorded
-from suites import elsewhere
+from touchstone.adapters import conversion
+from touchstone.adapters.conversion import Lattice
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.golden import lattices, packing, steps
+from touchstone.golden.cases import quantized
+from touchstone.golden.store import open_recorded
+from touchstone.suites import elsewhere
 
 Q4_1, Q8_0 = Scheme(4, 32, "q4_1"), Scheme(8, 32, "q8_0")
 DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}

@@ -9,8 +9,8 @@ from typing import Any
 import psutil
 import pytest
 
-from suites import distribution
 from tests.command import ROOT, run
+from touchstone import distribution
 
 SUITES = ROOT / "suites"
 PLAIN: dict[str, Any] = {"numprocesses": None, "dist": "no", "capture": "fd"}

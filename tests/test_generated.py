@@ -13,20 +13,20 @@ from typing import Any
 
 import numpy as np
 import pytest
+from touchstone.adapters import known, registry
+from touchstone.adapters.conditions import Scope
+from touchstone.adapters.known import Deviation, Known
+from touchstone.golden.cases import generated, regressions
+from touchstone.golden.catalogue import CATALOGUE, Case
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.suites import direct, probes, requirements
+from touchstone.suites.assay import Assay, Bench, Fuzz
+from touchstone.suites.generated import explore, finding, linear, lookup
+from touchstone.suites.generated.drawn import Example, Made, Property
+from touchstone.suites.generated.properties import PROPERTIES
+from touchstone.suites.observation import Deviates
+from touchstone.suites.verdict import Judgement, verdict_of
 
-from adapters import known, registry
-from adapters.conditions import Scope
-from adapters.known import Deviation, Known
-from golden.cases import generated, regressions
-from golden.catalogue import CATALOGUE, Case
-from golden.store import open_golden, open_recorded
-from suites import direct, probes, requirements
-from suites.assay import Assay, Bench, Fuzz
-from suites.generated import explore, finding, linear, lookup
-from suites.generated.drawn import Example, Made, Property
-from suites.generated.properties import PROPERTIES
-from suites.observation import Deviates
-from suites.verdict import Judgement, verdict_of
 from tests import test_planted_defects as planted
 from tests.command import ROOT, run
 from tests.test_planted_defects import _Planted, wrap
@@ -297,7 +297,7 @@ def test_a_malformed_entry_ends_the_command_with_one_error(
     shutil.copytree(ROOT / "golden", tmp_path / "golden", ignore=shutil.ignore_patterns("__pycache__"))
     text, message = MALFORMED[fault]
     (tmp_path / "golden" / "cases" / "regressions.toml").write_text(text)
-    done = run("-m", "golden", *arguments, cwd=tmp_path)
+    done = run("-m", "touchstone", "golden", *arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"error: {tmp_path / 'golden' / 'cases' / 'regressions.toml'}: ")
     assert message in done.stderr

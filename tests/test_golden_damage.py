@@ -16,9 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
-
-from golden import store
-from golden.store import GoldenError
+from touchstone.golden import store
+from touchstone.golden.store import GoldenError
 
 HOME = store.HERE
 FILES = sorted(

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,22 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save
+from touchstone.golden import store, writer
+from touchstone.golden.store import GoldenError
 
-from golden import __main__ as command
-from golden import store, writer
-from golden.store import GoldenError
 from tests.command import PYTEST, copy_repository, run
+from touchstone.commands import golden as command
 
 FILE, KEY = "tied.safetensors", "tied/ids/7"
 RECIPE = "exact/float32/x/2x32769"
-"""An array above `golden.writer.LARGE`: the manifest holds its hash, no file holds its bytes."""
+"""An array above `touchstone.golden.writer.LARGE`: the manifest holds its hash, no file holds its bytes."""
 
 Damage = Callable[[Path], object]
 
 
 @pytest.fixture
 def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A golden folder of its own, which `golden.store` takes for the real one."""
+    """A golden folder of its own, which `touchstone.golden.store` takes for the real one."""
     folder = tmp_path / "golden"
     shutil.copytree(store.DATA, folder / "data")
     shutil.copytree(store.RECORDED, folder / "recorded")
@@ -118,7 +117,7 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
         replace_consistently({"other": np.zeros(2, np.float32)}),
         [FILE, "no array 'tied/", "manifest lists"],
     ),
-    "missing manifest": (lambda f: (f / "manifest.json").unlink(), ["manifest.json", "python -m golden generate"]),
+    "missing manifest": (lambda f: (f / "manifest.json").unlink(), ["manifest.json", "touchstone golden generate"]),
     "manifest cut short": (
         lambda f: os.truncate(f / "manifest.json", 1000),
         ["manifest.json", "not valid JSON"],
@@ -240,7 +239,7 @@ def test_a_damaged_recording_is_refused(copy: Path) -> None:
 
 def test_no_recording_at_all(copy: Path) -> None:
     shutil.rmtree(copy / "recorded")
-    with pytest.raises(GoldenError, match=r"recorded: no recorded parts; run `python -m adapters record mlx`"):
+    with pytest.raises(GoldenError, match=r"recorded: no recorded parts; run `touchstone golden record mlx`"):
         store.open_recorded()
 
 
@@ -250,17 +249,11 @@ def test_arrays_come_back_read_only(copy: Path) -> None:
         array[0] = 1
 
 
-def golden(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    """Exit status of ``python -m golden *arguments``, in this process."""
-    monkeypatch.setattr(sys, "argv", ["golden", *arguments])
-    return command.main()
-
-
 @pytest.mark.parametrize("arguments", [("verify",), ("generate", "--check")], ids=" ".join)
 def test_the_repository_is_sound(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert golden(monkeypatch, *arguments) == 0
+    assert command.main(arguments) == 0
     assert "agree with" in (out := capsys.readouterr().out) or "byte-identical" in out
 
 
@@ -269,7 +262,7 @@ def test_the_command_refuses_damage(
     arguments: tuple[str, ...], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flip_data(copy)
-    assert golden(monkeypatch, *arguments) == 1
+    assert command.main(arguments) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(f"error: {copy / 'data' / FILE}: ")
     assert captured.err.count("\n") == 1
@@ -279,7 +272,7 @@ def test_the_command_refuses_damage(
 def test_the_check_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flip_data(copy)
     before = contents(copy)
-    golden(monkeypatch, "generate", "--check")
+    command.main(["generate", "--check"])
     assert contents(copy) == before
 
 
@@ -287,7 +280,7 @@ def test_generate_repairs_damage_and_keeps_recordings(copy: Path, monkeypatch: p
     before = contents(copy)
     truncate(copy)
     (copy / "data" / "stray").touch()
-    assert golden(monkeypatch, "generate") == 0
+    assert command.main(["generate"]) == 0
     assert contents(copy) == before
 
 

@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 import pytest
+from touchstone.adapters import conditions, instructions, machine
+from touchstone.adapters.machine import ARM, X86
 
-from adapters import conditions, instructions, machine
-from adapters.machine import ARM, X86
 from tests.command import ROOT, clean
 
 LADDER = X86 if machine.facts()["machine"] == "x86_64" else ARM
@@ -17,7 +17,7 @@ LADDER = X86 if machine.facts()["machine"] == "x86_64" else ARM
 
 def used(*distributions: str, **environment: str) -> dict[str, str]:
     """What the libraries of these distributions say in a process of its own, with these variables."""
-    code = "import json, sys; from adapters import instructions; print(json.dumps(instructions.used(sys.argv[1:])))"
+    code = "import json, sys; from touchstone.adapters.instructions import used; print(json.dumps(used(sys.argv[1:])))"
     unset = {name: value for name, value in clean().items() if name not in instructions.VARIABLES}
     command = [sys.executable, "-c", code, *distributions]
     done = subprocess.run(command, cwd=ROOT, env=unset | environment, capture_output=True, text=True, timeout=120)

@@ -10,9 +10,9 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from adapters import torch_int4, torch_packing, torch_product, torch_quantized  # noqa: E402
-from adapters.interface import Scheme  # noqa: E402
-from golden import bounds  # noqa: E402
+from touchstone.adapters import torch_int4, torch_packing, torch_product, torch_quantized  # noqa: E402
+from touchstone.adapters.interface import Scheme  # noqa: E402
+from touchstone.golden import bounds  # noqa: E402
 
 KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 needs_kernel = pytest.mark.skipif(not KERNEL, reason="the kernel was measured on x86 with AVX2 or AVX-512 only")

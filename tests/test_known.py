@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from touchstone.adapters import known, registry, update
+from touchstone.adapters.conditions import Place
+from touchstone.adapters.known import Known, KnownError, load, matches
+from touchstone.adapters.update import UpdateError, induce
+from touchstone.suites import requirements
+from touchstone.suites.observation import Observation
+from touchstone.suites.requirements import Requirement
+from touchstone.suites.verdict import Verdict, judge
 
-from adapters import __main__ as command
-from adapters import known, registry, update
-from adapters.conditions import Place
-from adapters.known import Known, KnownError, load, matches
-from adapters.update import UpdateError, induce
-from suites import requirements, specification
-from suites.observation import Observation
-from suites.requirements import Requirement
-from suites.verdict import Verdict, judge
+from tools import specification
+from touchstone import command
 
 DEVIATION = """
 [[deviation]]
@@ -420,7 +421,7 @@ def test_the_check_reports_a_wrong_entry_in_one_line(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Files of known deviations that `adapters.update` may edit."""
+    """Files of known deviations that `touchstone.adapters.update` may edit."""
     made = tmp_path / "known"
     made.mkdir()
     monkeypatch.setattr(known, "FOLDER", made)
@@ -731,11 +732,8 @@ def test_a_file_that_cannot_be_edited_is_named(folder: Path) -> None:
     assert (folder / "torch.toml").read_text() == "[[pin"
 
 
-def test_the_command_reports_an_error_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(sys, "argv", ["adapters", "update", str(tmp_path)])
-    assert command.main() == 1
+def test_the_command_reports_an_error_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.main(["expectations", "update", str(tmp_path)]) == 2
     told = capsys.readouterr().err
     assert told.startswith(f"error: {tmp_path / 'results.jsonl'}: cannot be read")
     assert told.count("\n") == 1

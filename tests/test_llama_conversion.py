@@ -10,13 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from adapters import registry
-from adapters.interface import Packed, Scheme
-from adapters.language import LanguageModel, LlamaConfig
-from golden import llama, llama_bounds
-from migration import llama_names
-from suites.migration import llamas
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.language import LanguageModel, LlamaConfig
+from touchstone.golden import llama, llama_bounds
+from touchstone.migration import llama_names
+from touchstone.suites.migration import llamas
 
 SMALL = llama.Config(vocabulary=50, dims=64, layers=2, heads=2, mlp_dims=96, tied=False)
 NAMES = sorted(llama_names.CONVENTIONS)

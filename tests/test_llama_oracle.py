@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from golden import llama, llama_bounds, rounding
-from golden.cases import llama as cases
-from golden.catalogue import CATALOGUE
-from golden.llama import Step
-from golden.recipes import Recipe
-from golden.streams import DTYPES, words
+from touchstone.golden import llama, llama_bounds, rounding
+from touchstone.golden.cases import llama as cases
+from touchstone.golden.catalogue import CATALOGUE
+from touchstone.golden.llama import Step
+from touchstone.golden.recipes import Recipe
+from touchstone.golden.streams import DTYPES, words
 
 TINY = llama.Config(vocabulary=7, dims=8, layers=2, heads=2, mlp_dims=6, tied=False)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks import calls, lookup_cost, workloads
-from benchmarks.lookup_cost import FLAX_CAST, PEAK_LIMIT
+from tools.benchmarks import calls, lookup_cost, workloads
+from tools.benchmarks.lookup_cost import FLAX_CAST, PEAK_LIMIT
 
 ROWS = 64_000
 """A table whose smallest copy, 4-bit codes, is three times the limit."""
@@ -30,8 +30,7 @@ def test_a_product_in_jax_holds_two_tiles_at_most(mode: str, m: int) -> None:
     pytest.importorskip("flax")
     import jax
     import numpy as np
-
-    from adapters import jax_product
+    from touchstone.adapters import jax_product
 
     scheme, columns = workloads.scheme_of(mode), 1024
     packed = calls.packed(10_241, columns, scheme)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from adapters import registry
-from adapters.interface import Scheme
-from golden import groups, packing
-from golden.packing import FORMATS, Format
-from golden.streams import DTYPES, words
-from migration import bounds
-from migration.parameters import Dequantized, named, unpack
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Scheme
+from touchstone.golden import groups, packing
+from touchstone.golden.packing import FORMATS, Format
+from touchstone.golden.streams import DTYPES, words
+from touchstone.migration import bounds
+from touchstone.migration.parameters import Dequantized, named, unpack
 
 KINDS = ("equal", "zero", "one outlier", "one-sided", "straddling", "tiny")
 QUANTIZER = registry.adapter_class("reference")("cpu")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from touchstone.migration.check import Check
+from touchstone.reports import model
 
-from migration.check import Check
-from reports import model
 from tests.command import PYTEST, ROOT, clean, run
 from tests.made_checkpoints import Scheme, hugging_face, meta, packed, quantization, write
 
@@ -41,7 +41,7 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    return run("-m", "migration", "check", "--tensors-only", *map(str, arguments))
+    return run("-m", "touchstone", "check", "--tensors-only", *map(str, arguments))
 
 
 def test_a_good_checkpoint(source: Path, good: Path) -> None:
@@ -108,7 +108,7 @@ def test_packed_weights_through_every_framework_s_layers(source: Path, tmp_path:
     target = write(tmp_path / "b", packed(hugging_face(meta()), Scheme(4, 32)), quantization(Scheme(4, 32)))
     targets = ("torch@cpu", "mlx@cpu", "jax@cpu")
     adapters = [word for t in targets for word in ("--adapter", t)]
-    ended = run("-m", "migration", "check", str(source), str(target), *adapters, "--report", str(tmp_path / "r"))
+    ended = run("-m", "touchstone", "check", str(source), str(target), *adapters, "--report", str(tmp_path / "r"))
     assert ended.returncode == 0, ended.stdout + ended.stderr
     columns = {c.target: {r.requirement for r in c.cases.values()} for c in model.load(tmp_path / "r").columns}
     assert all(columns[t] == {"MIG-LOOKUP-1", "MIG-LINEAR-1", "MIG-LOGITS-1"} for t in targets)
@@ -118,7 +118,9 @@ def test_shards_make_the_whole(source: Path, bad: Path, tmp_path: Path) -> None:
     folders = [tmp_path / f"shard{i}" for i in (1, 2, 3)]
     for i, folder in enumerate(folders, 1):
         assert check(source, bad, "--shard", f"{i}/3", "--report", folder).returncode in (0, 1)
-    merged = run("-m", "reports", "merge", *map(str, folders), "--output", str(tmp_path / "all"), "--quiet")
+    merged = run(
+        "-m", "touchstone", "report", "merge", *map(str, folders), "--output", str(tmp_path / "all"), "--quiet"
+    )
     assert merged.returncode == 0, merged.stderr
     report = model.load(tmp_path / "all")
     (column,) = report.columns
@@ -157,7 +159,8 @@ def test_an_interrupted_check_goes_on(source: Path, bad: Path, tmp_path: Path) -
 def _killed(source: Path, target: Path, report: Path, how: signal.Signals = signal.SIGKILL) -> Path:
     """A check that slows down after its tenth verdict, killed there; its ledger."""
     script = (
-        "import sys, time; from migration import check, findings; from migration.__main__ import main\n"
+        "import sys, time; from touchstone.migration import check, findings\n"
+        "from touchstone.command import main\n"
         "of_pair, seen = findings.of_pair, []\n"
         "def slow(*arguments):\n"
         "    seen.append(1)\n"
@@ -192,7 +195,10 @@ def test_a_missing_share_is_no_whole(source: Path, good: Path, tmp_path: Path) -
     folders = [tmp_path / f"shard{i}" for i in (1, 3)]
     for i, folder in zip((1, 3), folders, strict=True):
         assert check(source, good, "--shard", f"{i}/3", "--report", folder).returncode == 0
-    assert run("-m", "reports", "merge", *map(str, folders), "--output", str(tmp_path / "all")).returncode == 0
+    assert (
+        run("-m", "touchstone", "report", "merge", *map(str, folders), "--output", str(tmp_path / "all")).returncode
+        == 0
+    )
     report = model.load(tmp_path / "all")
     assert report.state == "incomplete"
     assert report.problems == ["share 2 of 3 is missing: merge its report too"]
@@ -249,7 +255,7 @@ BAD_CALLS: dict[str, tuple[tuple[str, ...], str]] = {
 def test_a_call_that_cannot_be_meant(call: str, source: Path, good: Path, tmp_path: Path) -> None:
     arguments, message = BAD_CALLS[call]
     places = {"source": source, "good": good, "none": tmp_path / "none"}
-    command = ("-m", "migration", "check", *arguments, "--report", "{none}")
+    command = ("-m", "touchstone", "check", *arguments, "--report", "{none}")
     ended = run(*(a.format(**places) for a in command))
     assert ended.returncode == 4
     (line,) = [text for text in ended.stderr.splitlines() if text.strip()]
@@ -294,7 +300,9 @@ def test_a_file_that_is_cut_off_meanwhile_is_a_verdict(source: Path, tmp_path: P
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux's count of resident memory")
 def test_memory_stays_small(tmp_path: Path) -> None:
     """1 GB on each side and 200 MB of memory at most, by the command that measures 8 GB."""
-    ended = run("-m", "benchmarks.checkpoints", "--size", "1", "--rounds", "1", "--folder", str(tmp_path / "made"))
+    ended = run(
+        "-m", "tools.benchmarks.checkpoints", "--size", "1", "--rounds", "1", "--folder", str(tmp_path / "made")
+    )
     assert ended.returncode == 0, ended.stderr
     lines = [line for line in ended.stdout.splitlines() if line.startswith("check, ")]
     assert len(lines) == 3

@@ -8,11 +8,11 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from touchstone.adapters.interface import Scheme
+from touchstone.golden import packing
+from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.parameters import parameters
 
-from adapters.interface import Scheme
-from golden import packing
-from migration.opening import open_checkpoint
-from migration.parameters import parameters
 from tests.made_checkpoints import (
     CONFIG,
     DIMS,

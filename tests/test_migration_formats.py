@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from touchstone.migration import llama_names
 
-from migration import llama_names
 from tests import checkpoint_files as files
 from tests.made_checkpoints import GGUF, HEADS, hugging_face, meta, red, renamed, verdicts
 

@@ -6,14 +6,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from touchstone.adapters.interface import Scheme
+from touchstone.migration import hypotheses, llama_names
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.conventions import (
+    FLAX_LLAMA,
+    GGUF,
+    HUGGING_FACE,
+    META,
+    MLX_EXAMPLE,
+    Heads,
+    Name,
+    convention_of,
+)
+from touchstone.migration.keymap import KeyMap
+from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.pairing import Pair, Pairing, pair
 
-from adapters.interface import Scheme
-from migration import hypotheses, llama_names
-from migration.checkpoint import CheckpointError
-from migration.conventions import FLAX_LLAMA, GGUF, HUGGING_FACE, META, MLX_EXAMPLE, Heads, Name, convention_of
-from migration.keymap import KeyMap
-from migration.opening import open_checkpoint
-from migration.pairing import Pair, Pairing, pair
 from tests import made_checkpoints as made
 from tests.checkpoint_files import write_gguf
 from tests.made_checkpoints import Arrays, hugging_face, meta, red, renamed, verdicts, write

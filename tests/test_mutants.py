@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from touchstone.suites import identity, requirements
 
-from mutants import __main__ as command
-from mutants import choosing, defects, own_tests, page, planting, recording, running, score
-from mutants.defects import CLASSES, Defect, DefectError
-from mutants.running import BROKEN, CAUGHT, ELSEWHERE, SURVIVED, Outcome
-from suites import identity, requirements
 from tests.command import ROOT, run
+from tools.mutants import __main__ as command
+from tools.mutants import choosing, defects, own_tests, page, planting, recording, running, score
+from tools.mutants.defects import CLASSES, Defect, DefectError
+from tools.mutants.running import BROKEN, CAUGHT, ELSEWHERE, SURVIVED, Outcome
 
 EVERY = {d.id: d for d in defects.load()}
 RUN = (
@@ -152,7 +152,7 @@ def test_an_edit_leaves_no_bytecode_behind(tmp_path: Path) -> None:
 
 
 RED = {"requirement": "LIN-ERROR-1", "case": "a case", "behaviour": "beyond bound", "why": "beyond bound: by far"}
-"""A line of mutants.choosing."""
+"""A line of tools.mutants.choosing."""
 
 
 def outcomes(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> list[list[str]]:
@@ -205,7 +205,7 @@ def test_a_module_that_is_never_imported_is_no_catch() -> None:
 def test_nothing_is_red_without_a_defect_in_the_chosen_requirements() -> None:
     """A defect that changes nothing: the cases that are chosen are green, and they are those that were asked for."""
     harmless = replace(MINE, target="mlx", module="mlx.core", code="pass", expect=("INIT-PARAM-1",))
-    done = running.pytest_with(None, ROOT, [str(ROOT / "suites"), "-p", "mutants.choosing", *chosen(harmless)])
+    done = running.pytest_with(None, ROOT, [str(ROOT / "suites"), "-p", "tools.mutants.choosing", *chosen(harmless)])
     assert not isinstance(done, str)
     assert done.returncode == 0
     assert "INIT-PARAM-1" not in done.stdout
@@ -228,7 +228,7 @@ def test_one_of_every_class_is_run() -> None:
 
 
 def test_what_is_recorded_is_what_the_pages_say() -> None:
-    done = run("-m", "mutants", "page", "--check")
+    done = run("-m", "tools.mutants", "page", "--check")
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -323,7 +323,7 @@ def test_outcomes_of_something_else_are_refused(
     file, again = tmp_path / score.FILES[cases], score.AGAIN[cases].format("two")
     with pytest.raises(score.ScoreError, match=re.escape(f"{file}: two {expected}; run {again}")):
         score.recorded(TWO, tmp_path)
-    parsed = again.removeprefix("python -m mutants ").replace("two", "mlx-as-linear-stale")
+    parsed = again.removeprefix("python -m tools.mutants ").replace("two", "mlx-as-linear-stale")
     assert command.main(["list", parsed.split()[1]]) == 0
 
 
@@ -331,7 +331,7 @@ def test_outcomes_that_are_missing_or_too_many(tmp_path: Path) -> None:
     assert score.recorded(TWO, measured(tmp_path)).blind == (2, 2)
     with pytest.raises(score.ScoreError, match="two is no defect any more; remove its line"):
         score.recorded(TWO[:1], tmp_path)
-    with pytest.raises(score.ScoreError, match="two was never run; run python -m mutants run two --record"):
+    with pytest.raises(score.ScoreError, match=r"two was never run; run python -m tools\.mutants run two --record"):
         score.recorded(TWO, measured(tmp_path, stored=[seen(TWO[0])]))
     for damage in ("{", "[]", '{"x": {"recorded": "today"}}'):
         (measured(tmp_path) / score.FACTS).write_text(damage)

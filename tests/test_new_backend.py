@@ -10,13 +10,13 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+from touchstone.adapters import known
+from touchstone.adapters.interface import DECLARED, Capabilities
+from touchstone.adapters.registry import TargetError, adapter_class
+from touchstone.reports import model
+from touchstone.suites import requirements
 
-from adapters import known
-from adapters.interface import DECLARED, Capabilities
-from adapters.registry import TargetError, adapter_class
 from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
-from reports import model
-from suites import requirements
 from tests import hazards
 from tests.command import ROOT, clean, run
 

@@ -14,15 +14,15 @@ import time
 from pathlib import Path
 
 import pytest
+from touchstone.adapters import known, registry
+from touchstone.reports import history, model
+from touchstone.reports.markdown import plain
 
-from adapters import known, registry
-from nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
-from nightly import __main__ as command
-from nightly.outcome import Ran
-from reports import history, model
-from reports.markdown import plain
 from tests import made
 from tests.command import ROOT, copy_repository, run
+from tools.nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
+from tools.nightly import __main__ as command
+from tools.nightly.outcome import Ran
 
 
 class TestLegs:
@@ -71,7 +71,7 @@ class TestFirstNight:
     def test_a_device_is_new_where_nobody_reviewed_it(self, system: str, new: list[str]) -> None:
         """Once a Mac's entries are adopted, drop those targets here."""
         targets = ("mlx@gpu", "mlx@cpu", "torch@mps", "torch@cpu", "jax@cpu")
-        assert run("-m", "nightly", "first-night", *targets, "--system", system).stdout.split() == new
+        assert run("-m", "tools.nightly", "first-night", *targets, "--system", system).stdout.split() == new
 
     @pytest.mark.parametrize("kind", ["deviation", "pin"])
     def test_an_entry_and_its_system_end_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
@@ -220,7 +220,7 @@ def bad(repository: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     torch.unlink()
     dies = repository / "suites" / "test_dies.py"
     dies.write_text(DIES)
-    done = run("-m", "nightly", "leg", "bad", "--output", "records/bad", cwd=repository)
+    done = run("-m", "tools.nightly", "leg", "bad", "--output", "records/bad", cwd=repository)
     torch.write_bytes(kept)
     dies.unlink()
     return repository / "records", done
@@ -244,7 +244,7 @@ class TestABadNight:
     def test_the_first_night_leaves_candidates_and_the_checkout_as_it_was(
         self, bad: tuple[Path, subprocess.CompletedProcess[str]]
     ) -> None:
-        """They are what `python -m adapters update` writes: reviewed by nobody, of this target alone."""
+        """They are what `touchstone expectations update` writes: reviewed by nobody, of this target alone."""
         records, done = bad
         found = sorted(p.name for p in (records / "bad" / "candidates").iterdir())
         assert found == ["torch.toml"]
@@ -280,7 +280,7 @@ class TestABadNight:
 
 
 def _requirements() -> set[str]:
-    from suites import requirements
+    from touchstone.suites import requirements
 
     return set(requirements.load())
 
@@ -289,7 +289,7 @@ def _report(records: Path, *options: str, cwd: Path) -> subprocess.CompletedProc
     """Of a fresh report folder, with the history of the tests before."""
     shutil.rmtree(cwd / "report", ignore_errors=True)
     places = ("--output", "report", "--history", "history", "--site", "site")
-    return run("-m", "nightly", "report", str(records), *places, *options, cwd=cwd)
+    return run("-m", "tools.nightly", "report", str(records), *places, *options, cwd=cwd)
 
 
 def test_a_good_night_is_green_and_kept(repository: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_good_night_is_green_and_kept(repository: Path) -> None:
         old.unlink()
     for number in (1, 2):
         records = repository / f"good{number}"
-        done = run("-m", "nightly", "leg", "good", "--output", str(records / "good"), cwd=repository)
+        done = run("-m", "tools.nightly", "leg", "good", "--output", str(records / "good"), cwd=repository)
         assert done.returncode == GREEN, done.stdout + done.stderr
         done = _report(records, "--expect", "good", cwd=repository)
         assert done.returncode == GREEN, done.stdout + done.stderr
@@ -550,7 +550,7 @@ class TestNoReport:
 def _alone(*arguments: str) -> str:
     """Code that runs a command of the nightly without any package."""
     path = f"import sys; sys.path[:0] = [{str(ROOT)!r}]\n"
-    return f"{path}from nightly.__main__ import main\nraise SystemExit(main({list(arguments)!r}))"
+    return f"{path}from tools.nightly.__main__ import main\nraise SystemExit(main({list(arguments)!r}))"
 
 
 class TestTheHistory:
@@ -633,7 +633,7 @@ def test_a_leg_writes_its_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_report_needs_no_adapter() -> None:
     """Its job installs no framework, and of the project only what reports need."""
-    done = run("-c", "import sys; from nightly import report; print({'adapters', 'numpy'} & sys.modules.keys())")
+    done = run("-c", "import sys; from tools.nightly import report; print({'adapters', 'numpy'} & sys.modules.keys())")
     assert done.stdout.strip() == "set()", done.stderr
 
 
@@ -683,7 +683,7 @@ class TestKeep:
     def test_a_night_that_is_there_is_not_replaced(self, checkout: Path) -> None:
         keep.keep([Path("20261121T0.night.json.gz")], "nightly-data")
         (checkout / "20261121T0.night.json.gz").write_text("another")
-        done = run("-m", "nightly", "keep", "20261121T0.night.json.gz", cwd=checkout, PYTHONPATH=str(ROOT))
+        done = run("-m", "tools.nightly", "keep", "20261121T0.night.json.gz", cwd=checkout, PYTHONPATH=str(ROOT))
         assert done.returncode == BROKEN
         assert "nightly-data has 20261121T0.night.json.gz already" in done.stderr
         git("fetch", "--quiet", "origin", "nightly-data")

@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from golden.streams import DTYPES
-from suites.observation import Deviates, Observation, same_bits, within
+from touchstone.golden.streams import DTYPES
+from touchstone.suites.observation import Deviates, Observation, same_bits, within
 
 FLOATS = ("float32", "float16", "bfloat16")
 NAN = float("nan")

@@ -12,16 +12,15 @@ from math import fsum, prod
 
 import numpy as np
 import pytest
-
-from adapters.registry import BUILT_IN
-from golden import bounds, oracle
-from golden.cases import gradients, linear
-from golden.catalogue import Case
-from golden.recipes import Recipe
-from golden.store import Store, open_golden
-from golden.streams import DTYPES, words
-from suites.observation import Deviates, same_bits, within
-from suites.test_linear import rounded_once, rounded_twice
+from touchstone.adapters.registry import BUILT_IN
+from touchstone.golden import bounds, oracle
+from touchstone.golden.cases import gradients, linear
+from touchstone.golden.catalogue import Case
+from touchstone.golden.recipes import Recipe
+from touchstone.golden.store import Store, open_golden
+from touchstone.golden.streams import DTYPES, words
+from touchstone.suites.observation import Deviates, same_bits, within
+from touchstone.suites.test_linear import rounded_once, rounded_twice
 
 HALVES = ("float16", "bfloat16")
 EXACT_CASES = [*linear.EXACT_CASES, *linear.TIED_EXACT_CASES]

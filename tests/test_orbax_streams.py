@@ -16,10 +16,10 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import orbax, streams
+from touchstone.migration.opening import open_checkpoint
 
-from migration.checkpoint import CheckpointError
-from migration.formats import orbax, streams
-from migration.opening import open_checkpoint
 from tests import checkpoint_files as files
 from tests.checkpoint_files import HELD, arrays, everything
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
-
-from golden import packing, quantized_bounds
-from golden.cases import quantized
-from golden.packing import FORMATS, Format
-from golden.store import open_golden, open_recorded
-from golden.streams import words
+from touchstone.golden import packing, quantized_bounds
+from touchstone.golden.cases import quantized
+from touchstone.golden.packing import FORMATS, Format
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.golden.streams import words
 
 
 def test_words_by_hand() -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
+from touchstone.reports import model
+from touchstone.reports.page import report as page
 
-from reports import model
-from reports.page import report as page
 from tests import browser as browsers
 from tests import made, made_page
 from tests.browser import Watched, findings, launched, open_everything, serious

@@ -10,13 +10,13 @@ from typing import get_args
 
 import msgspec
 import pytest
+from touchstone.reports import model
+from touchstone.reports.changes import Change, Changes, Streak, compare
+from touchstone.reports.history import Seen, night_of
+from touchstone.reports.page import detection, headline, looks, payload, since, speed_table, svg, templating
+from touchstone.reports.page.visible import visible, web_address
+from touchstone.reports.records import BenchmarkLine
 
-from reports import model
-from reports.changes import Change, Changes, Streak, compare
-from reports.history import Seen, night_of
-from reports.page import detection, headline, looks, payload, since, speed_table, svg, templating
-from reports.page.visible import visible, web_address
-from reports.records import BenchmarkLine
 from tests import made, made_page
 from tests.made import DEVIATES, KNOWN, end, target, whole
 

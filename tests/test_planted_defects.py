@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-
-from adapters import known, registry
-from adapters.registry import Target
-from golden.store import open_golden, open_recorded
-from suites import direct, requirements
-from suites.assay import Bench
-from suites.verdict import verdict_of
+from touchstone.adapters import known, registry
+from touchstone.adapters.registry import Target
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.suites import direct, requirements
+from touchstone.suites.assay import Bench
+from touchstone.suites.verdict import verdict_of
 
 CASES_PER_TEST = 8
 ELSEWHERE = {"Llama", "Migration of a checkpoint", "Extents", "Repeated calls"}
@@ -171,7 +170,7 @@ def copies_the_table_for_the_head(adapter: Any) -> None:
 
 def with_codes(adapter: Any, change: Callable[[Any, Any, Any, Any, Any], Any]) -> None:
     """Have `change(weight, codes, scales, biases, scheme)` choose the codes that the adapter packs."""
-    from adapters import torch_packing
+    from touchstone.adapters import torch_packing
 
     def quantized(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
         placed = adapter.place(weight)
@@ -207,7 +206,7 @@ def replace_in(module: Any, name: str, made: Callable[[Any], Any], undo: list[Ca
 
 def swaps_codes_that_cross_words(adapter: Any) -> None:
     """Reads 3-, 5- and 6-bit codes as if none of them crossed a word."""
-    from adapters import torch_packing
+    from touchstone.adapters import torch_packing
 
     def unpack(original: Any) -> Any:
         def padded(words: Any, bits: int) -> Any:
@@ -224,7 +223,7 @@ def swaps_codes_that_cross_words(adapter: Any) -> None:
 
 def scales_blocks_by_half(adapter: Any) -> None:
     """Reads E8M0 with a bias of 128."""
-    from adapters import torch_packing
+    from touchstone.adapters import torch_packing
 
     def values(original: Any) -> Any:
         return lambda encoding, device: original(encoding, device) * (0.5 if encoding == "E8M0" else 1)
@@ -233,7 +232,7 @@ def scales_blocks_by_half(adapter: Any) -> None:
 
 
 def rounds_elements_away_from_zero(adapter: Any) -> None:
-    from adapters import torch_packing
+    from touchstone.adapters import torch_packing
 
     def encode(original: Any) -> Any:
         return lambda x: original(x * (1 + 2.0**-20))
@@ -243,7 +242,7 @@ def rounds_elements_away_from_zero(adapter: Any) -> None:
 
 def accumulates_in_the_input_dtype(adapter: Any) -> None:
     def product(layer: Any, x: Any) -> Any:
-        from adapters.torch_packing import dequantize
+        from touchstone.adapters.torch_packing import dequantize
 
         module = layer.native
         table = dequantize(module.weight, module.scales, module.biases, module.scheme, x.dtype)
@@ -364,14 +363,14 @@ def reads_zero_points_with_the_wrong_sign(adapter: Any) -> None:
 
 
 def unpacks_codes_in_reverse(adapter: Any) -> None:
-    from adapters import conversion
+    from touchstone.adapters import conversion
 
     replace_in(conversion, "unpack", lambda original: lambda *args: original(*args)[:, ::-1], adapter.undo)
 
 
 def packs_and_unpacks_codes_in_reverse(adapter: Any) -> None:
     """What it packs, it unpacks."""
-    from adapters import conversion
+    from touchstone.adapters import conversion
 
     unpacks_codes_in_reverse(adapter)
     replace_in(conversion, "pack", lambda original: lambda codes, bits: original(codes[:, ::-1], bits), adapter.undo)

@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
+from touchstone.adapters import instructions, machine, registry
+from touchstone.adapters.conditions import Scope
+from touchstone.adapters.known import Deviation, Known
+from touchstone.adapters.registry import Target
 
-from adapters import instructions, machine, registry
-from adapters.conditions import Scope
-from adapters.known import Deviation, Known
-from adapters.registry import Target
-from suites import portable, settings
-from suites.portable import DIFFERS, NO_EFFECT, SAME, Cases, Runs
-from suites.settings import PLAIN, Setting, SettingError
 from tests.command import run
+from tools import portable, settings
+from tools.portable import DIFFERS, NO_EFFECT, SAME, Cases, Runs
+from tools.settings import PLAIN, Setting, SettingError
 
 FACTS = {"system": "Linux", "machine": "x86_64", "instruction_set": "avx2", "threads": "2"}
 READ = {"numpy": "avx2", "numpy_threads": "2", "xla": "avx2", "xla_threads": "2", "torch": "avx2", "onednn": "avx2"}
@@ -309,7 +309,7 @@ def test_a_few_cases_for_real(tmp_path: Path) -> None:
     if instructions.of_numpy() == "sse4":
         pytest.skip("NumPy uses no more than SSE4 here anyway")
     pytest.importorskip("mlx")
-    done = run("-m", "suites.portable", *chosen, "suites/test_lookup.py", "-k", "float16 and row")
+    done = run("-m", "tools.portable", *chosen, "suites/test_lookup.py", "-k", "float16 and row")
     assert done.returncode == SAME, done.stdout + done.stderr
     row = next(line.split() for line in done.stdout.splitlines() if line.startswith("numpy-sse4  "))
     assert int(row[1]) > 1

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 
 import pytest
+from touchstone.reports import progress
+from touchstone.reports.progress import Progress
 
-from reports import progress
-from reports.progress import Progress
 from tests.command import run
 
 

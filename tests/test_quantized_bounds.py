@@ -7,11 +7,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-
-from golden import bounds, groups, packing, quantized_bounds, rounding
-from golden.cases import quantized
-from golden.packing import AFFINE, BLOCK, FORMATS, Format
-from golden.streams import DTYPES, words
+from touchstone.golden import bounds, groups, packing, quantized_bounds, rounding
+from touchstone.golden.cases import quantized
+from touchstone.golden.packing import AFFINE, BLOCK, FORMATS, Format
+from touchstone.golden.streams import DTYPES, words
 
 AFFINE_32 = [f for f in AFFINE if f.group_size == 32]
 

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from touchstone.reports.recorder import RENDERED, Recorder, RecorderError
 
-from reports.recorder import RENDERED, Recorder, RecorderError
 from tests import made
 from tests.command import ROOT
 
@@ -75,7 +75,7 @@ def test_a_second_run_keeps_out_of_the_folder(tmp_path: Path) -> None:
 
 HOLD = """
 import pathlib, sys
-from reports.recorder import Recorder
+from touchstone.reports.recorder import Recorder
 
 held = Recorder(pathlib.Path(sys.argv[1]))
 print("held", flush=True)

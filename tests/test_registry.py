@@ -14,11 +14,11 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from touchstone.adapters import conditions, devices, instructions, machine, registry
+from touchstone.adapters.devices import Found
+from touchstone.adapters.interface import DECLARED, Adapter
+from touchstone.adapters.registry import TargetError, adapter_class, resolve
 
-from adapters import conditions, devices, instructions, machine, registry
-from adapters.devices import Found
-from adapters.interface import DECLARED, Adapter
-from adapters.registry import TargetError, adapter_class, resolve
 from tests import hazards
 
 
@@ -65,8 +65,8 @@ UNKNOWN = {
     "no_such_package.adapter:X": ["'no_such_package.adapter:X'", "cannot import no_such_package.adapter"],
     ":Minimal": ["':Minimal'"],
     "tests.hazards:Missing": ["'tests.hazards:Missing'", "tests.hazards has no Missing"],
-    "tests.hazards:Unrelated": ["Unrelated is not a subclass of adapters.interface.Adapter"],
-    "tests.hazards:answer": ["answer is not a subclass of adapters.interface.Adapter"],
+    "tests.hazards:Unrelated": ["Unrelated is not a subclass of touchstone.adapters.interface.Adapter"],
+    "tests.hazards:answer": ["answer is not a subclass of touchstone.adapters.interface.Adapter"],
     "tests.hazards:Incomplete": ["Incomplete declares layer:linear and lacks linear"],
     "tests.hazards:Undeclared": ["Undeclared does not declare name, distributions, module, devices, capabilities"],
 }
@@ -276,7 +276,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_probe_is_remembered_per_version(children: list[list[str]], cache: Path) -> None:
     names = [probe(numpy=v).devices["cpu"]["name"] for v in ("1", "1", "2", "1")]
     assert names == ["cpu 1", "cpu 1", "cpu 2", "cpu 1"]
-    assert children[0] == [sys.executable, "-m", "adapters.devices", "minimal"]
+    assert children[0] == [sys.executable, "-m", "touchstone.adapters.devices", "minimal"]
     assert [p.name for p in cache.iterdir()] == ["devices.json"]
 
 

@@ -9,14 +9,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-
-from reports import history, regressions
-from reports.records import SCHEMA, BenchmarkLine, Machine
-from reports.regressions import Change, find
+from touchstone.reports import history, regressions
+from touchstone.reports.records import SCHEMA, BenchmarkLine, Machine
+from touchstone.reports.regressions import Change, find
 
 REAL = Path(__file__).parent / "data" / "benchmarks-busy.jsonl"
-"""Five runs of ``pytest benchmarks/ -m quick`` on two cores that other processes kept busy; medians of one workload
-differ by up to 2.7 times between them."""
+"""Five runs of ``pytest tools/benchmarks/ -m quick`` on two cores that other processes kept busy; medians of one
+workload differ by up to 2.7 times between them."""
 
 TARGETS = ("mlx@cpu", "jax@cpu", "torch@cpu")
 OPERATIONS = ("embedding", "as_linear", "linear", "quantized embedding", "quantized as_linear")

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from touchstone.adapters.interface import Layer
+from touchstone.adapters.isolation import Isolation, Unanswered
+from touchstone.adapters.remote import Remote
 
-from adapters.interface import Layer
-from adapters.isolation import Isolation, Unanswered
-from adapters.remote import Remote
 from tests import hazards
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)

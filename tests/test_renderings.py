@@ -12,9 +12,9 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from markdown_it import MarkdownIt
+from touchstone.reports import ctrf, junit, markdown, model, records, results, schema
+from touchstone.reports.records import VERDICTS, Line
 
-from reports import ctrf, junit, markdown, model, records, results, schema
-from reports.records import VERDICTS, Line
 from tests import made, made_page
 from tests.command import ROOT
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, start, target, whole
@@ -130,7 +130,7 @@ def test_results_json_holds_every_record(report: model.Report) -> None:
 def test_every_line_follows_the_documented_schema(tmp_path: Path) -> None:
     """docs/records.schema.json is current, and holds for what a run writes."""
     documented = json.loads((ROOT / "docs" / "records.schema.json").read_text())
-    assert documented == json.loads(schema.render()), "run python -m reports schema > docs/records.schema.json"
+    assert documented == json.loads(schema.render()), "run touchstone report schema > docs/records.schema.json"
     validator = jsonschema.Draft202012Validator(documented)
     for lines in RUNS.values():
         path = folder(tmp_path, lines) / "results.jsonl"

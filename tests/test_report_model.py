@@ -6,12 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from touchstone.reports import markdown, model
+from touchstone.reports.page import report as page
+from touchstone.reports.reading import ReportError
+from touchstone.reports.records import Line
+from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
 
-from reports import markdown, model
-from reports.page import report as page
-from reports.reading import ReportError
-from reports.records import Line
-from reports.stale import not_seen_here, stale_deviations, unconfirmed
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
 
@@ -227,7 +227,7 @@ def test_a_folder_that_is_no_report(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), 0.25, None])
 def test_numbers_that_json_lacks_come_back(value: float | None, tmp_path: Path) -> None:
-    from reports.records import number
+    from touchstone.reports.records import number
 
     read = model.load(folder(tmp_path, whole("run1", end("a", headroom=number(value))))).columns[0]
     found = read.cases[made.case("a")].headroom

@@ -1,4 +1,4 @@
-"""What do ``python -m reports`` and a run that dies leave behind, print and exit with?"""
+"""What do ``touchstone report`` and a run that dies leave behind, print and exit with?"""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from touchstone.reports import records
+from touchstone.reports.recorder import RENDERED
 
-from reports import records
-from reports.__main__ import main
-from reports.recorder import RENDERED
 from tests import made_page
 from tests.command import PYTEST, ROOT, run
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, target, whole
+from touchstone.commands.report import main
 
 LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")
 """Six cases: two layers in three dtypes."""
@@ -93,7 +93,7 @@ def test_diff_of_what_cannot_be_compared_is_no_success(tmp_path: Path, capsys: p
 def test_a_fault_of_the_command_is_no_deviation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("reports.changes.compare", lambda *_: 1 / 0)
+    monkeypatch.setattr("touchstone.reports.changes.compare", lambda *_: 1 / 0)
     paths = [str(folder(tmp_path / name, whole(name))) for name in ("old", "new")]
     assert main(["diff", *paths]) == 3
     assert "ZeroDivisionError" in capsys.readouterr().err
@@ -288,7 +288,10 @@ def test_a_run_that_is_killed_is_rendered_as_such(workers: tuple[str, ...], tmp_
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path) -> None:
-    hold = "import pathlib,sys;from reports.recorder import Recorder as R;r=R(pathlib.Path(sys.argv[1]));input(r.path)"
+    hold = (
+        "import pathlib, sys; from touchstone.reports.recorder import Recorder; "
+        "held = Recorder(pathlib.Path(sys.argv[1])); input(held.path)"
+    )
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(tmp_path)],
         stdin=subprocess.PIPE,
@@ -314,7 +317,7 @@ def test_a_regression_is_seen_by_diff(tmp_path: Path) -> None:
     """The same target, first sound, then with one dtype broken."""
     for name, adapter in (("old", "Minimal"), ("new", "Shifts")):
         pytest_run("--adapter", f"tests.hazards:{adapter}", "--report", tmp_path / name)
-    done = run("-m", "reports", "diff", str(tmp_path / "old"), str(tmp_path / "new"))
+    done = run("-m", "touchstone", "report", "diff", str(tmp_path / "old"), str(tmp_path / "new"))
     assert done.returncode == 1, done.stderr
     assert "test_special_values[minimal@cpu-embedding-float16]" in done.stdout
     assert "New departures: 1" in done.stdout

@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from golden.catalogue import Case
-from suites import real, requirements
-from suites.migration import checkpoint
-from suites.requirements import RequirementError, load
+from touchstone.golden.catalogue import Case
+from touchstone.suites import real, requirements
+from touchstone.suites.migration import checkpoint
+from touchstone.suites.requirements import RequirementError, load
 
 REQUIRED = """
 [[requirement]]
@@ -116,7 +115,9 @@ def suite_tests() -> dict[str, Callable[..., Any]]:
     out: dict[str, Callable[..., Any]] = {}
     folder = requirements.PATH.parent
     for path in sorted(folder.rglob("test_*.py")):
-        module = importlib.import_module(".".join(("suites", *path.relative_to(folder).with_suffix("").parts)))
+        module = importlib.import_module(
+            ".".join(("touchstone", "suites", *path.relative_to(folder).with_suffix("").parts))
+        )
         for name, function in vars(module).items():
             if name.startswith("test") and function.__module__ == module.__name__:
                 out[f"{path.name}::{name}"] = function

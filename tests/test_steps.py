@@ -6,9 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
-from golden import steps
-from golden.lattices import Lattice
+from touchstone.golden import steps
+from touchstone.golden.lattices import Lattice
 
 Groups = np.ndarray
 

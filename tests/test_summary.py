@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from touchstone.reports.apart import told_apart
+from touchstone.reports.summary import Tally
 
-from reports.apart import told_apart
-from reports.summary import Tally
 from tests.made import KNOWN, end
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
+from touchstone.reports.history import Night
+from touchstone.reports.page import trend as trend_page
+from touchstone.reports.page.trend_plots import amounts
 
-from reports.history import Night
-from reports.page import trend as trend_page
-from reports.page.trend_plots import amounts
 from tests import made_page
 from tests.browser import Watched, findings, open_everything
 from tests.made_page import HOSTILE, replace

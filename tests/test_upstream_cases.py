@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from touchstone.adapters import known, memory, registry
+from touchstone.adapters.isolation import Outcome
+from touchstone.golden.cases import extents
+from touchstone.golden.catalogue import Case
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.suites import direct, dirt, requirements
+from touchstone.suites import extents as large
+from touchstone.suites.assay import Bench
+from touchstone.suites.verdict import Judgement, verdict_of
 
-from adapters import known, memory, registry
-from adapters.isolation import Outcome
-from golden.cases import extents
-from golden.catalogue import Case
-from golden.store import open_golden, open_recorded
-from suites import direct, dirt, requirements
-from suites import extents as large
-from suites.assay import Bench
-from suites.verdict import Judgement, verdict_of
 from tests.test_planted_defects import _Planted, wrap
 
 QUESTIONS = {
@@ -151,7 +151,7 @@ def changes_packed_products(adapter: Any, change: Callable[[Any, Any], Any]) -> 
 
 
 def table_of(module: Any, x: Any) -> Any:
-    from adapters.torch_packing import dequantize
+    from touchstone.adapters.torch_packing import dequantize
 
     return dequantize(module.weight, module.scales, module.biases, module.scheme, x.dtype)
 

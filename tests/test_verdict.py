@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
+from touchstone.adapters.conditions import Place, Scope
+from touchstone.adapters.known import Deviation, Entry, Known, KnownError, Pin
+from touchstone.adapters.registry import Target
+from touchstone.golden.catalogue import Case
+from touchstone.reports.summary import VERDICTS
+from touchstone.suites.assay import Assay, Bench
+from touchstone.suites.observation import Deviates, NotAsked, Observation
+from touchstone.suites.requirements import Requirement
+from touchstone.suites.verdict import Judgement, Verdict, judge, verdict_of
 
-from adapters.conditions import Place, Scope
-from adapters.known import Deviation, Entry, Known, KnownError, Pin
-from adapters.registry import Target
-from golden.catalogue import Case
-from reports.summary import VERDICTS
-from suites.assay import Assay, Bench
-from suites.observation import Deviates, NotAsked, Observation
-from suites.requirements import Requirement
-from suites.verdict import Judgement, Verdict, judge, verdict_of
 from tests import hazards
 
 REQUIRED = Requirement("R-1", "group", "required", "sentence", "source")

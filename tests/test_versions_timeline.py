@@ -12,17 +12,17 @@ from typing import Any
 import msgspec
 import pytest
 from packaging.specifiers import SpecifierSet
+from touchstone.adapters import known, registry
+from touchstone.reports.records import Scalar
+from touchstone.suites import requirements
 
-from adapters import known, registry
-from reports.records import Scalar
-from suites import requirements
 from tests import made
 from tests.command import run
-from versions import observed, page, ranges, releases, timeline, upstream
-from versions.__main__ import main
-from versions.observed import NOTHING, Head, Observed, Outcome, Ran
-from versions.releases import Release, VersionsError
-from versions.running import ERROR
+from tools.versions import observed, page, ranges, releases, timeline, upstream
+from tools.versions.__main__ import main
+from tools.versions.observed import NOTHING, Head, Observed, Outcome, Ran
+from tools.versions.releases import Release, VersionsError
+from tools.versions.running import ERROR
 
 RELEASES = [Release("mlx", version, (("mlx", version),)) for version in ("1.0", "1.1", "1.2")]
 GOOD, BAD = Outcome("exact", True, 0.5), Outcome("wrong bits", False, None)
@@ -224,7 +224,7 @@ def test_a_stale_page_is_found(tmp_path: Path) -> None:
 
 
 def test_the_timeline_in_the_terminal() -> None:
-    done = run("-m", "versions", "timeline")
+    done = run("-m", "tools.versions", "timeline")
     assert done.returncode == 0, done.stderr
     for one in observed.load():
         assert all(release.spelled in done.stdout for release in one.head.releases)
@@ -232,7 +232,7 @@ def test_the_timeline_in_the_terminal() -> None:
 
 
 def test_an_unknown_release_ends_the_command_with_one_error() -> None:
-    done = run("-m", "versions", "run", "mlx-9.9")
+    done = run("-m", "tools.versions", "run", "mlx-9.9")
     assert done.returncode == 2
     assert done.stderr.startswith("error: no release 'mlx-9.9'")
     assert done.stdout == ""

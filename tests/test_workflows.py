@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from touchstone.reports import history
 
-from nightly import MINUTES, legs
-from reports import history
 from tests.command import ROOT
+from tools.nightly import MINUTES, legs
 
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))
@@ -198,7 +198,7 @@ def faults_of_module(words: list[str]) -> list[str]:
 
 
 def faults_of_leg(words: list[str]) -> list[str]:
-    """The leg that ``python -m nightly leg`` or ``tox -e leg`` is asked for, where it is written out."""
+    """The leg that ``python -m tools.nightly leg`` or ``tox -e leg`` is asked for, where it is written out."""
     name = words[0] if words else ""
     return [] if name.startswith("$") or name in legs.load() else [f"no leg {name!r}"]
 
@@ -209,7 +209,7 @@ def faults(words: list[str]) -> list[str]:
     if words[0] in PLAIN or re.fullmatch(r"[a-z]+=\w*", words[0]):
         return []
     if program in ("python", "python3") and rest[:1] == ["-m"]:
-        leg = faults_of_leg(rest[3:]) if rest[1:3] == ["nightly", "leg"] else []
+        leg = faults_of_leg(rest[3:]) if rest[1:3] == ["tools.nightly", "leg"] else []
         return faults_of_module(rest[1:]) + leg
     if program == "pip":
         files = [rest[i + 1] for i, w in enumerate(rest[:-1]) if w in ("-r", "-c")]
@@ -282,7 +282,7 @@ def test_the_nightly_has_every_leg_and_waits_for_it() -> None:
     assert set(called.values()) == set(legs.load()) - {"mac-quick"}
     assert all(name == leg for name, leg in called.items())
     assert set(jobs(FOLDER / "nightly.yml")["report"]["needs"]) == set(called)
-    report = next(" ".join(w) for w in commands(FOLDER / "nightly.yml") if w[1:4] == ["-m", "nightly", "report"])
+    report = next(" ".join(w) for w in commands(FOLDER / "nightly.yml") if w[1:4] == ["-m", "tools.nightly", "report"])
     always = set(called) - {"self-hosted"}
     assert all(f"--expect {leg}" in report for leg in always)
 
@@ -339,7 +339,7 @@ class TestTheNightsBefore:
         """So that the night before is never shown as tonight."""
         ran = [step for name, step in steps(FOLDER / "nightly.yml") if name == "report"]
         assert "/checkout@" in ran[0]["uses"]
-        assert ran[1]["run"] == "python3 -m nightly no-report --site site"
+        assert ran[1]["run"] == "python3 -m tools.nightly no-report --site site"
         assert {s["if"].partition(" ")[0] for s in ran if "pages" in s.get("uses", "") or s.get("id") == "made"} == {
             "always()"
         }
@@ -355,7 +355,7 @@ def test_tox_runs_the_commands_of_the_linux_leg() -> None:
     called = jobs(FOLDER / "nightly.yml")["linux"]["with"]
     leg = next(w for w in commands(FOLDER / "leg.yml") if w[0].endswith("tox") and "--" in w)
     arguments = [w.replace("$LEG", called["leg"]) for w in leg[leg.index("--") + 1 :] if w != "$OPTIONS"]
-    report = next(w for w in commands(FOLDER / "nightly.yml") if w[1:4] == ["-m", "nightly", "report"])
+    report = next(w for w in commands(FOLDER / "nightly.yml") if w[1:4] == ["-m", "tools.nightly", "report"])
     mine = ["python", *report[1 : report.index("--expect")], "--expect", called["leg"]]
     assert _expanded("nightly", []) == [*_expanded("leg", arguments), mine]
 
@@ -452,8 +452,8 @@ def test_a_planted_defect_is_found(tmp_path: Path, check: Any, name: str, old: s
     [
         ("leg.yml", "tox -qq -e leg", "tox -qq -e legs", "no environment 'legs'"),
         ("leg.yml", '--output "records', '--out-put "records', "no option --out-put"),
-        ("nightly.yml", "-m nightly report", "-m nightly publish", "no command publish"),
-        ("nightly.yml", "-m nightly report", "-m nightlies report", "no module nightlies"),
+        ("nightly.yml", "-m tools.nightly report", "-m tools.nightly publish", "no command publish"),
+        ("nightly.yml", "-m tools.nightly report", "-m tools.nightlies report", "no module tools.nightlies"),
         ("nightly.yml", "--history history", "--past history", "no option --past"),
         ("nightly.yml", "-c constraints.txt", "-c constraint.txt", "no file constraint.txt"),
         ("prerelease.yml", 'nightly leg "$LEG"', "nightly leg linus", "no leg 'linus'"),

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
-
-from adapters.interface import FLOATS, LIBRARY_SCHEMES, Adapter, Capabilities, Layer, Method, Operand, Unsupported
+from touchstone.adapters.interface import (
+    FLOATS,
+    LIBRARY_SCHEMES,
+    Adapter,
+    Capabilities,
+    Layer,
+    Method,
+    Operand,
+    Unsupported,
+)
 
 if TYPE_CHECKING:
     from examples.onnxruntime_backend.graphs import Node

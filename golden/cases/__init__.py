@@ -1,6 +1,6 @@
 """The golden cases, one module per family of data; importing this package fills the catalogue."""
 
-from golden.cases import (
+from touchstone.golden.cases import (
     construction,
     conversion,
     elsewhere,

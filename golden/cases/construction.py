@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from golden.catalogue import Case
+from touchstone.golden.catalogue import Case
 
 _NEEDS = ("construction",)
 SHAPE_CASES = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
-from golden.cases.quantized import DIMS, LAYERS, ROWS, ordinary
-from golden.catalogue import Case, add
-from golden.packing import BLOCK, FORMATS, Format, format_of
-from golden.recipes import Recipe
+from touchstone.golden.cases.quantized import DIMS, LAYERS, ROWS, ordinary
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.packing import BLOCK, FORMATS, Format, format_of
+from touchstone.golden.recipes import Recipe
 
 DENSE = ("embedding", "linear")
 WAYS = ("method", "class", "model")

@@ -6,11 +6,11 @@ from dataclasses import replace
 from itertools import product
 from typing import NamedTuple
 
-from golden.cases.lookup import FLOATS
-from golden.cases.quantized import DIMS, ROWS, adversarial, ordinary
-from golden.catalogue import Case, add
-from golden.packing import AFFINE, AFFINE_BITS
-from golden.recipes import Recipe
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.cases.quantized import DIMS, ROWS, adversarial, ordinary
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.packing import AFFINE, AFFINE_BITS
+from touchstone.golden.recipes import Recipe
 
 
 class Size(NamedTuple):
@@ -49,7 +49,7 @@ HARD_SIZES = (
     *BLOCKS,
 )
 KINDS = ("one outlier", "one-sided", "straddling", "equal", "zero")
-"""Tables of `golden.groups` whose weights are of the size of trained ones."""
+"""Tables of `touchstone.golden.groups` whose weights are of the size of trained ones."""
 
 
 def _table(dtype: str, kind: str) -> str:

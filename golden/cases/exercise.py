@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from golden.cases.lookup import OUTSIDE, V
-from golden.catalogue import Case, add
-from golden.recipes import Recipe
+from touchstone.golden.cases.lookup import OUTSIDE, V
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
 
 STYLES = ("nnx", "linen")
 DIMS = 8

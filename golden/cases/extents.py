@@ -12,12 +12,12 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from golden.cases import linear, lookup, quantized
-from golden.cases.lookup import FLOATS
-from golden.catalogue import LAYOUT_NEEDS, Case, add
-from golden.packing import format_of
-from golden.recipes import Recipe
-from golden.streams import DTYPES
+from touchstone.golden.cases import linear, lookup, quantized
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.packing import format_of
+from touchstone.golden.recipes import Recipe
+from touchstone.golden.streams import DTYPES
 
 PYTORCH, MLX = "https://github.com/pytorch/pytorch", "https://github.com/ml-explore/mlx"
 BATCH_16_BITS = f"{PYTORCH}/issues/189495"

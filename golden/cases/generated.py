@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from golden.cases.lookup import DENSE_LAYERS, FLOATS
-from golden.cases.quantized import LAYERS as QUANTIZED_LAYERS
-from golden.catalogue import Case
+from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS
+from touchstone.golden.cases.quantized import LAYERS as QUANTIZED_LAYERS
+from touchstone.golden.catalogue import Case
 
 MARK = "fuzz"
 _SCHEME = "scheme:affine4g32"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from itertools import product
 
-from golden.cases.lookup import DENSE_LAYERS, FLOATS, table
-from golden.catalogue import LAYOUT_NEEDS, Case, add
-from golden.recipes import Derived, Recipe
+from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS, table
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.recipes import Derived, Recipe
 
 
 def _table_case(layer: str, dtype: str, name: str, ids: Recipe, rows: int = 37, dims: int = 6) -> Case:

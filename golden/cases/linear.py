@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import product
 
-from golden.cases.lookup import FLOATS
-from golden.catalogue import LAYOUT_NEEDS, Case, add
-from golden.recipes import Derived, Recipe
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.recipes import Derived, Recipe
 
 LONG = 32769
 """One K beyond 2**15, where Metal's matrix product once failed (pytorch/pytorch#195163)."""

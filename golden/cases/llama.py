@@ -7,10 +7,10 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from golden.cases.lookup import FLOATS
-from golden.catalogue import Case, add
-from golden.llama import Config, shapes
-from golden.recipes import Recipe
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.llama import Config, shapes
+from touchstone.golden.recipes import Recipe
 
 UNTIED = Config(vocabulary=80, dims=64, layers=2, heads=4, mlp_dims=96, tied=False)
 """No two sizes are equal but those of the attention's square matrices, whose transposes only values can tell."""

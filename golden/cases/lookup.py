@@ -7,10 +7,9 @@ from itertools import product
 from typing import Any
 
 import numpy as np
-
-from golden.catalogue import LAYOUT_NEEDS, Case, add
-from golden.recipes import Derived, Recipe
-from golden.streams import DTYPES
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.recipes import Derived, Recipe
+from touchstone.golden.streams import DTYPES
 
 FLOATS = ("float32", "float16", "bfloat16")
 DENSE_LAYERS = ("embedding", "raw_lookup")

@@ -7,11 +7,11 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from golden import groups
-from golden.cases.lookup import FLOATS
-from golden.catalogue import Case, add
-from golden.packing import BLOCK, FORMATS, Format, format_of
-from golden.recipes import Recipe
+from touchstone.golden import groups
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.packing import BLOCK, FORMATS, Format, format_of
+from touchstone.golden.recipes import Recipe
 
 ROWS, DIMS = 16, 256
 PARTS = ("weight", "scales", "biases")

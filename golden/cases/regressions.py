@@ -11,10 +11,10 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from golden.catalogue import Case, add
-from golden.recipes import KINDS, Recipe
-from golden.store import GoldenError
-from golden.streams import DTYPES
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import KINDS, Recipe
+from touchstone.golden.store import GoldenError
+from touchstone.golden.streams import DTYPES
 
 FILE = Path(__file__).with_name("regressions.toml")
 _FIELDS: dict[str, type] = {

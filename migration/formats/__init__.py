@@ -1,1 +1,1 @@
-"""One module per file format: each turns what is on disk into `migration.checkpoint.Tensor` records."""
+"""One module per file format: each turns what is on disk into `touchstone.migration.checkpoint.Tensor` records."""

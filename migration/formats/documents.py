@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import CheckpointError
-from migration.formats.reading import file_bytes
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats.reading import file_bytes
 
 CONFIGS = ("config.json", "params.json")
 """transformers' and mlx-lm's configuration, and Meta's."""

@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from migration.checkpoint import Checkpoint, CheckpointError, Rows, Tensor
-from migration.formats.names import check_name
-from migration.formats.reading import (
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Rows, Tensor
+from touchstone.migration.formats.names import check_name
+from touchstone.migration.formats.reading import (
     Cursor,
     DamagedError,
     FileBytes,

@@ -15,9 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.names import MOST_LEVELS, MOST_NODES, leaves, named, passed_over, without_value
-from migration.formats.reading import Cursor, DamagedError, FileBytes, Joined, Source, file_bytes, numpy_dtype, stored
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.names import MOST_LEVELS, MOST_NODES, leaves, named, passed_over, without_value
+from touchstone.migration.formats.reading import (
+    Cursor,
+    DamagedError,
+    FileBytes,
+    Joined,
+    Source,
+    file_bytes,
+    numpy_dtype,
+    stored,
+)
 
 NAME = "msgpack"
 SUFFIX = ".msgpack"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import CheckpointError
+from touchstone.migration.checkpoint import CheckpointError
 
 MOST_LEVELS = 64
 MOST_NODES = 300_000

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.names import check_name
-from migration.formats.reading import DamagedError, array_bytes, file_bytes, fortran, numpy_dtype, stored
-from migration.formats.zips import Member, members
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.names import check_name
+from touchstone.migration.formats.reading import DamagedError, array_bytes, file_bytes, fortran, numpy_dtype, stored
+from touchstone.migration.formats.zips import Member, members
 
 NAME = "npz"
 SUFFIX = ".npz"

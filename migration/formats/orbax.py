@@ -14,12 +14,19 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.documents import json_object
-from migration.formats.names import MOST_NODES, Leaf, named, passed_over, without_value
-from migration.formats.reading import DamagedError, Source, array_bytes, guarded, library, numpy_dtype, stored
-from migration.formats.streams import PIECE, Forward
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.documents import json_object
+from touchstone.migration.formats.names import MOST_NODES, Leaf, named, passed_over, without_value
+from touchstone.migration.formats.reading import (
+    DamagedError,
+    Source,
+    array_bytes,
+    guarded,
+    library,
+    numpy_dtype,
+    stored,
+)
+from touchstone.migration.formats.streams import PIECE, Forward
 
 NAME = "orbax"
 METADATA = "_METADATA"
@@ -253,7 +260,7 @@ class _Plain:
 
 
 class _Decoding:
-    """A value that Zstandard compressed, from its beginning on (`migration.formats.streams.Stream`)."""
+    """A value that Zstandard compressed, from its beginning on (`touchstone.migration.formats.streams.Stream`)."""
 
     def __init__(self, size: int, value: _Value, zstandard: Any) -> None:
         self.at, self._size, self._value, self._taken = 0, size, value, 0

@@ -14,10 +14,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.names import MOST_LEVELS, check_name, passed_over
-from migration.formats.reading import FileBytes, file_bytes, library, numpy_dtype, stored
-from migration.formats.zips import Member, content, members
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.names import MOST_LEVELS, check_name, passed_over
+from touchstone.migration.formats.reading import FileBytes, file_bytes, library, numpy_dtype, stored
+from touchstone.migration.formats.zips import Member, content, members
 
 NAME = "pytorch"
 SUFFIXES = (".pt", ".pth", ".bin")

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
-
-from migration.checkpoint import CheckpointError, Rows, Tensor
+from touchstone.migration.checkpoint import CheckpointError, Rows, Tensor
 
 MOST_AXES = 32
 _MOST_BYTES = 2**62

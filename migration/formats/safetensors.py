@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.names import check_name
-from migration.formats.reading import DamagedError, FileBytes, file_bytes, numpy_dtype, stored
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.names import check_name
+from touchstone.migration.formats.reading import DamagedError, FileBytes, file_bytes, numpy_dtype, stored
 
 NAME = "safetensors"
 SUFFIX = ".safetensors"

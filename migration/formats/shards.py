@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from migration.formats.documents import json_object
-from migration.formats.names import passed_over
+from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats.documents import json_object
+from touchstone.migration.formats.names import passed_over
 
 Open = Callable[[Path], Checkpoint]
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from migration.formats.reading import DamagedError
+from touchstone.migration.formats.reading import DamagedError
 
 PIECE = 2**18
 """Bytes that are decoded at once where they are only passed over."""

@@ -7,10 +7,10 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 
-from migration.checkpoint import CheckpointError
-from migration.formats.names import MOST_NODES
-from migration.formats.reading import DamagedError, FileBytes, Source
-from migration.formats.streams import PIECE, Forward
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats.names import MOST_NODES
+from touchstone.migration.formats.reading import DamagedError, FileBytes, Source
+from touchstone.migration.formats.streams import PIECE, Forward
 
 MAGIC = b"PK\x03\x04"
 EMPTY = b"PK\x05\x06"
@@ -91,7 +91,7 @@ def content(member: Member, most: int) -> bytes:
 
 
 class _Inflating:
-    """A deflated member from its beginning on (`migration.formats.streams.Stream`)."""
+    """A deflated member from its beginning on (`touchstone.migration.formats.streams.Stream`)."""
 
     def __init__(self, where: FileBytes, size: int, crc: int) -> None:
         self.at, self._where, self._size, self._expected = 0, where, size, crc

@@ -19,7 +19,7 @@ class Measured(msgspec.Struct, frozen=True):
 
 
 class Detection(msgspec.Struct, frozen=True):
-    """``reports/detection.json``, which `python -m mutants page --write` writes; counts are (caught, planted).
+    """``reports/detection.json``, which `python -m tools.mutants page --write` writes; counts are (caught, planted).
 
     first: of those held out, in the first run of all; the others are what is recorded now.
     """
@@ -33,4 +33,6 @@ class Detection(msgspec.Struct, frozen=True):
 
 @cache
 def detection() -> Detection:
-    return msgspec.json.decode(resources.files("reports").joinpath("detection.json").read_bytes(), type=Detection)
+    return msgspec.json.decode(
+        resources.files("touchstone.reports").joinpath("detection.json").read_bytes(), type=Detection
+    )

@@ -6,12 +6,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from reports.cases import size
-from reports.changes import Changes, Streak, match
-from reports.history import Night, night_of
-from reports.model import Column, Report, State
-from reports.page.since import NOT_COMPARABLE, is_unknown
-from reports.records import RED, UNANSWERED, VERDICTS, EndLine
+from touchstone.reports.cases import size
+from touchstone.reports.changes import Changes, Streak, match
+from touchstone.reports.history import Night, night_of
+from touchstone.reports.model import Column, Report, State
+from touchstone.reports.page.since import NOT_COMPARABLE, is_unknown
+from touchstone.reports.records import RED, UNANSWERED, VERDICTS, EndLine
 
 NIGHTS = 14
 """Nights of the past that a target's row shows."""

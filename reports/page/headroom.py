@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-
-from reports.cases import catalogue, size
-from reports.model import Report
-from reports.page.svg import Log, decades, element, picture, power
-from reports.records import RED, EndLine
+from touchstone.reports.cases import catalogue, size
+from touchstone.reports.model import Report
+from touchstone.reports.page.svg import Log, decades, element, picture, power
+from touchstone.reports.records import RED, EndLine
 
 STRIP_WIDTH, STRIP_HEIGHT = 170, 28
 _LOWEST, _HIGHEST = 1e-4, 1e2

@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from reports.cases import LAYERS, by_requirement, catalogue, layer_of, size
-from reports.model import Column, Report
-from reports.page.payload import IN_FLIGHT
-from reports.records import EndLine, Requirement, StartLine
+from touchstone.reports.cases import LAYERS, by_requirement, catalogue, layer_of, size
+from touchstone.reports.model import Column, Report
+from touchstone.reports.page.payload import IN_FLIGHT
+from touchstone.reports.records import EndLine, Requirement, StartLine
 
 NO_RECORD = "no record"
 RANK = (

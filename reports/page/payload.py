@@ -11,14 +11,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-
-from reports.cases import LAYERS, by_requirement, case_name, catalogue, layer_of, spelled
-from reports.changes import Streak
-from reports.differences import Difference, Pairs, by_name
-from reports.model import Column, Report
-from reports.page.visible import visible, web_address
-from reports.records import EndLine, Number, Requirement, StartLine
-from reports.severity import ORDER
+from touchstone.reports.cases import LAYERS, by_requirement, case_name, catalogue, layer_of, spelled
+from touchstone.reports.changes import Streak
+from touchstone.reports.differences import Difference, Pairs, by_name
+from touchstone.reports.model import Column, Report
+from touchstone.reports.page.visible import visible, web_address
+from touchstone.reports.records import EndLine, Number, Requirement, StartLine
+from touchstone.reports.severity import ORDER
 
 IN_FLIGHT = "in flight"
 """Shown as the verdict of a case that began and did not end."""

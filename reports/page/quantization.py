@@ -7,11 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
-
-from reports.cases import catalogue, size
-from reports.model import Column, Report
-from reports.page.svg import Log, decades, element, marker, picture, power
-from reports.records import RED, EndLine
+from touchstone.reports.cases import catalogue, size
+from touchstone.reports.model import Column, Report
+from touchstone.reports.page.svg import Log, decades, element, marker, picture, power
+from touchstone.reports.records import RED, EndLine
 
 _LEAST_PLACES = 4
 SHAPES = ("circle", "square", "triangle", "diamond")

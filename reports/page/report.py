@@ -7,26 +7,25 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
-
-from reports import differences
-from reports.cases import LAYERS, catalogue
-from reports.changes import Changes, Streak
-from reports.differences import Pairs
-from reports.history import Night
-from reports.model import Column, Report
-from reports.page import headline, matrix, since
-from reports.page.detection import detection
-from reports.page.headroom import headroom
-from reports.page.looks import LOOKS, STATES
-from reports.page.payload import payload, script_safe
-from reports.page.quantization import legend, quantization
-from reports.page.speed_table import benchmarks
-from reports.page.svg import element, picture
-from reports.page.templating import asset
-from reports.page.templating import render as render_template
-from reports.records import VERDICTS
-from reports.regressions import Change as SpeedChange
-from reports.severity import MEANINGS, ORDER, TITLES
+from touchstone.reports import differences
+from touchstone.reports.cases import LAYERS, catalogue
+from touchstone.reports.changes import Changes, Streak
+from touchstone.reports.differences import Pairs
+from touchstone.reports.history import Night
+from touchstone.reports.model import Column, Report
+from touchstone.reports.page import headline, matrix, since
+from touchstone.reports.page.detection import detection
+from touchstone.reports.page.headroom import headroom
+from touchstone.reports.page.looks import LOOKS, STATES
+from touchstone.reports.page.payload import payload, script_safe
+from touchstone.reports.page.quantization import legend, quantization
+from touchstone.reports.page.speed_table import benchmarks
+from touchstone.reports.page.svg import element, picture
+from touchstone.reports.page.templating import asset
+from touchstone.reports.page.templating import render as render_template
+from touchstone.reports.records import VERDICTS
+from touchstone.reports.regressions import Change as SpeedChange
+from touchstone.reports.severity import MEANINGS, ORDER, TITLES
 
 _BAR_WIDTH, _BAR_HEIGHT = 160, 14
 _SHOWN = {"problems_shown": 20, "attention_shown": 30, "changes_shown": 100}

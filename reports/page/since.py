@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reports.changes import NOT_THERE, Change, Changes, Moved
-from reports.model import Report
-from reports.regressions import Change as SpeedChange
+from touchstone.reports.changes import NOT_THERE, Change, Changes, Moved
+from touchstone.reports.model import Report
+from touchstone.reports.regressions import Change as SpeedChange
 
 UNKNOWN = "unknown"
 """The group of new ones of which the earlier run says nothing."""

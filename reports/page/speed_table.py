@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from statistics import median
 
 from markupsafe import Markup
-
-from reports.model import Report
-from reports.page.svg import Linear, element, picture
-from reports.records import BenchmarkLine
-from reports.regressions import LIMITS
+from touchstone.reports.model import Report
+from touchstone.reports.page.svg import Linear, element, picture
+from touchstone.reports.records import BenchmarkLine
+from touchstone.reports.regressions import LIMITS
 
 WIDTH, HEIGHT, MOST = 130, 12, 8.0
 """Of a bar, and the ratio at which it is cut off."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
-
-from reports.page.visible import visible
+from touchstone.reports.page.visible import visible
 
 
 def element(name: str, *children: str, title: str = "", **attributes: object) -> Markup:

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
-
-from reports.page.headline import when
-from reports.page.looks import LOOKS
-from reports.page.speed_table import spell_time
-from reports.page.visible import visible, web_address
+from touchstone.reports.page.headline import when
+from touchstone.reports.page.looks import LOOKS
+from touchstone.reports.page.speed_table import spell_time
+from touchstone.reports.page.visible import visible, web_address
 
 FOLDER = Path(__file__).with_name("templates")
 

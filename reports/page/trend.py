@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import msgspec
 from markupsafe import Markup
-
-from reports.changes import match
-from reports.history import Night, NightColumn
-from reports.page import templating
-from reports.page.looks import STATES
-from reports.page.speed_table import spell_time
-from reports.page.trend_plots import InNight, Point, line, verdicts
-from reports.records import VERDICTS, BenchmarkLine
-from reports.regressions import Key, key
+from touchstone.reports.changes import match
+from touchstone.reports.history import Night, NightColumn
+from touchstone.reports.page import templating
+from touchstone.reports.page.looks import STATES
+from touchstone.reports.page.speed_table import spell_time
+from touchstone.reports.page.trend_plots import InNight, Point, line, verdicts
+from touchstone.reports.records import VERDICTS, BenchmarkLine
+from touchstone.reports.regressions import Key, key
 
 NIGHTS = 120
 """Most nights that are drawn, the latest."""

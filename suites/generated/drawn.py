@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-
-from adapters.interface import Capabilities
-from golden.catalogue import LAYOUT_NEEDS, Case
-from golden.packing import BLOCK, FORMATS, Format
-from golden.recipes import Recipe
-from suites.assay import Assay
+from touchstone.adapters.interface import Capabilities
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
+from touchstone.golden.packing import BLOCK, FORMATS, Format
+from touchstone.golden.recipes import Recipe
+from touchstone.suites.assay import Assay
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 

@@ -11,16 +11,15 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.internal.conjecture import providers
-
-from adapters.devices import cache_folder
-from adapters.known import Known
-from golden.catalogue import Case
-from golden.store import Store
-from suites.assay import Assay
-from suites.generated import finding
-from suites.generated.drawn import Example, Made, Property
-from suites.observation import Deviates, Observation
-from suites.verdict import Verdict, verdict_of
+from touchstone.adapters.devices import cache_folder
+from touchstone.adapters.known import Known
+from touchstone.golden.catalogue import Case
+from touchstone.golden.store import Store
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated import finding
+from touchstone.suites.generated.drawn import Example, Made, Property
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.verdict import Verdict, verdict_of
 
 # Otherwise a folder .hypothesis appears wherever the suites are run.
 set_hypothesis_home_dir(cache_folder() / "hypothesis")

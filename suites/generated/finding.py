@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from datetime import date
 from typing import Any
 
-from golden.catalogue import Case
-from golden.recipes import Recipe
+from touchstone.golden.catalogue import Case
+from touchstone.golden.recipes import Recipe
 
-HINT = "paste into golden/cases/regressions.toml, write `why`, and run `python -m golden generate`:"
+HINT = "paste into golden/cases/regressions.toml, write `why`, and run `touchstone golden generate`:"
 
 
 def name_of(requirement: str, case: Case, arrays: Mapping[str, Recipe]) -> str:

@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-
-from adapters.interface import Capabilities
-from golden import bounds
-from golden.catalogue import LAYOUT_NEEDS, Case
-from golden.recipes import Recipe
-from suites import probes
-from suites.assay import Assay
-from suites.generated.drawn import Draw, Example, Property, layout, stream
-from suites.layouts import lay_out
-from suites.test_linear import rounded_once, rounded_twice
+from touchstone.adapters.interface import Capabilities
+from touchstone.golden import bounds
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
+from touchstone.golden.recipes import Recipe
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated.drawn import Draw, Example, Property, layout, stream
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.test_linear import rounded_once, rounded_twice
 
 INPUTS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,), (5,), (17,), (2, 3), (3, 1, 2))
 """Leading dimensions of x."""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
-
-from adapters.interface import Capabilities
-from golden import bounds, oracle
-from golden.cases.lookup import FLOATS, ID_DTYPES
-from golden.catalogue import LAYOUT_NEEDS, Case
-from golden.recipes import Recipe
-from golden.streams import DTYPES
-from suites import probes
-from suites.assay import Assay
-from suites.generated.drawn import Draw, Example, Property, layout, stream
-from suites.layouts import lay_out
+from touchstone.adapters.interface import Capabilities
+from touchstone.golden import bounds, oracle
+from touchstone.golden.cases.lookup import FLOATS, ID_DTYPES
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
+from touchstone.golden.recipes import Recipe
+from touchstone.golden.streams import DTYPES
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated.drawn import Draw, Example, Property, layout, stream
+from touchstone.suites.layouts import lay_out
 
 SIZES = ((1, 3), (2, 1), (3, 8), (37, 33), (129, 3), (300, 8))
 """Rows and dims of tables: few, because a framework may compile for each shape."""

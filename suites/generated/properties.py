@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from suites.generated import linear, lookup, quantized
-from suites.generated.drawn import Property
+from touchstone.suites.generated import linear, lookup, quantized
+from touchstone.suites.generated.drawn import Property
 
 PROPERTIES: dict[str, Property] = {
     found.name: found for module in (lookup, linear, quantized) for found in module.PROPERTIES

@@ -12,19 +12,18 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
-
-from adapters import registry
-from adapters.interface import Capabilities
-from adapters.registry import Target
-from golden.cases import quantized
-from golden.catalogue import LAYOUT_NEEDS, Case
-from golden.packing import Format
-from golden.recipes import Recipe
-from suites import codes, probes
-from suites.assay import Assay
-from suites.generated.drawn import Draw, Example, Property, form, layout, stream
-from suites.test_quantization import assay_parts
-from suites.test_quantized_layers import assay_given_gradient, assay_given_product, assay_rows, given_parts
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Capabilities
+from touchstone.adapters.registry import Target
+from touchstone.golden.cases import quantized
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
+from touchstone.golden.packing import Format
+from touchstone.golden.recipes import Recipe
+from touchstone.suites import codes, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated.drawn import Draw, Example, Property, form, layout, stream
+from touchstone.suites.test_quantization import assay_parts
+from touchstone.suites.test_quantized_layers import assay_given_gradient, assay_given_product, assay_rows, given_parts
 
 SIZES = ((1, 2), (3, 1), (7, 2), (8, 3), (33, 1))
 """Rows and groups of parts: few, because a framework may compile for each shape."""

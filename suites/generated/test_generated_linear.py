@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from golden.cases import generated
-from suites.assay import Assay
-from suites.generated import linear
-from suites.generated.explore import explore
-from suites.requirements import requirement
+from touchstone.golden.cases import generated
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated import linear
+from touchstone.suites.generated.explore import explore
+from touchstone.suites.requirements import requirement
 
 
 @requirement("LIN-ERROR-1", generated.LINEAR_CASES)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from golden.cases import generated
-from suites.assay import Assay
-from suites.generated import lookup
-from suites.generated.explore import explore
-from suites.requirements import requirement
+from touchstone.golden.cases import generated
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated import lookup
+from touchstone.suites.generated.explore import explore
+from touchstone.suites.requirements import requirement
 
 
 @requirement("EMB-SHAPE-1", generated.LOOKUP_CASES)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from golden.cases import generated
-from suites.assay import Assay
-from suites.generated import quantized
-from suites.generated.explore import explore
-from suites.observation import NotAsked
-from suites.requirements import requirement
+from touchstone.golden.cases import generated
+from touchstone.suites.assay import Assay
+from touchstone.suites.generated import quantized
+from touchstone.suites.generated.explore import explore
+from touchstone.suites.observation import NotAsked
+from touchstone.suites.requirements import requirement
 
 
 @requirement("QNT-BOUND-1", generated.QUANTIZE_CASES)

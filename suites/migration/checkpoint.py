@@ -6,14 +6,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from adapters import files, registry
-from adapters.registry import Target
-from golden.catalogue import Case
-from migration.behaviour import framework_of, samples
-from migration.check import Check, cores, headline
-from migration.checkpoint import CheckpointError
-from migration.ledger import forget
-from migration.shards import Shard
+from touchstone.adapters import files, registry
+from touchstone.adapters.registry import Target
+from touchstone.golden.catalogue import Case
+from touchstone.migration.behaviour import framework_of, samples
+from touchstone.migration.check import Check, cores, headline
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.ledger import forget
+from touchstone.migration.shards import Shard
 
 TENSORS, BEHAVIOUR = "tensors of a checkpoint", "layers of a checkpoint"
 """Kinds of cases: answered from the files, and asked of frameworks."""

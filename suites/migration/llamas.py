@@ -7,14 +7,13 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
-
-from adapters.interface import Packed, Scheme
-from adapters.language import LanguageModel, LlamaConfig
-from golden import llama, llama_bounds, packing, rounding
-from golden.cases import llama as cases
-from golden.llama import Config, Step
-from migration import llama_names
-from suites.assay import Assay
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.language import LanguageModel, LlamaConfig
+from touchstone.golden import llama, llama_bounds, packing, rounding
+from touchstone.golden.cases import llama as cases
+from touchstone.golden.llama import Config, Step
+from touchstone.migration import llama_names
+from touchstone.suites.assay import Assay
 
 SCHEME = Scheme(cases.BITS, cases.GROUP_SIZE)
 Made = TypeVar("Made")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from migration.check import Check
-from suites.assay import Assay
-from suites.migration.checkpoint import TENSORS
-from suites.observation import Deviates, Observation
-from suites.requirements import requirement
+from touchstone.migration.check import Check
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration.checkpoint import TENSORS
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.requirements import requirement
 
 
 def conclude(assay: Assay) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from migration import behaviour
-from migration.check import Check
-from suites.assay import Assay
-from suites.migration.checkpoint import BEHAVIOUR, CheckpointInput
-from suites.requirements import requirement
+from touchstone.migration import behaviour
+from touchstone.migration.check import Check
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration.checkpoint import BEHAVIOUR, CheckpointInput
+from touchstone.suites.requirements import requirement
 
 
 def compare(assay: Assay, method: str) -> None:

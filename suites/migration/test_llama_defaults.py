@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden.cases import llama as cases
-from suites.assay import Assay
-from suites.requirements import requirement
+from touchstone.golden.cases import llama as cases
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
 
 
 @requirement("LLAMA-EPS-1", cases.DEFAULT_CASES)

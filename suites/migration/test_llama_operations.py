@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-
-from golden import llama, llama_bounds, rounding
-from golden.cases import llama as cases
-from golden.llama import Step
-from suites.assay import Assay
-from suites.migration import llamas
-from suites.requirements import requirement
+from touchstone.golden import llama, llama_bounds, rounding
+from touchstone.golden.cases import llama as cases
+from touchstone.golden.llama import Step
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration import llamas
+from touchstone.suites.requirements import requirement
 
 _WEIGHTS = {"linear": 1, "rms_norm": 1, "embedding": 0}
 """Which input of an operation is a weight, which the model holds itself."""

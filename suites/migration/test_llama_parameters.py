@@ -8,12 +8,11 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-
-from golden import llama
-from golden.cases import llama as cases
-from suites.assay import Assay
-from suites.migration import llamas
-from suites.requirements import requirement
+from touchstone.golden import llama
+from touchstone.golden.cases import llama as cases
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration import llamas
+from touchstone.suites.requirements import requirement
 
 
 @requirement("LLAMA-TREE-1", cases.TREE_CASES)

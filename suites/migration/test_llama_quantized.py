@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-
-from adapters.interface import Packed
-from golden import llama, llama_bounds, quantized_bounds
-from golden.cases import llama as cases
-from suites import codes
-from suites.assay import Assay
-from suites.migration import llamas
-from suites.requirements import requirement
+from touchstone.adapters.interface import Packed
+from touchstone.golden import llama, llama_bounds, quantized_bounds
+from touchstone.golden.cases import llama as cases
+from touchstone.suites import codes
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration import llamas
+from touchstone.suites.requirements import requirement
 
 
 def _assay_logits(assay: Assay, got: np.ndarray, parts: dict[str, np.ndarray]) -> None:

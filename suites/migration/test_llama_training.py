@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-
-from golden import llama_bounds
-from golden.cases import llama as cases
-from suites.assay import Assay
-from suites.migration import llamas
-from suites.observation import Deviates, Observation
-from suites.requirements import requirement
+from touchstone.golden import llama_bounds
+from touchstone.golden.cases import llama as cases
+from touchstone.suites.assay import Assay
+from touchstone.suites.migration import llamas
+from touchstone.suites.observation import Deviates, Observation
+from touchstone.suites.requirements import requirement
 
 
 def _same_names(got: dict[str, np.ndarray], want: set[str]) -> None:

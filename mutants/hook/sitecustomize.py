@@ -1,5 +1,0 @@
-"""Python imports this at start wherever this folder is on PYTHONPATH: the defect is planted in child processes too."""
-
-from mutants import planting
-
-planting.install()

@@ -1,0 +1,1 @@
+"""The parts of the command ``touchstone``: what each takes, calls and prints."""

@@ -1,0 +1,26 @@
+"""Bring the files of known deviations and pins in line with a run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from touchstone import command
+from touchstone.adapters import known, registry, update
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command.parser_of("expectations", __doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    updating = commands.add_parser(
+        "update", help="add candidates from a run, drop what is stale", description=update.__doc__
+    )
+    updating.add_argument("report", type=Path, metavar="DIR", help="the folder that a run with --report wrote")
+    options = parser.parse_args(arguments)
+    try:
+        print(update.update(options.report))
+    except (registry.TargetError, known.KnownError, update.UpdateError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0

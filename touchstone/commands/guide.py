@@ -1,0 +1,23 @@
+"""What behaves differently after a move from one framework to another, from recorded observations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from touchstone import command
+from touchstone.migration import guide
+from touchstone.migration.guide_observations import ObservationsError
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = command.parser_of("guide", __doc__)
+    parser.add_argument("source", metavar="FROM", help="mlx, jax, torch or reference, or NAME@DEVICE")
+    parser.add_argument("target", metavar="TO")
+    options = parser.parse_args(arguments)
+    try:
+        print(guide.guide(options.source, options.target).render(), end="")
+    except (guide.GuideError, ObservationsError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
