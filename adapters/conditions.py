@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 from touchstone.adapters import instructions
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.machine import ARM, X86
+
+from touchstone.errors import InputError
+from touchstone.verdict.expectation import Scope
 
 LEVELS = {"x86_64": X86, "arm64": ARM}
 _ALL = (*X86, *ARM)
@@ -28,57 +30,8 @@ SYSTEMS_OF = {"mps": ("Darwin",), "coreml": ("Darwin",), "cuda": ("Linux", "Wind
 _LIBRARIES = ("numpy", "xla", "torch", "onednn")
 
 
-class ConditionError(Exception):
+class ConditionError(InputError):
     """Where an entry holds is spelled wrongly, or can be nowhere; the message names the field."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a run asks a target: the adapter's name, its device, and the facts that the run records of it."""
-
-    framework: str
-    device: str
-    facts: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Scope:
-    """Where an entry holds. No `devices`: on every one; no `where`: on every machine.
-
-    seen_on: the device of each place where somebody has seen it and, of an entry with `where`, those facts.
-    """
-
-    framework: str
-    devices: tuple[str, ...] = ()
-    where: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    seen_on: tuple[Mapping[str, str], ...] = ()
-
-    @property
-    def narrowness(self) -> tuple[bool, bool]:
-        """Greater is narrower: a machine before a device, a device before a framework."""
-        return bool(self.where), bool(self.devices)
-
-    def reaches(self, place: Place) -> bool:
-        """Whether it speaks of this framework and device, on some machine."""
-        return self.framework == place.framework and (not self.devices or place.device in self.devices)
-
-    def holds(self, place: Place) -> bool:
-        return self.reaches(place) and all(place.facts.get(name) in values for name, values in self.where.items())
-
-    def was_seen(self, place: Place) -> bool:
-        """Whether somebody has seen it on this device, of an entry with `where` on a machine like this one."""
-        here = {**place.facts, "device": place.device}
-        return any(all(here.get(name) == value for name, value in seen.items()) for seen in self.seen_on)
-
-    def here(self, place: Place) -> str:
-        """What the facts that it names are in this place: "xla avx2"."""
-        return ", ".join(f"{name} {place.facts.get(name, 'unknown')}" for name in self.where)
-
-    def __str__(self) -> str:
-        """ "torch", "mlx on cpu", "jax on cpu where xla is avx512"."""
-        devices = f" on {' or '.join(self.devices)}" if self.devices else ""
-        facts = " and ".join(f"{name} is {' or '.join(values)}" for name, values in self.where.items())
-        return f"{self.framework}{devices}{' where ' * bool(facts)}{facts}"
 
 
 def overlap(first: Scope, second: Scope) -> bool:

@@ -21,6 +21,8 @@ from typing import IO, Any, Literal
 from touchstone.adapters import remote
 from touchstone.adapters.interface import Unsupported
 
+from touchstone.verdict.behaviour import Behaviour, Kind
+
 TIME_LIMIT = 60.0
 """Seconds for one probe in a process that is already up; a first compilation takes up to 20."""
 START_LIMIT = 180.0
@@ -30,23 +32,23 @@ GROWN = 1.0e9
 DEATHS = 3
 """Unexpected deaths in a row that end a target: what follows would end the same way, a start each."""
 
-Kind = Literal["value", "raised", "crashed", "timed out", "ended without an answer"]
+Ending = Literal["value", "raised", "crashed", "timed out", "ended without an answer"]
 
 
 @dataclass
 class Outcome:
     """What came of one probe: a value, an exception (its type and message), or the end of the process."""
 
-    kind: Kind
+    kind: Ending
     value: Any = None
     error_types: tuple[str, ...] = ()
     """Names of the exception's classes, most derived first."""
     message: str = ""
 
     @property
-    def behaviour(self) -> str:
-        """The class of behaviour in words: "value", "raises IndexError", "crashed", "timed out"."""
-        return f"raises {self.error_types[0]}" if self.kind == "raised" else self.kind
+    def behaviour(self) -> Behaviour:
+        """The class of behaviour: "value", "raises IndexError", "crashed", "timed out"."""
+        return Behaviour.of(Kind.RAISES, self.error_types[0]) if self.kind == "raised" else Behaviour(self.kind)
 
 
 class Unanswered(Exception):
@@ -206,7 +208,7 @@ class Isolation:
         tail = worker.errors.read().decode(errors="replace").strip().splitlines()[-1:]
         self._replace(worker)
         name = signal.Signals(-code).name if code < 0 else f"exit status {code}"
-        kind: Kind = "crashed" if code else "ended without an answer"
+        kind: Ending = "crashed" if code else "ended without an answer"
         return Outcome(kind, message=": ".join([name, *(line[-2000:] for line in tail)]))
 
     def holds(self, objects: remote.Held) -> bool:

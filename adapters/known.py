@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date
-from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from touchstone.adapters import conditions
-from touchstone.adapters.conditions import ConditionError, Place, Scope
+from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
 
+from touchstone.errors import InputError
+from touchstone.verdict.expectation import WRITTEN_BY_HAND, Deviation, Expectation, Expectations, Pin
+
 FOLDER = Path(__file__).parent / "known"
-WRITTEN_BY_HAND = ("cause", "reproduction", "advice")
-"""Fields of a deviation that only a person can fill in; while one is empty the entry is a candidate."""
 _COMMON = {"requirement", "framework", "versions", "cases", "seen_on"}
 _FIELDS = {
     "deviation": _COMMON | {"observed", "seen", *WRITTEN_BY_HAND},
@@ -32,145 +31,9 @@ _TEXT = {"requirement", "framework", "versions", "upstream", "page", "note", *WR
 _PLACE = {"device", "where"}
 _OPTIONAL = {"deviation": _PLACE | {"upstream", "headroom_at_most", "some_conform"}, "pin": _PLACE | {"note"}}
 
-Pattern = Mapping[str, tuple[Any, ...]]
 
-
-class KnownError(Exception):
+class KnownError(InputError):
     """A file of known deviations is malformed; the message names the file, the entry and the field."""
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What deviations and pins share: which place, versions and cases they speak of."""
-
-    requirement: str
-    scope: Scope
-    versions: SpecifierSet
-    cases: tuple[Pattern, ...]
-    origin: str
-
-    def speaks_of(self, requirement: str, version: str, params: Mapping[str, Any]) -> bool:
-        """Whether it is about this case at this version, wherever it holds."""
-        return (
-            self.requirement == requirement
-            and any(matches(pattern, params) for pattern in self.cases)
-            and _contains(self.versions, version)
-        )
-
-    def covers(self, requirement: str, place: Place, version: str, params: Mapping[str, Any]) -> bool:
-        return self.scope.holds(place) and self.speaks_of(requirement, version, params)
-
-    def shows(self, behaviour: str, headroom: float | None) -> bool:
-        """Whether this is the behaviour that it registers."""
-        raise NotImplementedError
-
-
-@lru_cache(maxsize=4096)
-def _contains(versions: SpecifierSet, version: str) -> bool:
-    return versions.contains(version, prereleases=True)
-
-
-def matches(pattern: Pattern, params: Mapping[str, Any]) -> bool:
-    """Every parameter the pattern names has one of the listed values; an empty pattern matches every case."""
-    return all(name in params and params[name] in values for name, values in pattern.items())
-
-
-@dataclass(frozen=True)
-class Deviation(Entry):
-    observed: frozenset[str]
-    headroom_at_most: float | None
-    seen: date
-    cause: str
-    reproduction: str
-    advice: str
-    upstream: str = ""
-    some_conform: bool = False
-    """Whether a case may conform by its values, as where a sum in half precision happens to stay within bound: the
-    entry is stale only when every one of its cases does."""
-
-    @property
-    def is_candidate(self) -> bool:
-        return not all(getattr(self, name).strip() for name in WRITTEN_BY_HAND)
-
-    def shows(self, behaviour: str, headroom: float | None) -> bool:
-        limit = self.headroom_at_most
-        return behaviour in self.observed and (limit is None or headroom is None or headroom <= limit)
-
-
-@dataclass(frozen=True)
-class Pin(Entry):
-    classes: frozenset[str]
-    page: str
-    note: str = ""
-
-    @property
-    def is_candidate(self) -> bool:
-        return not self.page.strip()
-
-    def shows(self, behaviour: str, headroom: float | None) -> bool:
-        return behaviour in self.classes
-
-
-E = TypeVar("E", bound=Entry)
-
-
-@dataclass(frozen=True)
-class Known:
-    deviations: tuple[Deviation, ...] = ()
-    pins: tuple[Pin, ...] = ()
-
-    def deviation(self, *case: Any) -> Deviation | None:
-        """The narrowest deviation that covers the case. Raises KnownError where two are equally narrow."""
-        return _narrowest(self._deviations_of.get(case[0], ()), case)
-
-    def pin(self, *case: Any) -> Pin | None:
-        """As `deviation`."""
-        return _narrowest(self._pins_of.get(case[0], ()), case)
-
-    def elsewhere(self, *case: Any) -> list[Entry]:
-        """Entries about the case that hold on this device, though not on this machine."""
-        requirement, place, version, params = case
-        entries = (*self._deviations_of.get(requirement, ()), *self._pins_of.get(requirement, ()))
-        return [
-            entry
-            for entry in entries
-            if entry.scope.where
-            and entry.scope.reaches(place)
-            and not entry.scope.holds(place)
-            and entry.speaks_of(requirement, version, params)
-        ]
-
-    @cached_property
-    def _deviations_of(self) -> dict[str, list[Deviation]]:
-        return _by_requirement(self.deviations)
-
-    @cached_property
-    def _pins_of(self) -> dict[str, list[Pin]]:
-        return _by_requirement(self.pins)
-
-
-def _by_requirement(entries: Iterable[E]) -> dict[str, list[E]]:
-    found: dict[str, list[E]] = {}
-    for entry in entries:
-        found.setdefault(entry.requirement, []).append(entry)
-    return found
-
-
-def _narrowest(entries: Iterable[E], case: tuple[Any, ...]) -> E | None:
-    covering = [entry for entry in entries if entry.covers(*case)]
-    if len(covering) < 2:
-        return covering[0] if covering else None
-    narrowest = max(entry.scope.narrowness for entry in covering)
-    first, *others = (entry for entry in covering if entry.scope.narrowness == narrowest)
-    if others:
-        raise KnownError(clash(first, others[0], case[3]))
-    return first
-
-
-def clash(first: Entry, second: Entry, params: Mapping[str, Any]) -> str:
-    """The sentence on two entries equally narrow for one case."""
-    spelled = ", ".join(f"{name} {value}" for name, value in params.items()) or "the case without parameters"
-    return f"{second.origin}: covers {spelled}, as does {first.origin}, and neither is narrower"
 
 
 def path_for(cls: type[Adapter], spec: str, folder: Path | None = None) -> Path:
@@ -182,14 +45,14 @@ def path_for(cls: type[Adapter], spec: str, folder: Path | None = None) -> Path:
     return Path(inspect.getfile(cls)).parent / "known" / f"{cls.name}.toml"
 
 
-def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Known:
+def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Expectations:
     """Read the adapter's file; nothing is known where there is none.
 
     devices: those that the adapter has beyond the ones that it declares. Raises KnownError for unknown ids or fields,
     bad ranges, duplicates, and for what can hold nowhere.
     """
     if not path.exists():
-        return Known()
+        return Expectations()
     try:
         content = tomllib.loads(path.read_text())
     except (OSError, ValueError) as error:  # not TOML, or not UTF-8
@@ -211,7 +74,7 @@ def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices:
     deviations, pins = [_deviation(*d) for d in found["deviation"]], [_pin(*p) for p in found["pin"]]
     for entries in (deviations, pins):
         _refuse_duplicates(entries)
-    return Known(tuple(deviations), tuple(pins))
+    return Expectations(tuple(deviations), tuple(pins))
 
 
 def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collection[str]) -> dict[str, Any]:
@@ -264,7 +127,7 @@ def _pin(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> Pin:
     return Pin(**fields, classes=frozenset(classes), page=raw["page"], note=raw.get("note", ""))
 
 
-def _refuse_duplicates(entries: Iterable[Entry]) -> None:
+def _refuse_duplicates(entries: Iterable[Expectation]) -> None:
     seen: dict[tuple[Any, ...], str] = {}
     for entry in entries:
         for pattern in entry.cases:

@@ -13,8 +13,10 @@ from importlib import metadata
 from typing import Any
 
 from touchstone.adapters import devices, machine
-from touchstone.adapters.conditions import Place
 from touchstone.adapters.interface import DECLARED, Adapter
+
+from touchstone.errors import InputError
+from touchstone.verdict.expectation import Place
 
 BUILT_IN = {
     "mlx": "touchstone.adapters.mlx:MLXAdapter",
@@ -35,7 +37,7 @@ ABSENT = "absent"
 """Device name of a target whose framework is not installed."""
 
 
-class TargetError(Exception):
+class TargetError(InputError):
     """A target cannot be selected; the message names it and says what to do."""
 
 

@@ -26,8 +26,12 @@ import tomlkit
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
 from touchstone.adapters import conditions, known, registry
-from touchstone.adapters.conditions import ConditionError, Place, Scope
+from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
+
+from touchstone.errors import InputError
+from touchstone.verdict import expectation
+from touchstone.verdict.expectation import Place, Scope
 
 UNDEFINED = frozenset({"foreign memory", "crashed", "timed out", "zeros"})
 """What undefined behaviour may show, by the state of the heap; registered together."""
@@ -54,7 +58,7 @@ FIELDS = {
 Params = Mapping[str, Any]
 
 
-class UpdateError(Exception):
+class UpdateError(InputError):
     """The run cannot be used; the message names the file, or the cases that no entry could tell apart."""
 
 
@@ -169,7 +173,7 @@ def _add_candidates(document: Any, target: str, records: Sequence[dict[str, Any]
             if headrooms:
                 table["headroom_at_most"] = float(f"{2 * max(headrooms):.1g}")
             table["seen"] = date.today()
-            for name in known.WRITTEN_BY_HAND:
+            for name in expectation.WRITTEN_BY_HAND:
                 table[name] = ""
         document.setdefault(kind, tomlkit.aot()).append(table)
         changes.append(f"added a candidate {kind}: {requirement} {behaviour} ({len(found)} cases)")
@@ -214,7 +218,7 @@ def _covered(
 
 def _covers(entry: Table, record: dict[str, Any]) -> bool:
     return entry["requirement"] == record["requirement"] and any(
-        known.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"]
+        expectation.matches({k: tuple(v) for k, v in p.items()}, record["params"]) for p in entry["cases"]
     )
 
 
@@ -267,7 +271,7 @@ def _without(text: str, stale: Collection[int]) -> str:
     return "".join(kept)
 
 
-def _cases(patterns: Sequence[known.Pattern]) -> Any:
+def _cases(patterns: Sequence[expectation.Pattern]) -> Any:
     out = tomlkit.array()
     for pattern in patterns:
         inline = tomlkit.inline_table()
@@ -288,7 +292,7 @@ def induce(wanted: Sequence[Params], everything: Sequence[Params]) -> list[dict[
 def _induce(wanted: Sequence[Params], others: Sequence[Params]) -> list[dict[str, tuple[Any, ...]]]:
     names = [n for n in wanted[0] if all(n in p for p in wanted)]
     pattern = {n: tuple(dict.fromkeys(p[n] for p in wanted)) for n in names}
-    if other := next((p for p in others if known.matches(pattern, p)), None):
+    if other := next((p for p in others if expectation.matches(pattern, p)), None):
         ways = [_split(wanted, itemgetter(name)) for name in names]
         ways = [parts for parts in (*ways, _split(wanted, frozenset)) if len(parts) > 1]
         if not ways:
@@ -296,7 +300,7 @@ def _induce(wanted: Sequence[Params], others: Sequence[Params]) -> list[dict[str
         return min((_unique(q for part in parts for q in _induce(part, others)) for parts in ways), key=len)
     for name in names:
         shorter = {n: v for n, v in pattern.items() if n != name}
-        if not any(known.matches(shorter, p) for p in others):
+        if not any(expectation.matches(shorter, p) for p in others):
             pattern = shorter
     return [pattern]
 

@@ -15,6 +15,8 @@ from safetensors.numpy import load_file
 from touchstone.golden.catalogue import CATALOGUE
 from touchstone.golden.recipes import Recipe
 
+from touchstone.errors import InputError
+
 HERE = Path(__file__).parent
 DATA = HERE / "data"
 RECORDED = HERE / "recorded"
@@ -23,7 +25,7 @@ FORMAT = 1
 _REMEDY = "restore it from version control or run `touchstone golden generate`"
 
 
-class GoldenError(Exception):
+class GoldenError(InputError):
     """The golden folder cannot be trusted; the message names file and key and says what to do."""
 
 

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.errors import InputError
+
 Rows = Callable[[int, int], np.ndarray]
 """Rows [start, stop) of the first axis, as a new C-contiguous array; safe to call from several threads."""
 
 
-class CheckpointError(Exception):
+class CheckpointError(InputError):
     """A checkpoint cannot be used; the message names the file, the tensor or key, and what to do."""
 
 

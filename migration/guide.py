@@ -13,6 +13,8 @@ from touchstone.reports.differences import by_name, differences
 from touchstone.reports.model import Column
 from touchstone.reports.severity import MEANINGS, ORDER, TITLES
 
+from touchstone.errors import InputError
+
 PAGES = Path(__file__).parent.parent / "docs" / "guides"
 INDEX = "README.md"
 WRITE = "python -m tools.guides write"
@@ -21,7 +23,7 @@ WRITE = "python -m tools.guides write"
 _Place = tuple[Observations, Column]
 
 
-class GuideError(Exception):
+class GuideError(InputError):
     """A guide that cannot be made; the message says which target, and what there is."""
 
 

@@ -19,19 +19,10 @@ from touchstone.reports import kept, model
 from touchstone.reports.cases import case_name
 from touchstone.reports.model import Column, Report
 from touchstone.reports.reading import ReportError
-from touchstone.reports.records import (
-    RED,
-    SCHEMA,
-    Device,
-    EndLine,
-    Machine,
-    Number,
-    Requirement,
-    RunLine,
-    Scalar,
-    Target,
-    Verdict,
-)
+from touchstone.reports.records import SCHEMA, Device, EndLine, Machine, Number, Requirement, RunLine, Scalar, Target
+
+from touchstone.errors import InputError
+from touchstone.verdict.rule import RED, Verdict
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"
@@ -43,7 +34,7 @@ FULL_RUN = f"TOUCHSTONE_REQUIRE=mlx,jax,torch pytest suites/ --report DIR && {RE
 _MOST = 256 * 2**20
 
 
-class ObservationsError(Exception):
+class ObservationsError(InputError):
     """Observations that cannot be kept or used; the message names the file and what to do."""
 
 

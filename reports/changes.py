@@ -11,7 +11,8 @@ from touchstone.reports import history, model
 from touchstone.reports.history import Night, NightColumn, Seen, night_of
 from touchstone.reports.model import Report
 from touchstone.reports.reading import Progress, ReportError
-from touchstone.reports.records import RED, UNANSWERED
+
+from touchstone.verdict.rule import RED, UNANSWERED
 
 _NAMED = 3
 """Most requirements that are named where other cases of them ran."""

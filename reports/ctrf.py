@@ -8,7 +8,9 @@ from typing import Any
 
 import msgspec
 from touchstone.reports.model import Column, Report
-from touchstone.reports.records import RED, EndLine, StartLine
+from touchstone.reports.records import EndLine, StartLine
+
+from touchstone.verdict.rule import RED
 
 SPECIFICATION = "0.0.0"
 """The version whose schema the documents are checked against (https://github.com/ctrf-io/ctrf-js)."""

@@ -7,7 +7,9 @@ import re
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 from touchstone.reports.failure import explain
 from touchstone.reports.model import Column, Report
-from touchstone.reports.records import RED, EndLine
+from touchstone.reports.records import EndLine
+
+from touchstone.verdict.rule import RED
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 """Characters that XML 1.0 cannot hold (section 2.2)."""

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Sequence
 
 from touchstone.reports.changes import Changes, Kind
 from touchstone.reports.model import Column, Report
-from touchstone.reports.records import RED, VERDICTS
 from touchstone.reports.regressions import Change as SpeedChange
+
+from touchstone.verdict.rule import RED, Verdict
 
 ROWS = 50
 """Most rows of a list; a job summary of GitHub Actions may have 1 MiB."""
@@ -42,8 +43,8 @@ def render(report: Report, since: Changes | None = None, speed: Sequence[SpeedCh
         f"{asked} of {all_of_them} requirements asked.\n",
         *(f"- ⚠️ {plain(problem)}" for problem in report.problems[:ROWS]),
         "",
-        "| target | state | answered of planned | " + " | ".join(VERDICTS) + " | versions |",
-        "|---" * (len(VERDICTS) + 4) + "|",
+        "| target | state | answered of planned | " + " | ".join(Verdict) + " | versions |",
+        "|---" * (len(Verdict) + 4) + "|",
         *map(_row, report.columns),
         "",
         *([changes(since, heading="##")] if since else []),
@@ -97,7 +98,7 @@ def _row(column: Column) -> str:
     counts["stale deviation"] += len(column.stale)
     versions = column.facts.unavailable or ", ".join(f"{n} {v}" for n, v in column.facts.versions.items())
     state = "not run" if column.facts.unavailable else column.state
-    cells = [column.label, state, f"{column.answered:,} of {column.planned:,}", *(f"{counts[v]:,}" for v in VERDICTS)]
+    cells = [column.label, state, f"{column.answered:,} of {column.planned:,}", *(f"{counts[v]:,}" for v in Verdict)]
     return "| " + " | ".join(plain(c) for c in (*cells, versions)) + " |"
 
 

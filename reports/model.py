@@ -14,8 +14,6 @@ from typing import Literal
 from touchstone.reports import reading
 from touchstone.reports.reading import Progress, ReportError
 from touchstone.reports.records import (
-    RED,
-    UNANSWERED,
     BenchmarkLine,
     EndLine,
     FinishLine,
@@ -28,6 +26,8 @@ from touchstone.reports.records import (
     Target,
 )
 from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
+
+from touchstone.verdict.rule import RED, UNANSWERED
 
 State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty", "unsupported"]
 """Of a column or a report; only the first is green. unsupported: the target declares that it cannot answer any of the

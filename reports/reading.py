@@ -8,12 +8,14 @@ from pathlib import Path
 import msgspec
 from touchstone.reports.records import SCHEMA, Line
 
+from touchstone.errors import InputError
+
 _DECODER = msgspec.json.Decoder(Line)
 Progress = Callable[[int], object]
 """Told the number of bytes read since it was told last."""
 
 
-class ReportError(Exception):
+class ReportError(InputError):
     """Input that is no report, or none that can be used; the message names the file and what to do."""
 
 

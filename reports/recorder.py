@@ -15,11 +15,13 @@ from typing import BinaryIO
 import msgspec
 from touchstone.reports.records import Line
 
+from touchstone.errors import InputError
+
 RENDERED = ("results.json", "ctrf.json", "junit.xml", "summary.md", "report.html")
 """What `touchstone.reports.render` makes of the records in a folder."""
 
 
-class RecorderError(Exception):
+class RecorderError(InputError):
     """The report folder cannot be written; the message names it."""
 
 

@@ -7,26 +7,13 @@ notice raises `SCHEMA`.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 import msgspec
 
-SCHEMA = 2
+from touchstone.verdict.rule import Verdict
 
-Verdict = Literal[
-    "conforms",
-    "known deviation",
-    "unsupported",
-    "not run",
-    "deviates",
-    "crashed",
-    "timed out",
-    "stale deviation",
-    "unreviewed",
-]
-VERDICTS: tuple[str, ...] = get_args(Verdict)
-RED = frozenset({"deviates", "crashed", "timed out", "stale deviation", "unreviewed"})
-UNANSWERED = frozenset({"unsupported", "not run"})
+SCHEMA = 2
 
 Number = float | Literal["inf", "-inf", "nan"]
 """A float64; JSON has no infinity and no NaN, so these travel as the strings that `float` reads."""

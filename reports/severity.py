@@ -19,7 +19,10 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
-from touchstone.reports.records import UNANSWERED, EndLine, Requirement
+from touchstone.reports.records import EndLine, Requirement
+
+from touchstone.verdict.behaviour import Behaviour, Kind
+from touchstone.verdict.rule import UNANSWERED, Verdict
 
 Severity = Literal["silent", "crash", "error", "dtype", "rounding", "convention", "unavailable", "better"]
 ORDER: tuple[Severity, ...] = get_args(Severity)
@@ -56,23 +59,22 @@ DEFAULT_ADVICE: dict[Severity, str] = {
     "better": "Nothing to do; what worked around it can go.",
 }
 
-_CRASHES = ("crashed", "timed out")
-_ERRORS = ("raises ", "refuses ")
-_FAULTS = ("known deviation", "deviates", *_CRASHES)
+_FAULTS = (Verdict.KNOWN, Verdict.DEVIATES, Verdict.CRASHED, Verdict.TIMED_OUT)
 
 
 def departs(record: EndLine) -> bool:
     """Whether the case departs from its requirement, known or not."""
-    return record.verdict in _FAULTS or (record.verdict == "unreviewed" and not record.conforms)
+    return record.verdict in _FAULTS or (record.verdict is Verdict.UNREVIEWED and not record.conforms)
 
 
 def kind(record: EndLine) -> Literal["nothing", "crash", "error", "value"]:
     """What came back, in one word."""
     if record.verdict in UNANSWERED:
         return "nothing"
-    if record.behaviour in _CRASHES:
+    behaviour = Behaviour(record.behaviour)
+    if behaviour.is_end:
         return "crash"
-    return "error" if record.behaviour.startswith(_ERRORS) else "value"
+    return "error" if behaviour.kind in (Kind.RAISES, Kind.REFUSES) else "value"
 
 
 def between(source: EndLine, target: EndLine, requirement: Requirement) -> Severity | None:

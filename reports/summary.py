@@ -7,8 +7,10 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from touchstone.reports.apart import told_apart
-from touchstone.reports.records import UNANSWERED, VERDICTS, EndLine
+from touchstone.reports.records import EndLine
 from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
+
+from touchstone.verdict.rule import UNANSWERED, Verdict
 
 
 class Tally:
@@ -83,7 +85,7 @@ class Tally:
             terminal.write_line("error: a first run under --bootstrap is never green: review what it saw", red=True)
         if self.empty:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
-        terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in VERDICTS))
+        terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in Verdict))
 
 
 def _write_known(terminal: Any, records: Iterable[EndLine], *, verbose: bool) -> None:
@@ -128,4 +130,4 @@ def _cases(number: int) -> str:
 
 
 def _count(counts: Counter[str]) -> str:
-    return ", ".join(f"{counts[v]} {v}" for v in VERDICTS if counts[v]) or "no case"
+    return ", ".join(f"{counts[v]} {v}" for v in Verdict if counts[v]) or "no case"

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 import numpy as np
 from touchstone.adapters.interface import Adapter, Scheme
 from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt
-from touchstone.adapters.known import Known
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
-from touchstone.suites import observation
-from touchstone.suites.observation import Deviates, Observation
-from touchstone.suites.requirements import Requirement
+
+from touchstone.verdict import observation
+from touchstone.verdict.expectation import Expectations
+from touchstone.verdict.observation import Deviates, Observation
+from touchstone.verdict.requirement import Requirement
 
 Made = TypeVar("Made")
 LARGE_LIMIT = 600.0
@@ -50,7 +51,7 @@ class Bench:
     """(target, whether with default precision settings) -> its process."""
     kept: dict[Any, Any] = field(default_factory=dict)
     """What several cases need and is dear to make, such as a user's table quantized by a target."""
-    known: Mapping[str, Known] = field(default_factory=dict)
+    known: Mapping[str, Expectations] = field(default_factory=dict)
     """Target -> what is registered of it: generated cases go on where that explains one."""
     fuzz: Fuzz = field(default_factory=Fuzz)
     targets: Sequence[Target] = ()

@@ -11,7 +11,8 @@ from touchstone.golden import bounds, packing, quantized_bounds
 from touchstone.golden.cases import quantized
 from touchstone.golden.packing import Format
 from touchstone.suites.assay import Assay
-from touchstone.suites.observation import Deviates, Observation
+
+from touchstone.verdict.observation import Deviates, Observation
 
 MEAN_ERROR = 0.05
 """Largest mean signed error, in steps, on ordinary weights."""

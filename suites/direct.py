@@ -11,8 +11,9 @@ from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.suites import requirements
 from touchstone.suites.assay import Assay, Bench
-from touchstone.suites.observation import NotAsked
-from touchstone.suites.requirements import Requirement
+
+from touchstone.verdict.observation import NotAsked
+from touchstone.verdict.requirement import Requirement
 
 HERE = Path(__file__).parent
 
@@ -40,7 +41,7 @@ def questions() -> Iterator[Question]:
 
 
 def run(question: Question, target: Target, case: Case, bench: Bench) -> tuple[Assay, Exception | None]:
-    """The assay after the question was asked, and what ended it: for `touchstone.suites.verdict.verdict_of`."""
+    """The assay after the question was asked, and what ended it: for `touchstone.suites.conclusion.verdict_of`."""
     assay = Assay(target, case, question.requirement, bench)
     try:
         if not assay.asked():

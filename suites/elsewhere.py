@@ -11,7 +11,8 @@ from touchstone.golden import bounds, lattices, steps
 from touchstone.golden.lattices import Lattice
 from touchstone.suites.assay import Assay
 from touchstone.suites.codes import MEAN_ERROR
-from touchstone.suites.observation import Deviates, Observation
+
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def grouped(table: np.ndarray, group_size: int) -> np.ndarray:

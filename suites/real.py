@@ -15,13 +15,15 @@ from touchstone.golden.packing import FORMATS
 from touchstone.golden.store import Store
 from touchstone.golden.streams import SIGNIFICAND_BITS, words
 
+from touchstone.errors import InputError
+
 TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR = "table", "quantized table", "linear", "quantized linear"
 KINDS = (TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR)
 SAMPLE = 64
 """Ids and input rows drawn for one real table or weight."""
 
 
-class RealInputError(Exception):
+class RealInputError(InputError):
     """A file or key given by the user cannot be used; the message names it."""
 
 

@@ -4,40 +4,23 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from touchstone.golden.catalogue import Case
+
+from touchstone.errors import InputError
+from touchstone.verdict.requirement import Requirement
 
 PATH = Path(__file__).with_name("requirements.toml")
 DIFFERENCES = ("silent", "dtype", "rounding", "convention")
 _MOVING = ("difference", "advice")
 
 
-class RequirementError(Exception):
+class RequirementError(InputError):
     """requirements.toml is malformed; the message names the entry and the field."""
-
-
-@dataclass(frozen=True)
-class Requirement:
-    """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns,
-    `difference` what it means to move between two that choose differently, and `advice` what to do then."""
-
-    id: str
-    group: str
-    level: Literal["required", "characterised"]
-    sentence: str
-    source: str
-    permitted: tuple[str, ...] = ()
-    difference: str = ""
-    advice: str = ""
-
-    def permits(self, behaviour: str) -> bool:
-        return any(fnmatchcase(behaviour, pattern) for pattern in self.permitted)
 
 
 @cache

@@ -13,10 +13,11 @@ from touchstone.suites import codes, probes
 from touchstone.suites import extents as large
 from touchstone.suites.assay import Assay
 from touchstone.suites.layouts import lay_out
-from touchstone.suites.observation import Deviates, NotAsked, Observation
 from touchstone.suites.requirements import requirement
 from touchstone.suites.test_linear import assay_exact
 from touchstone.suites.test_quantized_layers import assay_given_gradient, assay_given_product
+
+from touchstone.verdict.observation import Deviates, NotAsked, Observation
 
 
 def _product(assay: Assay) -> np.ndarray:

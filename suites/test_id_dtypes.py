@@ -12,6 +12,8 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 from touchstone.suites.rows import classify, conclude
 
+from touchstone.verdict.behaviour import Behaviour, Kind
+
 
 def _describe(assay: Assay, ids: Any, picks: Any, shape: tuple[int, ...]) -> None:
     """Record "rows", "boolean mask", "one element" (a tuple indexes both axes), the error, or what else came back."""
@@ -59,16 +61,14 @@ def test_negative_ids(assay: Assay) -> None:
     chosen, dtype = lookup.negative_id(assay.case), assay.params["id_dtype"]
     table = assay.golden("table")
     outcome = assay.ask(probes.call, layer=assay.params["layer"], weight=table, inputs=np.array([0, chosen, 1], dtype))
-    behaviour = classify(outcome, table, [0, chosen, 1], bad=1)
-    behaviour = "counts from the end" if behaviour == f"row {len(table) + chosen}" else behaviour
-    assay.behaves(behaviour, message=f"id {chosen}; {outcome.message}")
+    seen = classify(outcome, table, [0, chosen, 1], bad=1)
+    from_the_end = seen == Behaviour.of(Kind.ROW, len(table) + chosen)
+    assay.behaves("counts from the end" if from_the_end else seen, message=f"id {chosen}; {outcome.message}")
 
 
 @requirement("EMB-ID-4", lookup.WIDE_ID_CASES)
 def test_ids_beyond_int32(assay: Assay) -> None:
-    chosen = eval(
-        assay.params["ids"], {"__builtins__": {}}
-    )  # an arithmetic expression from touchstone.golden.cases.lookup
+    chosen = eval(assay.params["ids"], {"__builtins__": {}})  # an arithmetic expression from golden.cases.lookup
     table = assay.golden("table")
 
     def ask(identifier: int) -> Outcome:

@@ -10,8 +10,9 @@ from touchstone.golden import bounds, packing, quantized_bounds
 from touchstone.golden.cases import quantized
 from touchstone.suites import codes, probes
 from touchstone.suites.assay import Assay
-from touchstone.suites.observation import Deviates, Observation
 from touchstone.suites.requirements import requirement
+
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def _quantized(assay: Assay, weight: np.ndarray | None = None) -> Packed:

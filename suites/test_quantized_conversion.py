@@ -11,8 +11,9 @@ from touchstone.adapters.interface import Packed, Scheme
 from touchstone.golden.cases import conversion, quantized
 from touchstone.suites import codes, probes
 from touchstone.suites.assay import Assay
-from touchstone.suites.observation import Deviates, Observation
 from touchstone.suites.requirements import requirement
+
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def _bias(assay: Assay) -> np.ndarray | None:

@@ -9,9 +9,10 @@ from touchstone.golden.cases import exercise
 from touchstone.golden.cases.lookup import V
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
-from touchstone.suites.observation import Deviates, same_bits
 from touchstone.suites.requirements import requirement
 from touchstone.suites.rows import classify, conclude
+
+from touchstone.verdict.observation import Deviates, same_bits
 
 
 def _ask(assay: Assay, ids: np.ndarray, sizes: tuple[int, int] = (V, exercise.DIMS)) -> Any:

@@ -20,14 +20,13 @@ from pathlib import Path
 
 import pytest
 from touchstone.adapters import known, registry
-from touchstone.adapters.conditions import Place
-from touchstone.adapters.known import Known
 from touchstone.reports import reading
 from touchstone.reports.records import EndLine, FinishLine, RunLine
 from touchstone.suites import identity, requirements
 
 from tests.command import ROOT, clean
 from tools.versions.timeline import UNDEFINED
+from touchstone.verdict.expectation import Expectations, Place
 
 RUNS = int(os.environ.get("TOUCHSTONE_RUNS", "30"))
 Seen = dict[str, tuple[str, str, float | None]]
@@ -77,7 +76,7 @@ def behaviour(line: EndLine) -> str:
 
 
 @cache
-def registered(name: str) -> Known:
+def registered(name: str) -> Expectations:
     cls = registry.adapter_class(name)
     return known.load(known.path_for(cls, name), cls, requirements.load().keys())
 

@@ -28,7 +28,7 @@ from touchstone.reports.records import EndLine
 
 from tests.command import ROOT, clean
 from tests.test_absent import NAMED, check_absence, hiding
-from touchstone.commands import golden as command
+from touchstone import command
 
 RUNS = 40
 SUITES = ["suites/test_out_of_range.py", "suites/test_checked_lookup.py", "-k", "raw or checked"]
@@ -93,7 +93,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_is_clean(
 
 CHILD = """
 import os, pathlib, pickle, signal, sys
-from touchstone.commands import golden as command
+from touchstone import command
 from touchstone.golden import writer
 
 moment, content, *sys.argv[1:] = sys.argv[1:]
@@ -130,7 +130,7 @@ pathlib.Path.unlink = after_a_moment(pathlib.Path.unlink)
 os.replace = after_a_moment(os.replace)
 if content:
     writer.generated = lambda: pickle.loads(pathlib.Path(content).read_bytes())
-sys.exit(command.main(sys.argv[1:]))
+sys.exit(command.main(["golden", *sys.argv[1:]]))
 """
 """`touchstone golden`, which kills itself at a moment: before each call that changes a file, and within each that
 writes one. With `content` what is computed, and is the same every time, is read from there."""
@@ -190,8 +190,7 @@ def verify(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
     """Exit status of `touchstone golden verify` on the copy, and what it says."""
     for name, path in {"HERE": home, "DATA": home / "data", "RECORDED": home / "recorded"}.items():
         monkeypatch.setattr(store, name, path)
-    monkeypatch.setattr(sys, "argv", ["golden", "verify"])
-    status, said = command.main(), capsys.readouterr()
+    status, said = command.main(["golden", "verify"]), capsys.readouterr()
     return status, said.out + said.err
 
 

@@ -10,6 +10,8 @@ from touchstone.reports import records
 from touchstone.reports.recorder import Recorder
 from touchstone.reports.records import SCHEMA
 
+from touchstone.verdict import rule
+
 MACHINE = records.Machine(
     id="aaaaaaaaaaaa",
     chip="Apple M1",
@@ -137,7 +139,7 @@ def whole(run: str = "run1", *ends: records.EndLine, **changed: Any) -> list[rec
     given = {line.id: line for line in ends}
     usual = [end(name, req, run=run) for req in REQUIREMENTS for name in ("a", "b")]
     lines = [given.pop(line.id, line) for line in usual] + list(given.values())
-    red = any(line.verdict in records.RED for line in lines)
+    red = any(line.verdict in rule.RED for line in lines)
     header = run_line(run, **{"planned": {"mlx@gpu": len(lines)}} | changed)
     return [header, *lines, finish(run, exit_status=int(red))]
 

@@ -19,8 +19,8 @@ PARTS = ("adapters", "golden", "migration", "reports", "suites")
 """Folders of the checkout that the build places under ``touchstone``."""
 TOOLS = ("benchmarks", "mutants", "nightly", "versions")
 OURS = {"conftest", "examples", "tests", "tools", "touchstone", *PARTS}
-SHARED: set[str] = set()
-"""Modules of ``touchstone`` itself that every part may import, and that import none."""
+SHARED = ("touchstone.errors", "touchstone.verdict")
+"""What every part may import, and what imports none."""
 OWN_FRAMEWORK = {
     "adapters/jax_exercise.py",
     "adapters/jax_llama.py",
@@ -73,13 +73,15 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def part_of(name: str) -> str | None:
-    """The part of this project that a dotted name lies in: "golden", "tools.nightly", "touchstone" for what all share
-    and for the command and the plugin; None where it is somebody else's.
+    """The part of this project that a dotted name lies in: "golden", "tools.nightly", "shared", "touchstone" for the
+    command and the plugin; None where it is somebody else's.
     """
     top, *rest = name.split(".")
     if top not in OURS:
         return None
     if top == "touchstone":
+        if name.startswith(SHARED):
+            return "shared"
         return rest[0] if rest and rest[0] in PARTS else "touchstone"
     if top in PARTS:
         return f"{top} by another name"
@@ -90,6 +92,12 @@ def allowed(path: str) -> set[str]:
     """Parts of this project that the module may import."""
     folder, *rest = path.split("/")
     own = f"tools.{rest[0]}" if folder == "tools" and rest[0] in TOOLS else folder
+    if path.startswith(("touchstone/errors", "touchstone/verdict/")):
+        return {"shared"}
+    return {"shared", *_allowed(path, own)}
+
+
+def _allowed(path: str, own: str) -> set[str]:
     if path in MEETING:
         return {"adapters", "golden"}
     if path in GUIDES:
@@ -143,7 +151,7 @@ def breaches(path: str, source: str) -> list[str]:
         top, part = name.split(".")[0], part_of(name)
         if name.startswith("."):
             out.append(f"{path}: relative import of {name}")
-        elif part and part not in allowed(path) and name not in ("touchstone", "tools", *SHARED):
+        elif part and part not in allowed(path) and name not in ("touchstone", "tools"):
             out.append(f"{path}: imports {name}")
         elif top in FRAMEWORKS and not may_load(path, top, at_import):
             out.append(f"{path}: imports {name}{' at module level' if at_import else ''}")
@@ -191,7 +199,7 @@ PLANTED = [
     ("suites/test_x.py", "def f():\n    import torch"),
     ("suites/test_x.py", "from jax import numpy"),
     ("suites/test_x.py", "from .rows import classify"),
-    ("reports/x.py", "from touchstone.suites.verdict import Verdict"),
+    ("reports/x.py", "from touchstone.suites.conclusion import verdict_of"),
     ("reports/x.py", "def f():\n    from touchstone.adapters import registry"),
     ("reports/x.py", "import touchstone.golden.store"),
     ("reports/x.py", "import mlx.core as mx"),
@@ -208,6 +216,8 @@ PLANTED = [
     ("suites/test_x.py", "from suites import rows"),
     ("suites/test_x.py", "from touchstone import session"),
     ("golden/x.py", "from touchstone.command import main"),
+    ("touchstone/verdict/x.py", "from touchstone.adapters.registry import Target"),
+    ("touchstone/errors.py", "from touchstone import command"),
     ("adapters/torch.py", "from touchstone.suites import rows"),
     ("adapters/torch.py", "import torch"),
     ("adapters/torch.py", "class A:\n    import torch"),
@@ -224,7 +234,7 @@ PLANTED = [
     ("suites/test_x.py", "from touchstone.migration import opening"),
     ("suites/migration/test_x.py", "import torch"),
     ("suites/migration/test_x.py", "from touchstone.migration import guide"),
-    ("migration/x.py", "from touchstone.suites.verdict import judge"),
+    ("migration/x.py", "from touchstone.suites.conclusion import verdict_of"),
     ("migration/x.py", "from touchstone.reports.records import EndLine"),
     ("migration/x.py", "from touchstone.migration.guide import differing"),
     ("migration/x.py", "def f():\n    import torch"),
@@ -250,7 +260,10 @@ ACCEPTED = [
         "golden/x.py",
         "import math, numpy, ml_dtypes\nfrom safetensors.numpy import save\nfrom touchstone.golden import oracle",
     ),
-    ("reports/x.py", "import json\nfrom touchstone.reports import recorder"),
+    (
+        "reports/x.py",
+        "import json\nfrom touchstone.reports import recorder\nfrom touchstone.verdict import rule",
+    ),
     ("tools/nightly/x.py", "from touchstone.adapters import registry\nfrom touchstone.reports import model"),
     ("migration/x.py", "from touchstone.golden import bounds\nfrom touchstone.migration import opening"),
     ("migration/x.py", "from touchstone.adapters.interface import Scheme"),

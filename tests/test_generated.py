@@ -14,23 +14,23 @@ from typing import Any
 import numpy as np
 import pytest
 from touchstone.adapters import known, registry
-from touchstone.adapters.conditions import Scope
-from touchstone.adapters.known import Deviation, Known
 from touchstone.golden.cases import generated, regressions
 from touchstone.golden.catalogue import CATALOGUE, Case
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, probes, requirements
 from touchstone.suites.assay import Assay, Bench, Fuzz
+from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.generated import explore, finding, linear, lookup
 from touchstone.suites.generated.drawn import Example, Made, Property
 from touchstone.suites.generated.properties import PROPERTIES
-from touchstone.suites.observation import Deviates
-from touchstone.suites.verdict import Judgement, verdict_of
 
 from tests import test_planted_defects as planted
 from tests.command import ROOT, run
 from tests.test_planted_defects import _Planted, wrap
 from tests.test_upstream_cases import changes_products
+from touchstone.verdict.expectation import Deviation, Expectations, Scope
+from touchstone.verdict.observation import Deviates
+from touchstone.verdict.rule import Judgement
 
 QUESTIONS = [q for q in direct.questions() if any(generated.MARK in c.marks for c in q.cases)]
 TEMPLATES = {q.function.__name__: q for q in QUESTIONS}
@@ -44,7 +44,7 @@ def bench() -> Iterator[Bench]:
 
 
 @cache
-def entries(name: str) -> Known:
+def entries(name: str) -> Expectations:
     cls = registry.adapter_class(name)
     return known.load(known.path_for(cls, name), cls, requirements.load().keys())
 
@@ -363,9 +363,9 @@ def test_a_known_deviation_explains_and_the_search_goes_on(bench: Bench) -> None
     def asked(plant: Callable[[Any], None]) -> tuple[str, str]:
         adapter = found.cls("cpu")
         plant(adapter)
-        here = replace(bench, known={found.id: Known((explained,))})
+        here = replace(bench, known={found.id: Expectations((explained,))})
         assay, error = direct.run(TEMPLATES["test_rows_of_numbers"], _Planted(found, adapter), case, here)
-        judgement, seen = verdict_of(assay, error, Known((explained,)), bootstrap=False)
+        judgement, seen = verdict_of(assay, error, Expectations((explained,)), bootstrap=False)
         return str(judgement.verdict), seen.message
 
     verdict, message = asked(planted.loses_signed_zero)
@@ -397,7 +397,7 @@ def test_examples_that_do_not_show_what_is_registered_say_nothing_of_it(bench: B
     found, case = registry.default("torch"), template("test_rows_of_any_bits", layer="embedding", dtype="float32")
     entry = next(e for e in entries("jax").deviations if e.requirement == "EMB-BITS-1")
     versions = entries("torch").deviations[0].versions
-    registered = Known(
+    registered = Expectations(
         (replace(entry, scope=Scope("torch", seen_on=({"device": "cpu"},)), versions=versions, cases=({},)),)
     )
     assay, error = direct.run(
@@ -429,7 +429,7 @@ def test_targets_of_the_run_are_compared_with_each_other(bench: Bench) -> None:
         here = replace(bench, targets=targets)
         asked = registry.default("torch")
         assay, error = direct.run(TEMPLATES["test_codes_of_two_targets"], asked, case, here)
-        judgement, seen = verdict_of(assay, error, Known(), bootstrap=False)
+        judgement, seen = verdict_of(assay, error, Expectations(), bootstrap=False)
         return str(judgement.verdict), seen.message
 
     assert verdict()[0] == "conforms"

@@ -17,7 +17,7 @@ from touchstone.golden import store, writer
 from touchstone.golden.store import GoldenError
 
 from tests.command import PYTEST, copy_repository, run
-from touchstone.commands import golden as command
+from touchstone import command
 
 FILE, KEY = "tied.safetensors", "tied/ids/7"
 RECIPE = "exact/float32/x/2x32769"
@@ -253,7 +253,7 @@ def test_arrays_come_back_read_only(copy: Path) -> None:
 def test_the_repository_is_sound(
     arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert command.main(arguments) == 0
+    assert command.main(["golden", *arguments]) == 0
     assert "agree with" in (out := capsys.readouterr().out) or "byte-identical" in out
 
 
@@ -262,7 +262,7 @@ def test_the_command_refuses_damage(
     arguments: tuple[str, ...], copy: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     flip_data(copy)
-    assert command.main(arguments) == 1
+    assert command.main(["golden", *arguments]) == 1
     captured = capsys.readouterr()
     assert captured.err.startswith(f"error: {copy / 'data' / FILE}: ")
     assert captured.err.count("\n") == 1
@@ -272,7 +272,7 @@ def test_the_command_refuses_damage(
 def test_the_check_writes_nothing(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flip_data(copy)
     before = contents(copy)
-    command.main(["generate", "--check"])
+    command.main(["golden", "generate", "--check"])
     assert contents(copy) == before
 
 
@@ -280,7 +280,7 @@ def test_generate_repairs_damage_and_keeps_recordings(copy: Path, monkeypatch: p
     before = contents(copy)
     truncate(copy)
     (copy / "data" / "stray").touch()
-    assert command.main(["generate"]) == 0
+    assert command.main(["golden", "generate"]) == 0
     assert contents(copy) == before
 
 

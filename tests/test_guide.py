@@ -15,21 +15,22 @@ from markdown_it import MarkdownIt
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 from touchstone.adapters import known, registry
-from touchstone.adapters.conditions import Place
 from touchstone.migration import guide, guide_observations, guide_text
 from touchstone.migration.guide import GuideError
 from touchstone.migration.guide_observations import TARGETS, Observations, ObservationsError
 from touchstone.reports import records
 from touchstone.reports.cases import case_name
-from touchstone.reports.records import RED, EndLine
+from touchstone.reports.records import EndLine
 from touchstone.suites import requirements
-from touchstone.suites.observation import Observation
-from touchstone.suites.verdict import judge
 
 from tests import made
 from tests.command import ROOT, run
 from tools import guides
 from touchstone import command
+from touchstone.verdict import expectation
+from touchstone.verdict.expectation import Place
+from touchstone.verdict.observation import Observation
+from touchstone.verdict.rule import RED, judge
 
 FULL = {f"{name}@cpu": made.target(f"{name}@cpu", versions={name: "1.0"}) for name in TARGETS}
 BEHAVIOUR: dict[str, dict[str, Any]] = {
@@ -535,9 +536,9 @@ def test_planted_staleness_is_found(observed: Observations, collected: Cases, mo
 def test_a_changed_deviation_is_found(observed: Observations, monkeypatch: pytest.MonkeyPatch) -> None:
     real = known.load
 
-    def without_one(*given: Any) -> known.Known:
+    def without_one(*given: Any) -> expectation.Expectations:
         found = real(*given)
-        return known.Known(found.deviations[1:], found.pins)
+        return expectation.Expectations(found.deviations[1:], found.pins)
 
     monkeypatch.setattr(known, "load", without_one)
     assert any("verdict was 'known deviation', is 'deviates'" in line for line in stale_verdicts(observed))

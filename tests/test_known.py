@@ -12,16 +12,16 @@ from typing import Any
 
 import pytest
 from touchstone.adapters import known, registry, update
-from touchstone.adapters.conditions import Place
-from touchstone.adapters.known import Known, KnownError, load, matches
+from touchstone.adapters.known import KnownError, load
 from touchstone.adapters.update import UpdateError, induce
 from touchstone.suites import requirements
-from touchstone.suites.observation import Observation
-from touchstone.suites.requirements import Requirement
-from touchstone.suites.verdict import Verdict, judge
 
 from tools import specification
 from touchstone import command
+from touchstone.verdict.expectation import ClashError, Expectations, Place, matches
+from touchstone.verdict.observation import Observation
+from touchstone.verdict.requirement import Requirement
+from touchstone.verdict.rule import Verdict, judge
 
 DEVIATION = """
 [[deviation]]
@@ -52,7 +52,7 @@ TORCH = registry.adapter_class("torch")
 CPU = Place("torch", "cpu", {"system": "Linux", "machine": "x86_64", "instruction_set": "avx2", "torch": "avx2"})
 
 
-def load_text(folder: Path, text: str | bytes) -> Known:
+def load_text(folder: Path, text: str | bytes) -> Expectations:
     path = folder / "torch.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return load(path, TORCH, IDS)
@@ -79,7 +79,7 @@ def test_a_pin_may_name_several_classes(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_holds_nothing(tmp_path: Path) -> None:
-    assert load(tmp_path / "none.toml", TORCH, IDS) == Known()
+    assert load(tmp_path / "none.toml", TORCH, IDS) == Expectations()
 
 
 @pytest.mark.parametrize("field", known.WRITTEN_BY_HAND)
@@ -394,7 +394,7 @@ def test_entries_that_agree_with_the_cases(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", UNSOUND)
 def test_entries_that_do_not(name: str, tmp_path: Path) -> None:
     text, told = UNSOUND[name]
-    with pytest.raises(KnownError) as error:
+    with pytest.raises(ClashError) as error:
         specification.check_entries(load_text(tmp_path, text), PARAMS)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'torch.toml'}: ")
@@ -464,7 +464,7 @@ def updated(folder: Path, *records: dict[str, Any]) -> str:
     return update.update(report)
 
 
-def loaded(folder: Path) -> Known:
+def loaded(folder: Path) -> Expectations:
     return load(folder / "torch.toml", TORCH, IDS)
 
 
@@ -672,7 +672,7 @@ def test_a_comment_above_the_entry_after_a_removed_one_is_kept(folder: Path) -> 
 def test_the_last_deviation_can_be_removed(folder: Path) -> None:
     (folder / "torch.toml").write_text(f"# What PyTorch does.\n{DEVIATION}")
     updated(folder, record(**STALE))
-    assert loaded(folder) == Known()
+    assert loaded(folder) == Expectations()
     assert "# What PyTorch does." in (folder / "torch.toml").read_text()
 
 
@@ -683,7 +683,7 @@ def test_a_deviation_of_which_some_cases_conform_goes_when_all_do(folder: Path) 
     (folder / "torch.toml").write_text(text)
     assert updated(folder, conforms, holds) == "nothing to change"
     assert updated(folder, conforms) == "torch.toml: removed a stale deviation: R-1, seen 2026-11-21"
-    assert loaded(folder) == Known()
+    assert loaded(folder) == Expectations()
 
 
 def test_some_conform_is_true_or_false(folder: Path) -> None:

@@ -15,8 +15,8 @@ from touchstone.adapters.registry import Target
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
+from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.direct import Question
-from touchstone.suites.verdict import verdict_of
 
 from tests.test_planted_defects import _Planted
 

@@ -19,6 +19,7 @@ from touchstone.suites import requirements
 from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
 from tests import hazards
 from tests.command import ROOT, clean, run
+from touchstone.verdict import expectation
 
 PAGE = (ROOT / "docs" / "new-adapter.md").read_text()
 WORKED = "examples.onnxruntime_backend.touchstone:OnnxRuntimeAdapter"
@@ -158,7 +159,7 @@ def test_the_page_shows_what_the_run_ends_with(worked_folder: Path) -> None:
     assert said == shown, f"put this into docs/new-adapter.md:\n{said}"
 
 
-def worked_entries() -> known.Known:
+def worked_entries() -> expectation.Expectations:
     return known.load(KNOWN, OnnxRuntimeAdapter, requirements.load().keys())
 
 

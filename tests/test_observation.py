@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 from touchstone.golden.streams import DTYPES
-from touchstone.suites.observation import Deviates, Observation, same_bits, within
+
+from touchstone.verdict.observation import Deviates, Observation, same_bits, within
 
 FLOATS = ("float32", "float16", "bfloat16")
 NAN = float("nan")

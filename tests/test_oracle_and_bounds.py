@@ -19,8 +19,9 @@ from touchstone.golden.catalogue import Case
 from touchstone.golden.recipes import Recipe
 from touchstone.golden.store import Store, open_golden
 from touchstone.golden.streams import DTYPES, words
-from touchstone.suites.observation import Deviates, same_bits, within
 from touchstone.suites.test_linear import rounded_once, rounded_twice
+
+from touchstone.verdict.observation import Deviates, same_bits, within
 
 HALVES = ("float16", "bfloat16")
 EXACT_CASES = [*linear.EXACT_CASES, *linear.TIED_EXACT_CASES]

@@ -14,7 +14,7 @@ from touchstone.adapters.registry import Target
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
-from touchstone.suites.verdict import verdict_of
+from touchstone.suites.conclusion import verdict_of
 
 CASES_PER_TEST = 8
 ELSEWHERE = {"Llama", "Migration of a checkpoint", "Extents", "Repeated calls"}

@@ -14,14 +14,13 @@ from typing import Any
 import pytest
 from packaging.specifiers import SpecifierSet
 from touchstone.adapters import instructions, machine, registry
-from touchstone.adapters.conditions import Scope
-from touchstone.adapters.known import Deviation, Known
 from touchstone.adapters.registry import Target
 
 from tests.command import run
 from tools import portable, settings
 from tools.portable import DIFFERS, NO_EFFECT, SAME, Cases, Runs
 from tools.settings import PLAIN, Setting, SettingError
+from touchstone.verdict.expectation import Deviation, Expectations, Scope
 
 FACTS = {"system": "Linux", "machine": "x86_64", "instruction_set": "avx2", "threads": "2"}
 READ = {"numpy": "avx2", "numpy_threads": "2", "xla": "avx2", "xla_threads": "2", "torch": "avx2", "onednn": "avx2"}
@@ -90,7 +89,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 def know(monkeypatch: pytest.MonkeyPatch, *deviations: Deviation) -> None:
     """Have these entries registered, and no others."""
-    monkeypatch.setattr(portable, "_known", lambda spec, target: (Known(deviations), spec))
+    monkeypatch.setattr(portable, "_known", lambda spec, target: (Expectations(deviations), spec))
 
 
 def deviation(*observed: str, where: Mapping[str, tuple[str, ...]] | None = None, **changed: Any) -> Deviation:

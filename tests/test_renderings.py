@@ -13,11 +13,12 @@ import jsonschema
 import pytest
 from markdown_it import MarkdownIt
 from touchstone.reports import ctrf, junit, markdown, model, records, results, schema
-from touchstone.reports.records import VERDICTS, Line
+from touchstone.reports.records import Line
 
 from tests import made, made_page
 from tests.command import ROOT
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, start, target, whole
+from touchstone.verdict.rule import Verdict
 
 CTRF = json.loads((ROOT / "tests" / "ctrf-schema-0.0.json").read_text())
 HOSTILE = (
@@ -32,7 +33,7 @@ MIXED = whole(
 RUNS: dict[str, list[Line]] = {
     "mixed": MIXED,
     "clean": whole(),
-    "every verdict": whole("run1", *(end(v, verdict=v, behaviour=v) for v in VERDICTS)),
+    "every verdict": whole("run1", *(end(v, verdict=v, behaviour=v) for v in Verdict)),
     "died": [run_line(), start("a"), end("a"), start("b")],
     "empty": [run_line(planned={}), finish(exit_status=5)],
     "hostile": whole(

@@ -18,9 +18,11 @@ from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, dirt, requirements
 from touchstone.suites import extents as large
 from touchstone.suites.assay import Bench
-from touchstone.suites.verdict import Judgement, verdict_of
+from touchstone.suites.conclusion import verdict_of
 
 from tests.test_planted_defects import _Planted, wrap
+from touchstone.verdict import expectation
+from touchstone.verdict.rule import Judgement
 
 QUESTIONS = {
     q.function.__name__: q for q in direct.questions() if q.function.__module__.endswith(("extents", "repeated"))
@@ -40,7 +42,7 @@ def target() -> registry.Target:
 
 
 @cache
-def entries() -> known.Known:
+def entries() -> expectation.Expectations:
     cls = target().cls
     return known.load(known.path_for(cls, "torch"), cls, requirements.load().keys())
 

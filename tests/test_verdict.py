@@ -8,17 +8,16 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
-from touchstone.adapters.conditions import Place, Scope
-from touchstone.adapters.known import Deviation, Entry, Known, KnownError, Pin
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
-from touchstone.reports.summary import VERDICTS
 from touchstone.suites.assay import Assay, Bench
-from touchstone.suites.observation import Deviates, NotAsked, Observation
-from touchstone.suites.requirements import Requirement
-from touchstone.suites.verdict import Judgement, Verdict, judge, verdict_of
+from touchstone.suites.conclusion import verdict_of
 
 from tests import hazards
+from touchstone.verdict.expectation import ClashError, Deviation, Expectation, Expectations, Pin, Place, Scope
+from touchstone.verdict.observation import Deviates, NotAsked, Observation
+from touchstone.verdict.requirement import Requirement
+from touchstone.verdict.rule import Judgement, Verdict, judge
 
 REQUIRED = Requirement("R-1", "group", "required", "sentence", "source")
 CHARACTERISED = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows", "raises *"))
@@ -28,7 +27,7 @@ NARROW = Scope("narrow", seen_on=({"device": "cpu"},))
 CPU = Place("mlx", "cpu", {"instruction_set": "avx2", "numpy": "avx2"})
 
 
-def deviation(requirement: str = "R-1", **changes: Any) -> Known:
+def deviation(requirement: str = "R-1", **changes: Any) -> Expectations:
     made = Deviation(
         requirement,
         MLX,
@@ -42,16 +41,16 @@ def deviation(requirement: str = "R-1", **changes: Any) -> Known:
         reproduction="mx.add(1, 1)",
         advice="Round it yourself.",
     )
-    return Known((replace(made, **changes),))
+    return Expectations((replace(made, **changes),))
 
 
-def pin(**changes: Any) -> Known:
+def pin(**changes: Any) -> Expectations:
     made = Pin("C-1", MLX, SpecifierSet(">=1.0"), EVERY_CASE, "mlx.toml: pin 1", frozenset({"rows"}), "https://…")
-    return Known((), (replace(made, **changes),))
+    return Expectations((), (replace(made, **changes),))
 
 
 def verdict(
-    requirement: Requirement, seen: Observation, known: Known, bootstrap: bool = False, place: Place = CPU
+    requirement: Requirement, seen: Observation, known: Expectations, bootstrap: bool = False, place: Place = CPU
 ) -> Judgement:
     return judge(requirement, seen, known, place, "1.2", {"dtype": "float32"}, bootstrap=bootstrap)
 
@@ -62,7 +61,7 @@ WORSE = Observation("beyond bound", False, headroom=200.0)
 OTHER = Observation("wrong dtype", False)
 CRASHED = Observation("crashed", False)
 HUNG = Observation("timed out", False)
-NONE = Known()
+NONE = Expectations()
 LIMITED = deviation(headroom_at_most=4.0)
 CANDIDATE = deviation(cause="", reproduction="", advice="")
 
@@ -103,7 +102,7 @@ ROWS = Observation("rows", True)
 RAISES = Observation("raises IndexError", True)
 FORBIDDEN = Observation("another row", True)
 REGISTERED = deviation("C-1", observed=frozenset({"another row"}))
-BOTH = Known(REGISTERED.deviations, pin().pins)
+BOTH = Expectations(REGISTERED.deviations, pin().pins)
 
 CHARACTERISED_PATHS = {
     "pinned": (ROWS, pin(), False, Verdict.CONFORMS, "", ""),
@@ -250,7 +249,7 @@ class TestMachines:
         assert (found.verdict, found.unseen) == (Verdict.CONFORMS, "")
 
     def test_a_pin_of_other_machines(self) -> None:
-        both = Known((), (*pin().pins, *pin(scope=AVX512, classes=frozenset({"raises IndexError"})).pins))
+        both = Expectations((), (*pin().pins, *pin(scope=AVX512, classes=frozenset({"raises IndexError"})).pins))
         right = verdict(CHARACTERISED, ROWS, both)
         assert (right.verdict, bool(right.unseen)) == (Verdict.CONFORMS, True)
         shows = verdict(CHARACTERISED, RAISES, both)
@@ -276,22 +275,22 @@ def test_the_narrowest_entry_that_fits_applies(count: int) -> None:
     entries = [d for origin, scope in BY_NARROWNESS[:count] for d in named(origin, scope)]
     elsewhere = (*named("gpu", on("gpu")), *named("avx512", AVX512), *named("jax", Scope("jax", ("cpu",))))
     for order in (entries, entries[::-1]):
-        found = verdict(REQUIRED, WRONG, Known((*elsewhere, *order)))
-        assert isinstance(found.entry, Entry)
+        found = verdict(REQUIRED, WRONG, Expectations((*elsewhere, *order)))
+        assert isinstance(found.entry, Expectation)
         assert found.entry.origin == BY_NARROWNESS[count - 1][0]
 
 
 @pytest.mark.parametrize("scope", [scope for _, scope in BY_NARROWNESS], ids=str)
 def test_two_entries_equally_narrow_for_one_case_are_an_error(scope: Scope) -> None:
-    both = Known((*named("first", scope), *named("second", scope, cases=({"dtype": ("float32",)},))))
-    with pytest.raises(KnownError, match=r"^second: covers dtype float32, as does first, and neither is narrower$"):
+    both = Expectations((*named("first", scope), *named("second", scope, cases=({"dtype": ("float32",)},))))
+    with pytest.raises(ClashError, match=r"^second: covers dtype float32, as does first, and neither is narrower$"):
         verdict(REQUIRED, WRONG, both)
     later = named("second", scope, versions=SpecifierSet(">=1.3"))
-    assert verdict(REQUIRED, WRONG, Known((*named("first", scope), *later))).verdict is Verdict.KNOWN
+    assert verdict(REQUIRED, WRONG, Expectations((*named("first", scope), *later))).verdict is Verdict.KNOWN
 
 
 def ended(
-    error: BaseException | None, observed: Observation | None = None, known: Known = NONE, **target: Any
+    error: BaseException | None, observed: Observation | None = None, known: Expectations = NONE, **target: Any
 ) -> tuple[Judgement, Observation]:
     """The verdict on a case that needs float32, asked of a target that has float32 only unless given others."""
     case = Case({"dtype": "float32"}, needs=(target.pop("need", "dtype:float32"),))
@@ -346,7 +345,7 @@ def test_only_these_verdicts_leave_a_run_green() -> None:
 
 
 def test_the_summary_counts_every_verdict() -> None:
-    assert sorted(VERDICTS) == sorted(str(v) for v in Verdict)
+    assert sorted(Verdict) == sorted(str(v) for v in Verdict)
 
 
 def test_an_assay_is_told_apart_without_its_arrays() -> None:

@@ -23,6 +23,7 @@ from tools.versions.__main__ import main
 from tools.versions.observed import NOTHING, Head, Observed, Outcome, Ran
 from tools.versions.releases import Release, VersionsError
 from tools.versions.running import ERROR
+from touchstone.verdict import expectation
 
 RELEASES = [Release("mlx", version, (("mlx", version),)) for version in ("1.0", "1.1", "1.2")]
 GOOD, BAD = Outcome("exact", True, 0.5), Outcome("wrong bits", False, None)
@@ -238,7 +239,7 @@ def test_an_unknown_release_ends_the_command_with_one_error() -> None:
     assert done.stdout == ""
 
 
-def an_entry(**fields: Any) -> known.Deviation:
+def an_entry(**fields: Any) -> expectation.Deviation:
     text = """
 [[deviation]]
 requirement = "EMB-1"
@@ -304,13 +305,18 @@ def test_a_pin_leaves_a_case_to_the_deviation_that_explains_it() -> None:
     """As a verdict does; a case that neither explains ends the range."""
     entry = an_entry()
     common = (entry.requirement, entry.scope, entry.versions, ({},), "")
-    pin = known.Pin(*common, classes=frozenset({"exact"}), page="p")
+    pin = expectation.Pin(*common, classes=frozenset({"exact"}), page="p")
     one = history(BAD, BAD, BAD)
     everywhere = replace(entry, versions=SpecifierSet(">=1.0"))
     assert ranges.first(pin, one) is None
-    assert ranges.first(pin, one, known.Known((everywhere,), (pin,))) == "1.0"
-    assert ranges.first(pin, one, known.Known((entry,), (pin,))) == "1.2"
-    assert ranges.first(pin, one, known.Known((replace(everywhere, observed=frozenset({"NaN row"})),), (pin,))) is None
+    assert ranges.first(pin, one, expectation.Expectations((everywhere,), (pin,))) == "1.0"
+    assert ranges.first(pin, one, expectation.Expectations((entry,), (pin,))) == "1.2"
+    assert (
+        ranges.first(
+            pin, one, expectation.Expectations((replace(everywhere, observed=frozenset({"NaN row"})),), (pin,))
+        )
+        is None
+    )
 
 
 def test_registered_ranges_are_what_was_observed() -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from touchstone.migration import guide, guide_observations
 
+from touchstone.errors import InputError
+
 
 def main(arguments: list[str] | None = None) -> int:
     """The exit status: 1 where a page is stale, 2 for input that cannot be used."""
@@ -30,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         stale = guide.check()
         print("\n".join(stale) or "every guide is current")
         return int(bool(stale))
-    except (guide.GuideError, guide_observations.ObservationsError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -24,13 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from touchstone.adapters import instructions, known, machine, registry
-from touchstone.adapters.conditions import Place
-from touchstone.adapters.known import Entry, Known
 from touchstone.adapters.registry import Target
 from touchstone.suites import requirements
 
 from tools import settings
 from tools.settings import PLAIN, ROOT, Setting, SettingError
+from touchstone.errors import InputError
+from touchstone.verdict.expectation import Expectation, Expectations, Place
 
 SAME, DIFFERS, NO_EFFECT = 0, 1, 2
 """Exit status."""
@@ -127,7 +127,7 @@ def shown(record: Mapping[str, Any]) -> tuple[str, str]:
     return record["behaviour"], record["verdict"]
 
 
-def explaining(first: Mapping[str, Any], second: Mapping[str, Any]) -> Entry | None:
+def explaining(first: Mapping[str, Any], second: Mapping[str, Any]) -> Expectation | None:
     """The entry that says why one case shows two things: it holds in one of the places only and registers what is
     shown there, or it registers both."""
     entries, version = _known(first["spec"], first["target"])
@@ -154,7 +154,7 @@ def _number(value: float | str | None) -> float | None:
 
 
 @cache
-def _known(spec: str, target: str) -> tuple[Known, str]:
+def _known(spec: str, target: str) -> tuple[Expectations, str]:
     """The entries of an adapter, and the distribution whose version they speak of."""
     cls = registry.adapter_class(spec)
     device = target.partition("@")[2]
@@ -258,7 +258,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 if target.unavailable:
                     print(f"{target.cls.name}: left out, {target.unavailable}", flush=True)
             rows = compare(Runs([t for t in targets if not t.unavailable], rest, folder), chosen)
-        except (SettingError, registry.TargetError) as error:
+        except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             return NO_EFFECT
     show(rows)

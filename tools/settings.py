@@ -17,6 +17,8 @@ import msgspec
 from touchstone.adapters import instructions
 from touchstone.adapters.conditions import LEVELS
 
+from touchstone.errors import InputError
+
 FILE = Path(__file__).parent / "settings.toml"
 ROOT = Path(__file__).parent.parent
 PLAIN = "plain"
@@ -27,7 +29,7 @@ _READ = (
 )
 
 
-class SettingError(Exception):
+class SettingError(InputError):
     """A setting is spelled wrongly or has no effect; the message is one sentence that names it."""
 
 

@@ -25,9 +25,10 @@ from touchstone.adapters.isolation import attempt
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct
 from touchstone.suites.assay import Assay, Bench
-from touchstone.suites.observation import NotAsked
 
 from tools import settings
+from touchstone.errors import InputError
+from touchstone.verdict.observation import NotAsked
 
 ROOT = Path(__file__).parent.parent
 ALONE = ["-n", "0"]
@@ -131,7 +132,7 @@ def main() -> int:
         return 0
     try:
         measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
-    except registry.TargetError as error:
+    except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -8,10 +8,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from touchstone import __version__
+from touchstone.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -64,4 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status of the part that `arguments` (those of the process where None) begin with."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     name = _parser().parse_args(given[:1]).part
-    return int(importlib.import_module(f"touchstone.commands.{name}").main(given[1:]))
+    try:
+        return int(importlib.import_module(f"touchstone.commands.{name}").main(given[1:]))
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+    except Exception:  # a fault of the command: Python's own exit status, 1, would say that something deviates
+        traceback.print_exc()
+    return 2

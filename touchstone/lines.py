@@ -19,9 +19,9 @@ from touchstone.reports import records
 from touchstone.suites import identity
 from touchstone.suites.assay import Assay
 from touchstone.suites.migration import checkpoint
-from touchstone.suites.observation import Observation
-from touchstone.suites.requirements import Requirement
-from touchstone.suites.verdict import Judgement
+from touchstone.verdict.observation import Observation
+from touchstone.verdict.requirement import Requirement
+from touchstone.verdict.rule import Judgement
 
 if TYPE_CHECKING:
     from touchstone.session import Session

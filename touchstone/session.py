@@ -24,6 +24,7 @@ from touchstone import distribution, lines
 from touchstone.adapters import known, registry
 from touchstone.adapters.isolation import Unanswered
 from touchstone.adapters.registry import Target
+from touchstone.errors import InputError
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import GoldenError, open_golden, open_recorded
 from touchstone.migration.check import Check
@@ -32,27 +33,18 @@ from touchstone.plugin import IN_CHECKOUT, MARKERS, SUITES
 from touchstone.reports import records, render
 from touchstone.reports.failure import explain
 from touchstone.reports.progress import Progress
-from touchstone.reports.reading import ReportError
 from touchstone.reports.recorder import Recorder, RecorderError
 from touchstone.reports.summary import Tally
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Assay, Bench, Fuzz
+from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.migration import checkpoint
 from touchstone.suites.migration.checkpoint import CheckpointInput
-from touchstone.suites.observation import Deviates, NotAsked
-from touchstone.suites.real import RealInput, RealInputError
-from touchstone.suites.requirements import Requirement
-from touchstone.suites.verdict import Verdict, verdict_of
+from touchstone.suites.real import RealInput
+from touchstone.verdict.observation import Deviates, NotAsked
+from touchstone.verdict.requirement import Requirement
+from touchstone.verdict.rule import Verdict
 
-BAD_INPUT = (
-    CheckpointError,
-    GoldenError,
-    known.KnownError,
-    RealInputError,
-    RecorderError,
-    registry.TargetError,
-    requirements.RequirementError,
-)
 FEW = 200
 """Cases up to which pytest's own dots are shown."""
 
@@ -61,7 +53,7 @@ class Session:
     """Targets, golden stores, expectations and the recorder of a run, and pytest's hooks that use them."""
 
     def __init__(self, config: pytest.Config) -> None:
-        """Raises one of `BAD_INPUT` where an option, a target or a file of the project cannot be used."""
+        """Raises InputError where an option, a target or a file of the project cannot be used."""
         required = [n for n in os.environ.get("TOUCHSTONE_REQUIRE", "").split(",") if n]
         self.config = config
         self.is_worker = hasattr(config, "workerinput")
@@ -120,7 +112,7 @@ class Session:
         """The session of a run; `pytest.UsageError` where its input cannot be used."""
         try:
             made = cls(config)
-        except BAD_INPUT as error:
+        except InputError as error:
             raise pytest.UsageError(str(error)) from error
         for marker in MARKERS:
             config.addinivalue_line("markers", marker)
@@ -211,7 +203,7 @@ class Session:
             try:
                 for find in (self.known[target.id].deviation, self.known[target.id].pin):
                     find(requirement.id, places[target.id], target.version, case.params)
-            except known.KnownError as error:
+            except InputError as error:
                 raise pytest.UsageError(str(error)) from error
 
     def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
@@ -400,7 +392,7 @@ class Session:
                 self.recorder.close()
                 if self.ended and is_main:
                     render.render(self.recorder.folder)
-        except (RecorderError, ReportError) as error:
+        except InputError as error:
             raise pytest.UsageError(str(error)) from error
 
 

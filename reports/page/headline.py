@@ -11,7 +11,9 @@ from touchstone.reports.changes import Changes, Streak, match
 from touchstone.reports.history import Night, night_of
 from touchstone.reports.model import Column, Report, State
 from touchstone.reports.page.since import NOT_COMPARABLE, is_unknown
-from touchstone.reports.records import RED, UNANSWERED, VERDICTS, EndLine
+from touchstone.reports.records import EndLine
+
+from touchstone.verdict.rule import RED, UNANSWERED, Verdict
 
 NIGHTS = 14
 """Nights of the past that a target's row shows."""
@@ -34,7 +36,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class TargetRow:
-    """One target's verdicts. `counts`: of every verdict, in the order of VERDICTS.
+    """One target's verdicts. `counts`: of every verdict, in the order of Verdict.
 
     share: (verdict or "no record", part of what was planned). nights: (start, state, chip) of earlier nights, oldest
     first; state is "" where the target did not run, chip where it was today's.
@@ -95,7 +97,7 @@ def _title(report: Report) -> str:
     red = RED - {"unreviewed"} if report.state == "deviates" else {"unreviewed"}
     bad = [c for c in columns if any(c.counts[v] for v in red)]
     counts = sum((c.counts for c in bad), Counter[str]())
-    parts = [_counted(counts[v], v) for v in VERDICTS if v in red and counts[v]]
+    parts = [_counted(counts[v], v) for v in Verdict if v in red and counts[v]]
     if parts:
         first, *rest = parts
         parts = [", ".join((first, *(p.replace(" cases ", " ").replace(" case ", " ") for p in rest)))]
@@ -162,12 +164,12 @@ def _target(column: Column, nights: Iterable[tuple[str, str, str]]) -> TargetRow
     counts = column.counts.copy()
     counts["stale deviation"] += len(column.stale)
     whole = max(column.planned, len(column.cases), 1)
-    order = ("conforms", "known deviation", *(v for v in VERDICTS if v in RED), *VERDICTS)
+    order = ("conforms", "known deviation", *(v for v in Verdict if v in RED), *Verdict)
     share = [(v, column.counts[v] / whole) for v in dict.fromkeys(order) if column.counts[v]]
     if column.missing:
         share.append(("no record", column.missing / whole))
     state = "not run" if column.facts.unavailable is not None else column.state
-    return TargetRow(column, state, [(v, counts[v]) for v in VERDICTS], share, list(nights))
+    return TargetRow(column, state, [(v, counts[v]) for v in Verdict], share, list(nights))
 
 
 def attention(report: Report, streaks: Mapping[tuple[str, str], Streak]) -> list[Attention]:

@@ -10,7 +10,9 @@ from markupsafe import Markup
 from touchstone.reports.cases import catalogue, size
 from touchstone.reports.model import Column, Report
 from touchstone.reports.page.svg import Log, decades, element, marker, picture, power
-from touchstone.reports.records import RED, EndLine
+from touchstone.reports.records import EndLine
+
+from touchstone.verdict.rule import RED
 
 _LEAST_PLACES = 4
 SHAPES = ("circle", "square", "triangle", "diamond")

@@ -23,9 +23,10 @@ from touchstone.reports.page.speed_table import benchmarks
 from touchstone.reports.page.svg import element, picture
 from touchstone.reports.page.templating import asset
 from touchstone.reports.page.templating import render as render_template
-from touchstone.reports.records import VERDICTS
 from touchstone.reports.regressions import Change as SpeedChange
 from touchstone.reports.severity import MEANINGS, ORDER, TITLES
+
+from touchstone.verdict.rule import Verdict
 
 _BAR_WIDTH, _BAR_HEIGHT = 160, 14
 _SHOWN = {"problems_shown": 20, "attention_shown": 30, "changes_shown": 100}
@@ -70,7 +71,7 @@ def _first_screen(
         "headline": headline.headline(report, changes),
         "targets": [{**_fields(row), "denominator": row.denominator, "drawing": _bar(row)} for row in rows],
         "has_nights": bool(nights),
-        "verdicts": VERDICTS,
+        "verdicts": Verdict,
         "attention": headline.attention(report, streaks),
         "stale": [(c.label, origin, count) for c in report.columns for origin, count in c.stale.items()],
         "unconfirmed": [(c.label, origin, count) for c in report.columns for origin, count in c.unconfirmed.items()],

@@ -14,8 +14,10 @@ from touchstone.reports.page import templating
 from touchstone.reports.page.looks import STATES
 from touchstone.reports.page.speed_table import spell_time
 from touchstone.reports.page.trend_plots import InNight, Point, line, verdicts
-from touchstone.reports.records import VERDICTS, BenchmarkLine
+from touchstone.reports.records import BenchmarkLine
 from touchstone.reports.regressions import Key, key
+
+from touchstone.verdict.rule import Verdict
 
 NIGHTS = 120
 """Most nights that are drawn, the latest."""
@@ -76,7 +78,7 @@ def render(nights: Sequence[Night]) -> str:
         targets=targets(shown),
         breaks=[(n.started, why) for n, why in zip(shown, _breaks(shown), strict=True) if why],
         machines=_machines(shown),
-        verdicts=VERDICTS,
+        verdicts=Verdict,
         STATES=STATES,
     )
 

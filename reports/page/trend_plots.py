@@ -11,7 +11,8 @@ from touchstone.reports.history import Night, NightColumn
 from touchstone.reports.page.headline import when
 from touchstone.reports.page.looks import LOOKS, STATES
 from touchstone.reports.page.svg import Linear, Log, element, picture
-from touchstone.reports.records import RED
+
+from touchstone.verdict.rule import RED
 
 LEFT, TOP, HEIGHT, BOTTOM = 54, 26, 150, 34
 STACK = ("conforms", "known deviation", "unsupported", "not run", "unreviewed", "no record", "red")

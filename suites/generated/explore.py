@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.internal.conjecture import providers
 from touchstone.adapters.devices import cache_folder
-from touchstone.adapters.known import Known
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
 from touchstone.suites.assay import Assay
+from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.generated import finding
 from touchstone.suites.generated.drawn import Example, Made, Property
-from touchstone.suites.observation import Deviates, Observation
-from touchstone.suites.verdict import Verdict, verdict_of
+
+from touchstone.verdict.expectation import Expectations
+from touchstone.verdict.observation import Deviates, Observation
+from touchstone.verdict.rule import Verdict
 
 # Otherwise a folder .hypothesis appears wherever the suites are run.
 set_hypothesis_home_dir(cache_folder() / "hypothesis")
@@ -101,7 +103,7 @@ def _ask(assay: Assay, asked: Property, example: Example, tally: _Tally) -> None
         asked.ask(inner)
     except Exception as raised:  # a verdict like any other
         error = raised
-    known = assay.bench.known.get(assay.target.id, Known())
+    known = assay.bench.known.get(assay.target.id, Expectations())
     judgement, seen = verdict_of(inner, error, known, bootstrap=False)
     tally.asked += 1
     if judgement.verdict is Verdict.KNOWN:
@@ -126,7 +128,7 @@ def _conclude(assay: Assay, asked: Property, tally: _Tally) -> None:
         text = finding.entry(asked.name, assay.requirement.id, assay.target.id, found.case, found.example.arrays)
         message = f"{found.observation.message}\n{facts}\nexample: {params}\n{finding.HINT}\n\n{text}"
         raise Deviates(replace(found.observation, conforms=False, message=message))
-    known = assay.bench.known.get(assay.target.id, Known())
+    known = assay.bench.known.get(assay.target.id, Expectations())
     covered = known.deviation(assay.requirement.id, assay.target.place, assay.target.version, assay.params)
     if covered and tally.last_explained:
         seen: Any = tally.last_explained

@@ -6,8 +6,9 @@ from touchstone.golden.cases import generated
 from touchstone.suites.assay import Assay
 from touchstone.suites.generated import quantized
 from touchstone.suites.generated.explore import explore
-from touchstone.suites.observation import NotAsked
 from touchstone.suites.requirements import requirement
+
+from touchstone.verdict.observation import NotAsked
 
 
 @requirement("QNT-BOUND-1", generated.QUANTIZE_CASES)

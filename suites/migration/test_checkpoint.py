@@ -7,8 +7,9 @@ from dataclasses import asdict
 from touchstone.migration.check import Check
 from touchstone.suites.assay import Assay
 from touchstone.suites.migration.checkpoint import TENSORS
-from touchstone.suites.observation import Deviates, Observation
 from touchstone.suites.requirements import requirement
+
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def conclude(assay: Assay) -> None:

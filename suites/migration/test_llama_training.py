@@ -7,8 +7,9 @@ from touchstone.golden import llama_bounds
 from touchstone.golden.cases import llama as cases
 from touchstone.suites.assay import Assay
 from touchstone.suites.migration import llamas
-from touchstone.suites.observation import Deviates, Observation
 from touchstone.suites.requirements import requirement
+
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def _same_names(got: dict[str, np.ndarray], want: set[str]) -> None:

@@ -18,6 +18,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from touchstone.errors import InputError
+
 FOLDER = Path(__file__).parent / "definitions"
 CLASSES = (
     *("indexing", "id dtype", "shape", "strides", "dtype of results", "accumulation precision", "rounding", "packing"),
@@ -64,7 +66,7 @@ HELD_OUT = 30
 """Defects that no case may be written from: their score is what the suites catch of what nobody prepared them for."""
 
 
-class DefectError(Exception):
+class DefectError(InputError):
     """The data is not as it should be."""
 
 

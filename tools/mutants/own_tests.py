@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tools.mutants.defects import Defect
 from tools.mutants.running import BROKEN, CAUGHT, ROOT, SURVIVED, Outcome, pytest_with
+from touchstone.errors import InputError
 
 FILES = {
     "torch": ("torch_own_tests.py",),
@@ -25,7 +26,7 @@ FILES = {
 INSTALLED = {"torch": ROOT / "tools" / "mutants"}
 
 
-class OwnTestsError(Exception):
+class OwnTestsError(InputError):
     """Test files are missing, or red without any defect."""
 
 

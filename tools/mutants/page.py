@@ -11,6 +11,7 @@ from pathlib import Path
 from tools.mutants.defects import MOST_ALIKE, MOST_EXPECTED, Defect
 from tools.mutants.running import ELSEWHERE, ROOT
 from tools.mutants.score import Count, Facts, Score
+from touchstone.errors import InputError
 
 PAGE = ROOT / "docs" / "detection.md"
 FOR_REPORTS = ROOT / "reports" / "detection.json"
@@ -22,7 +23,7 @@ WRITE = "python -m tools.mutants page --write"
 _TARGETS = {"torch": "PyTorch", "mlx": "MLX", "jax": "JAX and Flax"}
 
 
-class PageError(Exception):
+class PageError(InputError):
     """README.md has no one place for the score."""
 
 

@@ -13,13 +13,14 @@ from tools.mutants import score
 from tools.mutants.defects import Defect
 from tools.mutants.running import CASES, ROOT, Outcome, pytest_with
 from tools.mutants.score import Facts
+from touchstone.errors import InputError
 
 CONTROL = "INIT-REPR-1"
 """A requirement with few cases, asked without any defect: the record of that run says where and with what it ran."""
 FRAMEWORKS = ("mlx", "jax", "flax", "torch")
 
 
-class RecordingError(Exception):
+class RecordingError(InputError):
     """Outcomes cannot be recorded here, or the suites are red without any defect."""
 
 

@@ -17,6 +17,7 @@ from statistics import fmean
 
 from tools.mutants.defects import CLASSES, Defect
 from tools.mutants.running import BROKEN, CAUGHT, Outcome
+from touchstone.errors import InputError
 
 MEASURED = Path(__file__).parent / "measured"
 FILES = {"stored": "suites.jsonl", "generated": "generated.jsonl", "own": "own.jsonl"}
@@ -32,7 +33,7 @@ FACTS = "facts.json"
 """The runs that outcomes are of: {key: `Facts`}."""
 
 
-class ScoreError(Exception):
+class ScoreError(InputError):
     """The recorded outcomes do not fit the defects."""
 
 

@@ -8,12 +8,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from touchstone.adapters.known import KnownError
-
 from tools.versions import observed, page, ranges, releases, running, upstream
 from tools.versions.observed import Observed
-from tools.versions.releases import VersionsError
 from tools.versions.timeline import KINDS, by_release
+from touchstone.errors import InputError
 
 FOLDER = Path(__file__).parents[2] / ".tox" / "versions"
 
@@ -123,7 +121,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         return int(options.run(options))
-    except (VersionsError, KnownError, OSError) as error:
+    except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
 

@@ -14,9 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from touchstone.adapters import known, registry
-from touchstone.adapters.conditions import Place
 from touchstone.adapters.interface import Adapter
-from touchstone.adapters.known import Deviation, Entry, Known, Pin
 from touchstone.reports import kept
 from touchstone.suites import requirements
 
@@ -24,14 +22,16 @@ from tools.versions import observed
 from tools.versions.observed import NOTHING, Observed, Outcome
 from tools.versions.releases import VersionsError
 from tools.versions.timeline import UNDEFINED, Params
+from touchstone.verdict import expectation
+from touchstone.verdict.expectation import Deviation, Expectation, Expectations, Pin, Place
 
-NOTHING_KNOWN = Known()
+NOTHING_KNOWN = Expectations()
 _ENTRY = "[["
 _SINCE = re.compile(r">=[^,]+")
 _VERSIONS = re.compile(r'^versions = ".*"$', re.MULTILINE)
 
 
-def first(entry: Entry, one: Observed, registered: Known = NOTHING_KNOWN) -> str | None:
+def first(entry: Expectation, one: Observed, registered: Expectations = NOTHING_KNOWN) -> str | None:
     """The first release from which on the entry holds up to the last; None where it does not hold in the last.
 
     registered: what else is known of the target; its deviations explain cases of a pin.
@@ -51,18 +51,20 @@ def place_of(one: Observed) -> Place:
     return Place(framework, device, {**kept.facts_of(one.head.system), **one.head.facts})
 
 
-def _asked(entry: Entry, one: Observed, at: int) -> list[tuple[str, Params, Outcome]]:
+def _asked(entry: Expectation, one: Observed, at: int) -> list[tuple[str, Params, Outcome]]:
     """(version, params, outcome) of the entry's cases in the release at this place."""
     return [
         (one.ran[at].version, params, row[at])
         for requirement, params, row in one.cases.values()
         if requirement == entry.requirement
         and row[at] != NOTHING
-        and any(known.matches(pattern, params) for pattern in entry.cases)
+        and any(expectation.matches(pattern, params) for pattern in entry.cases)
     ]
 
 
-def _holds(entry: Entry, place: Place, version: str, params: Params, outcome: Outcome, registered: Known) -> bool:
+def _holds(
+    entry: Expectation, place: Place, version: str, params: Params, outcome: Outcome, registered: Expectations
+) -> bool:
     if isinstance(entry, Pin):
         deviation = registered.deviation(entry.requirement, place, version, params)
         return outcome.behaviour in entry.classes or bool(deviation and _explains(deviation, outcome))
@@ -87,20 +89,20 @@ def _class(one: Observed) -> type[Adapter]:
     return registry.adapter_class(one.head.adapter)
 
 
-def _load(path: Path, one: Observed) -> Known:
+def _load(path: Path, one: Observed) -> Expectations:
     return known.load(path, _class(one), requirements.load().keys())
 
 
-def _entries_of(registered: Known) -> tuple[Entry, ...]:
+def _entries_of(registered: Expectations) -> tuple[Expectation, ...]:
     return (*registered.deviations, *registered.pins)
 
 
-def _title(entry: Entry) -> str:
+def _title(entry: Expectation) -> str:
     """``deviation 5``: where it stands in its file."""
     return entry.origin.partition(": ")[2].partition(" (")[0]
 
 
-def _in_force() -> Iterator[tuple[Path, Observed, Known, Entry]]:
+def _in_force() -> Iterator[tuple[Path, Observed, Expectations, Expectation]]:
     """Every entry that holds where a target was recorded and at the last release; its file, and what is beside it."""
     for one, path in _paths(observed.load()):
         registered = _load(path, one)
@@ -109,7 +111,7 @@ def _in_force() -> Iterator[tuple[Path, Observed, Known, Entry]]:
                 yield path, one, registered, entry
 
 
-def without_observation() -> list[tuple[Path, Observed, Entry]]:
+def without_observation() -> list[tuple[Path, Observed, Expectation]]:
     """Entries of which the last recorded release was asked no case: they are newer than the observations."""
     return [(path, one, entry) for path, one, _, entry in _in_force() if not _asked(entry, one, len(one.ran) - 1)]
 

@@ -13,11 +13,13 @@ from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 from touchstone.adapters import registry
 
+from touchstone.errors import InputError
+
 PATH = Path(__file__).with_name("releases.toml")
 _FIELDS = {"adapter", "version"}
 
 
-class VersionsError(Exception):
+class VersionsError(InputError):
     """Releases, records or observations that cannot be used; the message names the file and what to do."""
 
 

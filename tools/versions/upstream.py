@@ -10,10 +10,10 @@ from typing import Any
 
 import msgspec
 from packaging.version import Version
-from touchstone.adapters.known import matches
 
 from tools.versions.observed import NOTHING, Observed
 from tools.versions.releases import VersionsError
+from touchstone.verdict.expectation import matches
 
 PATH = Path(__file__).with_name("upstream.toml")
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from touchstone import command
-from touchstone.adapters import known, registry, update
+from touchstone.adapters import update
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -18,9 +17,5 @@ def main(arguments: Sequence[str]) -> int:
     )
     updating.add_argument("report", type=Path, metavar="DIR", help="the folder that a run with --report wrote")
     options = parser.parse_args(arguments)
-    try:
-        print(update.update(options.report))
-    except (registry.TargetError, known.KnownError, update.UpdateError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(update.update(options.report))
     return 0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from touchstone import command
 from touchstone.migration import guide
-from touchstone.migration.guide_observations import ObservationsError
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -15,9 +13,5 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("source", metavar="FROM", help="mlx, jax, torch or reference, or NAME@DEVICE")
     parser.add_argument("target", metavar="TO")
     options = parser.parse_args(arguments)
-    try:
-        print(guide.guide(options.source, options.target).render(), end="")
-    except (guide.GuideError, ObservationsError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    print(guide.guide(options.source, options.target).render(), end="")
     return 0

@@ -1,14 +1,11 @@
 """What is made of the records of runs.
 
-Exit status: 0; 1 where `diff` finds a new deviation; 2 for input that cannot be used, or compared; 3 for a fault of the
-command itself.
+Exit status: 0; 1 where `diff` finds a new deviation; 2 for input that cannot be used, or compared.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,8 +18,6 @@ from touchstone.reports import changes, history, markdown, model, schema
 from touchstone.reports import merge as merging
 from touchstone.reports import render as rendering
 from touchstone.reports.reading import Progress, ReportError
-
-NOT_USABLE, BROKEN = 2, 3
 
 
 def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
@@ -74,14 +69,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 def main(arguments: Sequence[str]) -> int:
     options = _arguments(arguments)
-    try:
-        return int(_COMMANDS[options.command](options) or 0)
-    except ReportError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return NOT_USABLE
-    except Exception:
-        traceback.print_exc()
-        return BROKEN
+    return int(_COMMANDS[options.command](options) or 0)
 
 
 @contextmanager

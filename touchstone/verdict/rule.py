@@ -1,47 +1,40 @@
-"""From an observation to a verdict, by the requirement's level and what is registered for the place."""
+"""From an observation to a verdict, by the requirement's level and what is expected in the place."""
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from touchstone.adapters.conditions import Place
-from touchstone.adapters.interface import Adapter
-from touchstone.adapters.isolation import Unanswered
-from touchstone.adapters.known import Deviation, Entry, Known, Pin
-from touchstone.golden.cases import generated
-from touchstone.suites.assay import Assay
-from touchstone.suites.observation import Deviates, NotAsked, Observation
-from touchstone.suites.requirements import Requirement
+from touchstone.verdict.behaviour import Kind
+from touchstone.verdict.expectation import Deviation, Expectation, Expectations, Pin, Place
+from touchstone.verdict.observation import Observation
+from touchstone.verdict.requirement import Requirement
 
 
 class Verdict(StrEnum):
+    """What is said of one case of one target, in the order in which it is counted."""
+
     CONFORMS = "conforms"
-    DEVIATES = "deviates"
     KNOWN = "known deviation"
-    STALE = "stale deviation"
-    CRASHED = "crashed"
-    TIMED_OUT = "timed out"
     UNSUPPORTED = "unsupported"
     NOT_RUN = "not run"
+    DEVIATES = "deviates"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed out"
+    STALE = "stale deviation"
     UNREVIEWED = "unreviewed"
 
     @property
     def is_red(self) -> bool:
-        return self in _RED
+        """Whether a run with it is not green."""
+        return self in RED
 
 
-_RED_BY_BEHAVIOUR = {
-    "crashed": Verdict.CRASHED,
-    "ended without an answer": Verdict.CRASHED,
-    "timed out": Verdict.TIMED_OUT,
-}
-_RED = {Verdict.DEVIATES, Verdict.STALE, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.UNREVIEWED}
+RED = frozenset({Verdict.DEVIATES, Verdict.CRASHED, Verdict.TIMED_OUT, Verdict.STALE, Verdict.UNREVIEWED})
+UNANSWERED = frozenset({Verdict.UNSUPPORTED, Verdict.NOT_RUN})
+_OF_AN_END = {Kind.CRASHED: Verdict.CRASHED, Kind.ENDED: Verdict.CRASHED, Kind.TIMED_OUT: Verdict.TIMED_OUT}
 
 
 @dataclass(frozen=True)
@@ -56,55 +49,15 @@ class Judgement:
     note: str = ""
     missing: str = ""
     sometimes: str = ""
-    entry: Entry | None = None
+    entry: Expectation | None = None
     assumed: bool = False
     unseen: str = ""
-
-
-def verdict_of(
-    assay: Assay, error: BaseException | None, known: Known, *, bootstrap: bool
-) -> tuple[Judgement, Observation]:
-    """The verdict on a test that ended with `error`, or with None, and the observation it rests on."""
-    target = assay.target
-    if isinstance(error, NotAsked):
-        if target.unavailable:
-            return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
-        if reason := assay.unmet_need():
-            return Judgement(Verdict.UNSUPPORTED, reason), Observation("unsupported", False)
-        return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
-    if isinstance(error, Deviates):
-        seen = error.observation
-    elif isinstance(error, Unanswered):
-        seen = Observation(error.outcome.behaviour, False, message=error.outcome.message)
-    elif error is not None and _raised_in_adapter(error, target.cls):
-        seen = Observation(f"raises {type(error).__name__}", False, message=str(error)[:2000])
-    elif error is not None:
-        message = f"the test itself failed: {type(error).__name__}: {error}"
-        return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
-    elif assay.observed is None:
-        return Judgement(Verdict.DEVIATES, "the test compared nothing"), Observation("nothing compared", False)
-    else:
-        seen = assay.observed
-    if seen.behaviour == "raises Unsupported":
-        note = "the adapter raised Unsupported for something its capabilities do not exclude"
-        return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
-    case = (target.place, target.version, assay.params)
-    judgement = judge(assay.requirement, seen, known, *case, bootstrap=bootstrap)
-    if judgement.verdict is Verdict.STALE and generated.MARK in assay.case.marks:
-        return Judgement(Verdict.CONFORMS, "what is registered for this case was not drawn"), seen
-    return judgement, seen
-
-
-def _raised_in_adapter(error: BaseException, cls: type[Adapter]) -> bool:
-    """Whether an exception passed through the adapter's code, so that it is the framework's answer."""
-    folders = {Path(inspect.getfile(cls)).parent, Path(inspect.getfile(Adapter)).parent}
-    return any(Path(frame.f_code.co_filename).parent in folders for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 def judge(
     requirement: Requirement,
     observation: Observation,
-    known: Known,
+    known: Expectations,
     place: Place,
     version: str,
     params: Mapping[str, Any],
@@ -161,12 +114,14 @@ def _departing(observation: Observation, deviation: Deviation, place: Place, boo
         note = f"{deviation.origin} was assumed on {place.device} and registers {expected}{limit}"
         return Judgement(Verdict.UNREVIEWED, note, "deviation", assumed=True)
     note = f"changed since {deviation.versions}: {deviation.origin} registers {expected}{limit}"
-    return Judgement(_RED_BY_BEHAVIOUR.get(observation.behaviour, Verdict.DEVIATES), note, "changed")
+    return Judgement(_OF_AN_END.get(observation.kind, Verdict.DEVIATES), note, "changed")
 
 
-def _unregistered(observation: Observation, elsewhere: Sequence[Entry], place: Place, bootstrap: bool) -> Judgement:
+def _unregistered(
+    observation: Observation, elsewhere: Sequence[Expectation], place: Place, bootstrap: bool
+) -> Judgement:
     """The verdict on what does not conform where no deviation covers the case."""
-    verdict = _RED_BY_BEHAVIOUR.get(observation.behaviour, Verdict.DEVIATES)
+    verdict = _OF_AN_END.get(observation.kind, Verdict.DEVIATES)
     note, missing = "no deviation is registered for this case", "deviation"
     for entry in elsewhere:
         if isinstance(entry, Deviation) and entry.shows(observation.behaviour, observation.headroom):
@@ -175,7 +130,7 @@ def _unregistered(observation: Observation, elsewhere: Sequence[Entry], place: P
 
 
 def _unpinned(
-    observation: Observation, pin: Pin | None, elsewhere: Sequence[Entry], place: Place, bootstrap: bool
+    observation: Observation, pin: Pin | None, elsewhere: Sequence[Expectation], place: Place, bootstrap: bool
 ) -> Judgement:
     """The verdict on a permitted choice that is not the pinned one."""
     red = Verdict.UNREVIEWED if bootstrap else Verdict.DEVIATES
@@ -196,15 +151,15 @@ def _unpinned(
     return Judgement(red, note, "pin")
 
 
-def _assumed(entry: Entry | None, place: Place) -> bool:
+def _assumed(entry: Expectation | None, place: Place) -> bool:
     """Whether an entry that holds here was never seen here."""
     return entry is not None and not entry.scope.was_seen(place)
 
 
-def _confirmed(entry: Entry, place: Place) -> str:
+def _confirmed(entry: Expectation, place: Place) -> str:
     seen = " or ".join(" ".join(one.values()) for one in entry.scope.seen_on)
     return f"(Assumed on {place.device}, where nobody had seen it, from {seen}; confirmed.)"
 
 
-def _holds_elsewhere(entry: Entry, place: Place) -> str:
+def _holds_elsewhere(entry: Expectation, place: Place) -> str:
     return f"{entry.origin} holds for {entry.scope}, not with {entry.scope.here(place)}"

@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.verdict.behaviour import Behaviour, Kind
+
 
 @dataclass
 class Observation:
-    """behaviour: the class in words ("rows", "raises IndexError", "beyond bound").
+    """behaviour: its class, as `Behaviour` spells it ("rows", "raises IndexError", "beyond bound").
 
     headroom: max(error / bound); error, bound and worst_index belong to the element where it is reached.
     """
@@ -25,6 +27,11 @@ class Observation:
     worst_index: tuple[int, ...] | None = None
     message: str = ""
     golden: str = ""
+
+    @property
+    def kind(self) -> Kind:
+        """How the call ended."""
+        return Behaviour(self.behaviour).kind
 
 
 class NotAsked(Exception):
