@@ -31,6 +31,8 @@ _MOST_LINEARS = 12
 
 Side = Literal["source", "target"]
 LOOKUP, LINEAR, LOGITS = "MIG-LOOKUP-1", "MIG-LINEAR-1", "MIG-LOGITS-1"
+METHODS = {LOOKUP: "lookup", LINEAR: "linear", LOGITS: "logits"}
+"""Requirement -> what `answer` and `bound` are asked for."""
 
 
 def framework_of(checkpoint: Checkpoint) -> str:

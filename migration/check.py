@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 from touchstone.migration import configuration, findings
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
@@ -72,8 +72,6 @@ Piece = tuple[_Open, int, int]
 class Check:
     """What two checkpoints are asked. Attributes: source, target, pairing, questions (of this shard)."""
 
-    listeners: ClassVar[list[Listener]] = []
-
     def __init__(
         self,
         source: Path,
@@ -106,6 +104,7 @@ class Check:
         self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._ledger: Ledger | None = None
+        self._listener: Listener | None = None
         self.key = fingerprint(
             [*self.source.files, *self.target.files, *([keymap] if keymap else [])],
             [str(source), str(target), str(self.shard)],
@@ -123,14 +122,23 @@ class Check:
         )
         return out + [Question(findings.CONFIGURED, name, {"tensor": name}, 0, found) for name, found in configured]
 
-    def start(self, asked: Collection[tuple[str, str]], threads: int, folder: Path | None, process: str) -> None:
+    def start(
+        self,
+        asked: Collection[tuple[str, str]],
+        threads: int,
+        folder: Path | None,
+        process: str,
+        listener: Listener | None = None,
+    ) -> None:
         """Begin to look for the answers to `asked` (requirement, tensor): in the background with `threads`, or with
         none, each when it is asked for.
 
-        folder: where verdicts are kept so that an interrupted check can go on. Raises CheckpointError.
+        folder: where verdicts are kept so that an interrupted check can go on. listener: who is told how far it is.
+        Raises CheckpointError.
         """
         chosen = [q for q in self.questions if (q.requirement, q.name) in asked]
-        for listener in self.listeners:
+        self._listener = listener
+        if listener:
             listener.begin(self, sum(q.size for q in chosen))
         if folder:
             self._ledger = Ledger(folder, process, self.key)
@@ -247,8 +255,8 @@ class Check:
             self._ledger.close()
 
     def _tell(self, done: int, *, resumed: bool = False) -> None:
-        for listener in self.listeners:
-            listener.done(done, resumed=resumed)
+        if self._listener:
+            self._listener.done(done, resumed=resumed)
 
 
 def _form(source: Any, target: Any) -> dict[str, str]:

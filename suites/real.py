@@ -67,14 +67,14 @@ class RealInput:
         dtype, (rows, columns) = weight.dtype.name, weight.shape
         arrays = {"weight": f"{option} {spec}"}
         self.arrays[arrays["weight"]] = weight
-        self.options[arrays["weight"]] = tuple(word for other in alike for word in (option, other))
+        self.options[arrays["weight"]] = tuple(word for other in alike for word in (option, _from_anywhere(other)))
         bias_key = f"{key.removesuffix('.weight')}.bias"
         may_have_one = option == "--linear" and key.endswith(".weight")
         bias = _read_optional(option, Path(path), bias_key) if may_have_one else None
         if bias is not None and bias.shape == (rows,):
             arrays["bias"] = f"{option} {path}:{bias_key}"
             self.arrays[arrays["bias"]] = bias.astype(weight.dtype)
-        params: dict[str, Any] = {"key": key if len(alike) == 1 else spec, "dtype": dtype}
+        params: dict[str, Any] = {"key": key if len(alike) == 1 else _from_anywhere(spec), "dtype": dtype}
         layer = "embedding" if option == "--table" else "linear"
         plain, quantized = (TABLE, QUANTIZED_TABLE) if option == "--table" else (LINEAR, QUANTIZED_LINEAR)
         needs = (f"layer:{layer}", f"dtype:{dtype}")
@@ -93,6 +93,12 @@ class RealInput:
         """The golden store with the user's arrays beside it."""
         store.add_external(self.arrays)
         return store
+
+
+def _from_anywhere(spec: str) -> str:
+    """``FILE:KEY`` with the file's full path."""
+    path, _, key = spec.rpartition(":")
+    return f"{Path(path).resolve()}:{key}"
 
 
 def sample_ids(rows: int) -> np.ndarray:

@@ -8,7 +8,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import pytest
 from touchstone.golden.catalogue import Case
 
 from touchstone.errors import InputError
@@ -57,8 +56,10 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
 
 
 def requirement(identifier: str, cases: str | Sequence[Case]) -> Callable[[Any], Any]:
-    """Tie a test to its requirement and its cases; conftest.py makes one item per target and case.
+    """Tie a test to its requirement and its cases; the plugin makes one item per target and case.
 
     A string names a kind of the user's own cases instead (`touchstone.suites.real`).
     """
+    import pytest
+
     return pytest.mark.requirement(identifier, cases)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 from touchstone.golden.catalogue import Case
+from touchstone.migration import inputs
 from touchstone.suites import real, requirements
-from touchstone.suites.migration import checkpoint
 from touchstone.suites.requirements import RequirementError, load
 
 REQUIRED = """
@@ -140,7 +140,7 @@ def problems(function: Callable[..., Any], known: Any) -> list[str]:
     ((identifier, cases),) = found
     out = [] if identifier in known else [f"names {identifier}, which does not exist"]
     if isinstance(cases, str):
-        given = (*real.KINDS, *checkpoint.KINDS)
+        given = (*real.KINDS, *inputs.KINDS)
         return out if cases in given else [*out, f"asks for {cases!r}, which is no kind of real input"]
     if not cases:
         out.append("has no case")
@@ -162,7 +162,7 @@ def test_every_requirement_has_golden_cases() -> None:
     """Asked about real input alone, it would never run by default; a check of two checkpoints needs two."""
     asked = [marker for function in TESTS.values() for marker in named(function)]
     golden = {identifier for identifier, cases in asked if not isinstance(cases, str)}
-    given = {identifier for identifier, cases in asked if cases in checkpoint.KINDS}
+    given = {identifier for identifier, cases in asked if cases in inputs.KINDS}
     assert load().keys() - golden == given
     assert {identifier.partition("-")[0] for identifier in given} == {"MIG"}
 

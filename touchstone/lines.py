@@ -2,29 +2,56 @@
 
 from __future__ import annotations
 
-import shlex
 import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib import metadata
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from touchstone.adapters import machine
 from touchstone.adapters.registry import Target
-from touchstone.golden.cases import generated
 from touchstone.golden.catalogue import Case
+from touchstone.migration.inputs import CheckpointInput
 from touchstone.reports import records
+from touchstone.reports.recorder import Recorder
 from touchstone.suites import identity
 from touchstone.suites.assay import Assay
-from touchstone.suites.migration import checkpoint
 from touchstone.verdict.observation import Observation
 from touchstone.verdict.requirement import Requirement
 from touchstone.verdict.rule import Judgement
 
-if TYPE_CHECKING:
-    from touchstone.session import Session
+
+class Run(Protocol):
+    """What the lines of one process of a run share.
+
+    started: seconds since the epoch. unmarked: requirement -> its cases without a marker, per target. planned,
+    deselected: target -> cases.
+    """
+
+    id: str
+    started: float
+    unmarked: Counter[str]
+    planned: Counter[str]
+    deselected: Counter[str]
+    checkpoints: CheckpointInput
+    recorder: Recorder | None
+
+    @property
+    def command(self) -> Sequence[str]: ...
+
+    @property
+    def recorded(self) -> Mapping[str, records.Target]: ...
+
+    @property
+    def requirements(self) -> Mapping[str, Requirement]: ...
+
+    def rerun(self, identifier: str, target: Target, case: Case) -> str:
+        """The command that asks this case alone again, from any folder."""
+        ...
 
 
 def target(of: Target, *, bootstrap: bool) -> records.Target:
@@ -32,19 +59,19 @@ def target(of: Target, *, bootstrap: bool) -> records.Target:
     return msgspec.convert({**of.describe(), "bootstrap": bootstrap}, records.Target)
 
 
-def run(session: Session) -> records.RunLine:
+def run(of: Run) -> records.RunLine:
     """Who runs what, where and with which versions; the first line of every process."""
     return records.RunLine(
         schema=records.SCHEMA,
-        run=session.id,
-        process=session.recorder.process if session.recorder else "main",
-        started=datetime.fromtimestamp(session.started, UTC).isoformat(timespec="seconds"),
-        command=["pytest", *map(str, session.config.invocation_params.args)],
+        run=of.id,
+        process=of.recorder.process if of.recorder else "main",
+        started=datetime.fromtimestamp(of.started, UTC).isoformat(timespec="seconds"),
+        command=list(of.command),
         suite_hash=identity.suite_hash(),
         golden_hash=identity.golden_hash(),
         machine=msgspec.convert(machine.describe(), records.Machine),
         packages={d.name: d.version for d in reversed([*metadata.distributions()])},  # the first on the path counts
-        targets=session.recorded,
+        targets=dict(of.recorded),
         requirements={
             r.id: records.Requirement(
                 group=r.group,
@@ -53,42 +80,42 @@ def run(session: Session) -> records.RunLine:
                 source=r.source,
                 difference=r.difference,
                 advice=r.advice,
-                cases=session.unmarked[r.id],
+                cases=of.unmarked[r.id],
             )
-            for r in session.requirements.values()
-            if session.unmarked[r.id] or not session.checkpoints
+            for r in of.requirements.values()
+            if of.unmarked[r.id] or not of.checkpoints
         },
-        share=session.checkpoints.share,
-        planned=dict(session.planned),
-        deselected=dict(session.deselected),
+        share=of.checkpoints.share,
+        planned=dict(of.planned),
+        deselected=dict(of.deselected),
     )
 
 
-def start(session: Session, identifier: str, target: Target, case: Case, requirement: Requirement) -> records.StartLine:
+def start(run: Run, identifier: str, target: Target, case: Case, requirement: Requirement) -> records.StartLine:
     return records.StartLine(
         schema=records.SCHEMA,
-        run=session.id,
+        run=run.id,
         id=identifier,
         target=target.id,
         requirement=requirement.id,
         params=dict(case.params),
-        rerun=rerun(session, identifier, target, case),
+        rerun=run.rerun(identifier, target, case),
     )
 
 
 def end(
-    session: Session, identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
+    run: Run, identifier: str, made: Assay, judgement: Judgement, seen: Observation, duration: float
 ) -> records.EndLine:
     """duration: seconds from the first question to the verdict."""
     target, requirement, entry = made.target, made.requirement, judgement.entry
-    recorded = session.recorded[target.id]
+    recorded = run.recorded[target.id]
     facts: dict[str, Any] = asdict(seen)
     for name in ("headroom", "error", "bound"):
         facts[name] = records.number(facts[name])
     facts |= {name: getattr(entry, name, "") for name in ("advice", "reproduction", "page")}
     return records.EndLine(
         schema=records.SCHEMA,
-        run=session.id,
+        run=run.id,
         id=identifier,
         target=target.id,
         spec=recorded.spec,
@@ -99,10 +126,10 @@ def end(
         golden_hash=identity.golden_hash(),
         requirement=requirement.id,
         params=dict(made.params),
-        verdict=str(judgement.verdict),  # type: ignore[arg-type]
-        rerun=rerun(session, identifier, target, made.case),
+        verdict=judgement.verdict,
+        rerun=run.rerun(identifier, target, made.case),
         duration=duration,
-        cases=session.unmarked[requirement.id],
+        cases=run.unmarked[requirement.id],
         marked=bool(made.case.marks),
         note=judgement.note,
         missing=judgement.missing,
@@ -114,24 +141,11 @@ def end(
     )
 
 
-def finish(session: Session, exit_status: int) -> records.FinishLine:
+def finish(run: Run, exit_status: int) -> records.FinishLine:
     return records.FinishLine(
         schema=records.SCHEMA,
-        run=session.id,
-        process=session.recorder.process if session.recorder else "main",
+        run=run.id,
+        process=run.recorder.process if run.recorder else "main",
         exit_status=exit_status,
-        duration=round(time.time() - session.started, 3),
+        duration=round(time.time() - run.started, 3),
     )
-
-
-def rerun(session: Session, identifier: str, target: Target, case: Case) -> str:
-    """The command that runs this case alone."""
-    if session.checkpoints.check:
-        framework = () if session.checkpoints.asks(target, checkpoint.TENSORS) else ("--adapter", target.selector)
-        return shlex.join(["pytest", identifier, *session.checkpoints.options, *framework])
-    real = session.real.options.get(case.arrays.get("weight", ""), ())
-    marks = ("-m", " or ".join(case.marks)) if case.marks else ()
-    if generated.MARK in case.marks:
-        fuzz = session.bench.fuzz
-        marks = (*marks, "--fuzz-seed", str(fuzz.seed), "--fuzz-examples", str(fuzz.examples))
-    return shlex.join(["pytest", identifier, "--adapter", target.selector, *real, *marks])

@@ -20,15 +20,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from touchstone import distribution, lines
+from touchstone import distribution, lines, rerun
 from touchstone.adapters import known, registry
 from touchstone.adapters.isolation import Unanswered
 from touchstone.adapters.registry import Target
 from touchstone.errors import InputError
+from touchstone.golden.cases import generated
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import GoldenError, open_golden, open_recorded
+from touchstone.migration import inputs
 from touchstone.migration.check import Check
 from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.inputs import CheckpointInput
 from touchstone.plugin import IN_CHECKOUT, MARKERS, SUITES
 from touchstone.reports import records, render
 from touchstone.reports.failure import explain
@@ -38,8 +41,6 @@ from touchstone.reports.summary import Tally
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Assay, Bench, Fuzz
 from touchstone.suites.conclusion import verdict_of
-from touchstone.suites.migration import checkpoint
-from touchstone.suites.migration.checkpoint import CheckpointInput
 from touchstone.suites.real import RealInput
 from touchstone.verdict.observation import Deviates, NotAsked
 from touchstone.verdict.requirement import Requirement
@@ -72,6 +73,7 @@ class Session:
         """Cases without a marker per target that -k, -m or a case id left out."""
         self.started = time.time()
         self.id = given.get("touchstone_run") or uuid.uuid4().hex
+        self.command = ["pytest", *map(str, config.invocation_params.args)]
         self.bootstrap = set(config.getoption("bootstrap"))
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
@@ -136,8 +138,8 @@ class Session:
     def _collects(self, path: Path) -> bool:
         """Whether the tests in a file of suites/ belong to this run: those on the user's input need it."""
         if self.checkpoints:
-            return path.name in checkpoint.MODULES
-        return (path.name == "test_real_input.py") == bool(self.real) and path.name not in checkpoint.MODULES
+            return path.name in inputs.MODULES
+        return (path.name == "test_real_input.py") == bool(self.real) and path.name not in inputs.MODULES
 
     def pytest_pycollect_makemodule(self, module_path: Path) -> None:
         """In a checkout pytest names a file ``suites.test_x``: it is to find there what the package has loaded."""
@@ -167,7 +169,7 @@ class Session:
 
     def _asked(self, identifier: str, cases: str | Sequence[Case]) -> tuple[Sequence[Target], list[Case]]:
         """Targets, and the cases that each is asked: a test's own, or those of the user's input that it names."""
-        if isinstance(cases, str) and cases in checkpoint.KINDS:
+        if isinstance(cases, str) and cases in inputs.KINDS:
             targets = [t for t in self.targets if self.checkpoints.asks(t, cases)]
             return targets, self.checkpoints.cases(identifier, cases)
         return self.targets, [case for case in self.real.cases(cases) if self._concerns(case)]
@@ -282,6 +284,18 @@ class Session:
 
     # One case
 
+    def rerun(self, identifier: str, target: Target, case: Case) -> str:
+        """The command that asks this case alone again, from any folder."""
+        if self.checkpoints.check:
+            asked = None if self.checkpoints.asks(target, inputs.TENSORS) else target
+            return rerun.command(identifier, self.checkpoints.options, asked)
+        options = [*self.real.options.get(case.arrays.get("weight", ""), ())]
+        options += ["-m", " or ".join(case.marks)] if case.marks else []
+        if generated.MARK in case.marks:
+            fuzz = self.bench.fuzz
+            options += ["--fuzz-seed", str(fuzz.seed), "--fuzz-examples", str(fuzz.examples)]
+        return rerun.command(identifier, options, target)
+
     @pytest.fixture
     def assay(self, request: pytest.FixtureRequest) -> Assay:
         target, case, requirement = request.param
@@ -292,7 +306,7 @@ class Session:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, Any, Any]:
         self._assay, parameters = None, _parameters(item)
         if self.recorder and parameters:
-            _record_or_exit(self.recorder.write, lines.start(self, item.nodeid, *parameters))
+            _record_or_exit(self.recorder.write, lines.start(self, _identifier(item), *parameters))
         return (yield)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -319,7 +333,7 @@ class Session:
             made, error, self.known[made.target.id], bootstrap=made.target.id in self.bootstrap
         )
         duration = round(time.perf_counter() - (self._asked_at or call.start), 6)
-        record = lines.end(self, item.nodeid, made, judgement, seen, duration)
+        record = lines.end(self, _identifier(item), made, judgement, seen, duration)
         report.user_properties.append(("touchstone", msgspec.json.encode(record).decode()))
         if judgement.verdict.is_red:
             report.outcome = "failed"
@@ -416,6 +430,11 @@ def _time_limit(config: pytest.Config) -> float:
 
 def _versions(target: Target) -> str:
     return ", ".join(f"{name} {version}" for name, version in target.versions.items())
+
+
+def _identifier(item: pytest.Item) -> str:
+    """A case's id from the suites' folder on, wherever pytest counts from: records of two runs are compared by it."""
+    return f"{item.path.relative_to(SUITES.parent).as_posix()}::{item.nodeid.partition('::')[2]}"
 
 
 def _parameters(item: pytest.Item) -> Any:

@@ -2,122 +2,91 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import sys
-from argparse import Namespace
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytest
 from tqdm import tqdm
 
-from touchstone import command, plugin
+from touchstone import checking, command
 from touchstone.migration.check import Check, headline
+from touchstone.migration.inputs import CheckpointInput
+from touchstone.reports.records import EndLine
 
-RED = ("deviates", "crashed", "timed out", "stale deviation", "unreviewed")
 
+class Bar:
+    """Shows on a terminal how far the check is, and counts what an earlier one had found."""
 
-@dataclass
-class Watcher:
-    """Shows how far the check is, and keeps what it finds."""
-
-    quiet: bool
-    check: Check | None = None
-    bar: Any = None
-    records: list[Any] = field(default_factory=list)
-    resumed: int = 0
-    faults: list[str] = field(default_factory=list)
+    def __init__(self, quiet: bool) -> None:
+        self.hidden = quiet or not sys.stderr.isatty()
+        self.bar: Any = None
+        self.resumed = 0
 
     def begin(self, check: Check, nbytes: int) -> None:
-        self.check = check
-        self.bar = tqdm(total=nbytes, unit="B", unit_scale=True, desc="reading", disable=self.quiet, leave=False)
+        self.bar = tqdm(total=nbytes, unit="B", unit_scale=True, desc="reading", disable=self.hidden, leave=False)
 
     def done(self, nbytes: int, *, resumed: bool) -> None:
         self.bar.update(nbytes)
         self.resumed += resumed
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        found = [json.loads(str(text)) for name, text in report.user_properties if name == "touchstone"]
-        self.records += found
-        if report.failed and not found:
-            self.faults.append(report.longreprtext)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self.faults.append(report.longreprtext)
-
-    def pytest_unconfigure(self) -> None:
+    def close(self) -> None:
         if self.bar is not None:
             self.bar.close()
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the suite on two checkpoints; the exit status is 2 where they cannot be checked."""
+    """The exit status: 1 where a case deviates."""
+    options = _options(arguments)
+    given = CheckpointInput.open(
+        *(options.source, options.target, options.map, options.shard, options.source_adapter, options.adapter),
+        tensors_only=options.tensors_only,
+    )
+    report = Path(options.report) if options.report else None
+    bar = Bar(options.quiet)
+    try:
+        found = list(checking.check(given, ["touchstone", "check", *arguments], report, bar))
+    finally:
+        bar.close()
+    assert given.check
+    if not options.quiet:
+        print("\n".join(headline(given.check)))
+        if bar.resumed:
+            print(f"resumed: {bar.resumed:,} verdicts were reached before the check was interrupted")
+        print()
+    _show(found, every=options.all)
+    if report:
+        print(f"report: {report / 'report.html'}")
+    red = sum(r.verdict.is_red for r in found)
+    print(
+        f"verdict: {red:,} of {len(found):,} cases deviate" if red else "verdict: the target holds what its source says"
+    )
+    return int(bool(red))
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = command.parser_of("check", __doc__)
     parser.add_argument("source", metavar="A", help="the checkpoint that was converted: a file or a folder")
     parser.add_argument("target", metavar="B", help="what it was converted to")
     parser.add_argument("--map", metavar="FILE", help="pairs of names that no convention knows (docs/migration.md)")
     parser.add_argument("--report", metavar="DIR", help="write records and report.html; an interrupted check goes on")
-    parser.add_argument(
-        "--shard", metavar="I/N", help="check share I of N only; `touchstone report merge` joins reports"
-    )
+    parser.add_argument("--shard", metavar="I/N", help="check share I of N; `touchstone report merge` joins reports")
     parser.add_argument("--adapter", action="append", default=[], metavar="NAME", help="whose layers B goes through")
     parser.add_argument("--source-adapter", metavar="NAME", help="whose layers A goes through")
     parser.add_argument("--tensors-only", action="store_true", help="load no framework, and put nothing through layers")
     parser.add_argument("--all", action="store_true", help="print every tensor, with how it was paired")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and no word but verdicts")
-    options = parser.parse_args(arguments)
-    watcher = Watcher(options.quiet)
-    Check.listeners.append(watcher)
-    try:
-        status = int(pytest.main(_arguments(options), plugins=[watcher]))
-    finally:
-        Check.listeners.remove(watcher)
-    if watcher.check:
-        _show(watcher, options, status)
-    return status if status in (0, 1) else 2
+    return parser.parse_args(arguments)
 
 
-def _arguments(options: Namespace) -> list[str]:
-    """pytest's own arguments; its terminal output gives way to ours."""
-    out = ["-p", plugin.NAME, str(plugin.SUITES / "migration"), "-p", "no:terminalreporter", "-p", "no:cacheprovider"]
-    out += ["--tensors-only"] if options.tensors_only else []
-    # One word each: what follows a word alone, pytest may take for a path, and load what lies there.
-    for name in ("source", "target", "map", "shard", "report", "source_adapter"):
-        if (value := getattr(options, name)) is not None:
-            out.append(f"--{name.replace('_', '-')}={value}")
-    out += [f"--adapter={adapter}" for adapter in options.adapter]
-    return out
-
-
-def _show(watcher: Watcher, options: Namespace, status: int) -> None:
-    assert watcher.check
-    if not options.quiet:
-        for line in headline(watcher.check):
-            print(line)
-        if watcher.resumed:
-            print(f"resumed: {watcher.resumed:,} verdicts were reached before the check was interrupted")
-        print()
-    red = [r for r in watcher.records if r["verdict"] in RED]
-    for record in watcher.records if options.all else red:
-        print(f"{record['verdict']:<16} {record['params']['tensor']}  {record['behaviour']}")
-        print(f"    {record['message'] or record['note']}")
-    for text in watcher.faults:
-        print(text, file=sys.stderr)
-    counts = Counter((r["verdict"], r["behaviour"]) for r in watcher.records)
-    for (verdict, behaviour), count in sorted(counts.items(), key=lambda item: (item[0][0] not in RED, -item[1])):
+def _show(found: Sequence[EndLine], *, every: bool) -> None:
+    """Each red case, or every one, then how many there are of each verdict and behaviour."""
+    for record in found:
+        if every or record.verdict.is_red:
+            print(f"{record.verdict:<16} {record.params['tensor']}  {record.behaviour}")
+            print(f"    {record.message or record.note}")
+    counts = Counter((r.verdict, r.behaviour) for r in found)
+    for (verdict, behaviour), count in sorted(counts.items(), key=lambda item: (not item[0][0].is_red, -item[1])):
         print(f"{count:>7,}  {verdict:<16} {behaviour}")
-    if options.report:
-        print(f"report: {Path(options.report) / 'report.html'}")
-    print(f"verdict: {_verdict(red, watcher, status)}")
-
-
-def _verdict(red: list[Mapping[str, Any]], watcher: Watcher, status: int) -> str:
-    if red:
-        return f"{len(red):,} of {len(watcher.records):,} cases deviate"
-    if status:
-        return f"the check did not come to its end (exit status {status} of pytest)"
-    return "the target holds what its source says"

@@ -1,4 +1,4 @@
-"""The user's two checkpoints (``--source A --target B``) as cases: what `migration` asks of every tensor."""
+"""The user's two checkpoints as cases: what is asked of every tensor, and of the layers that a sample goes into."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from touchstone.adapters import files, registry
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.migration.behaviour import framework_of, samples
-from touchstone.migration.check import Check, cores, headline
+from touchstone.migration.check import Check, Listener, cores, headline
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.ledger import forget
 from touchstone.migration.shards import Shard
@@ -40,14 +40,18 @@ class CheckpointInput:
         cls,
         source: str | None,
         target: str | None,
-        keymap: str | None,
-        shard: str | None,
-        source_adapter: str | None,
-        adapters: Sequence[str],
+        keymap: str | None = None,
+        shard: str | None = None,
+        source_adapter: str | None = None,
+        adapters: Sequence[str] = (),
         *,
-        tensors_only: bool,
+        tensors_only: bool = False,
     ) -> CheckpointInput:
-        """Pair the two checkpoints. Raises CheckpointError, and TargetError for an adapter that is not there."""
+        """Pair the two checkpoints; without either nothing is asked.
+
+        keymap: a file of pairs of names; shard: "I/N"; source_adapter, adapters: whose layers each side goes through,
+        by default those that it is for. Raises CheckpointError, and TargetError for an adapter that is not there.
+        """
         if not (source and target):
             given = {
                 "source": source,
@@ -64,7 +68,9 @@ class CheckpointInput:
             raise CheckpointError("--tensors-only puts nothing through layers: name no adapter with it")
         share = Shard.parse(shard) if shard else None
         check = Check(Path(source), Path(target), Path(keymap) if keymap else None, share)
-        options = ["--source", source, "--target", target, *(["--map", keymap] if keymap else [])]
+        named = {"--source": source, "--target": target, "--map": keymap}
+        options = [f"{name}={Path(path).resolve()}" for name, path in named.items() if path]
+        options += [f"--source-adapter={source_adapter}"] if source_adapter else []
         facts = headline(check)
         own = files.target({"source": facts[0], "target": facts[1], "pairing": "; ".join(facts[2:])})
         made = cls(check, [own], options=options)
@@ -100,10 +106,18 @@ class CheckpointInput:
             return self._behaviour.get(requirement, [])
         return [Case(q.params) for q in self.check.questions if q.requirement == requirement]
 
-    def start(self, asked: Collection[tuple[str, str]], folder: Path | None, process: str, *, alone: bool) -> None:
+    def start(
+        self,
+        asked: Collection[tuple[str, str]],
+        folder: Path | None,
+        process: str,
+        *,
+        alone: bool,
+        listener: Listener | None = None,
+    ) -> None:
         """Begin to look for the answers to (requirement, tensor). alone: no other process shares the work."""
         if self.check:
-            self.check.start(asked, cores() if alone else 0, folder, process)
+            self.check.start(asked, cores() if alone else 0, folder, process, listener)
 
     def close(self, folder: Path | None, *, finished: bool) -> None:
         """finished: the whole check came to its end, so that there is nothing to resume."""
