@@ -13,7 +13,7 @@ from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
 
-from touchstone.verdict import observation
+from touchstone.verdict import comparing
 from touchstone.verdict.expectation import Expectations
 from touchstone.verdict.observation import Deviates, Observation
 from touchstone.verdict.requirement import Requirement
@@ -194,10 +194,10 @@ class Assay:
 
     def same_bits(self, got: Any, want: np.ndarray, role: str = "", *, signed_zero: bool = True) -> None:
         golden = self.where(role) if role else ""
-        self._keep(observation.same_bits(got, want, golden, signed_zero=signed_zero))
+        self._keep(comparing.same_bits(got, want, golden, signed_zero=signed_zero))
 
     def within(self, got: Any, want: np.ndarray, bound: np.ndarray, dtype: str, role: str = "") -> None:
-        self._keep(observation.within(got, want, bound, dtype, self.where(role) if role else ""))
+        self._keep(comparing.within(got, want, bound, dtype, self.where(role) if role else ""))
 
     def behaves(self, behaviour: str, *, conforms: bool = True, message: str = "") -> None:
         """Record a class of behaviour; for a characterised requirement its pin decides, not `conforms`."""

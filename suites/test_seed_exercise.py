@@ -12,7 +12,8 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 from touchstone.suites.rows import classify, conclude
 
-from touchstone.verdict.observation import Deviates, same_bits
+from touchstone.verdict.comparing import same_bits
+from touchstone.verdict.observation import Deviates
 
 
 def _ask(assay: Assay, ids: np.ndarray, sizes: tuple[int, int] = (V, exercise.DIMS)) -> Any:

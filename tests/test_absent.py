@@ -79,7 +79,7 @@ def test_the_others_are_asked(absent: str, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr
     assert f"not run  ({NAMED[absent]} is not installed)" in done.stdout
     missed = check_absence(tmp_path / "report", absent)
-    asked = {name.partition("[")[0].replace("/", ".").replace(".py::", ".") for name in missed.cases}
+    asked = {"touchstone." + name.partition("[")[0].replace("/", ".").replace(".py::", ".") for name in missed.cases}
     wanted = {f"{q.function.__module__}.{q.function.__name__}" for q in direct.questions() if is_default(q)}
     assert asked >= wanted
 

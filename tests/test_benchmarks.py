@@ -172,7 +172,7 @@ class TestLimits:
 def test_a_run_writes_its_lines_and_a_table(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     selected = ("-m", "quick", "-k", "embedding and decode", "--adapter", "torch@cpu")
-    done = run(*PYTEST, "benchmarks/", "-q", *selected, "--report", str(tmp_path))
+    done = run(*PYTEST, "tools/benchmarks/", "-q", *selected, "--report", str(tmp_path))
     assert done.returncode == 0, done.stdout
     first, *middle, last = reading.lines(tmp_path / "benchmarks.jsonl")
     assert isinstance(first, RunLine)
@@ -198,14 +198,14 @@ def test_a_run_writes_its_lines_and_a_table(tmp_path: Path) -> None:
 
 
 def test_a_target_whose_results_cannot_be_waited_for_is_refused() -> None:
-    done = run(*PYTEST, "benchmarks/", "--adapter", "reference")
+    done = run(*PYTEST, "tools/benchmarks/", "--adapter", "reference")
     assert done.returncode == 4
     assert "--adapter reference: the benchmarks can wait for results of mlx, jax, torch only" in done.stderr
 
 
 def test_collecting_writes_no_report(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    done = run(*PYTEST, "benchmarks/", "--co", "-q", "--adapter", "torch@cpu", "--report", str(tmp_path / "r"))
+    done = run(*PYTEST, "tools/benchmarks/", "--co", "-q", "--adapter", "torch@cpu", "--report", str(tmp_path / "r"))
     assert done.returncode == 0
     assert "test_throughput[torch@cpu-linear-float32-decode]" in done.stdout
     assert not (tmp_path / "r").exists()

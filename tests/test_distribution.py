@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.command import ROOT, run
-from touchstone import distribution
+from touchstone import distribution, plugin
 
 SUITES = ROOT / "suites"
 PLAIN: dict[str, Any] = {"numprocesses": None, "dist": "no", "capture": "fd"}
@@ -20,10 +20,14 @@ def config(arguments: list[str], *, xdist: bool = True, **options: Any) -> Any:
     plugins = SimpleNamespace(hasplugin=lambda name: xdist)
     return SimpleNamespace(
         args=arguments,
-        option=SimpleNamespace(**{**PLAIN, **options}),
+        option=SimpleNamespace(**{**PLAIN, "pyargs": False, **options}),
         pluginmanager=plugins,
         invocation_params=SimpleNamespace(dir=ROOT),
     )
+
+
+def wanted_by(made: Any) -> int:
+    return distribution.processes(made, SUITES, plugin.places(made))
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,7 @@ def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("arguments", [["suites/"], [str(SUITES)], ["."], ["tests/", "suites/"]])
 def test_whole_folders_use_the_cores(arguments: list[str]) -> None:
-    assert distribution.processes(config(arguments), SUITES) == 3
+    assert wanted_by(config(arguments)) == 3
 
 
 @pytest.mark.parametrize(
@@ -45,7 +49,7 @@ def test_whole_folders_use_the_cores(arguments: list[str]) -> None:
 def test_cores_and_memory_bound_it(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, wanted: int) -> None:
     monkeypatch.setattr(distribution, "cores", lambda: cores)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=gigabytes * 2**30))
-    assert distribution.processes(config(["suites/"]), SUITES) == wanted
+    assert wanted_by(config(["suites/"])) == wanted
 
 
 @pytest.mark.parametrize(
@@ -65,20 +69,20 @@ def test_cores_and_memory_bound_it(monkeypatch: pytest.MonkeyPatch, cores: int, 
     ids=str,
 )
 def test_a_closer_look_and_an_own_choice_are_left_alone(options: dict[str, Any]) -> None:
-    assert distribution.processes(config(["suites/"], **options), SUITES) == 0
+    assert wanted_by(config(["suites/"], **options)) == 0
 
 
 @pytest.mark.parametrize(
     "arguments", [["suites/test_linear.py"], ["suites/test_linear.py::test_layouts"], ["tests/"], ["suites/migration"]]
 )
 def test_files_and_other_folders_stay_in_one_process(arguments: list[str]) -> None:
-    assert distribution.processes(config(arguments), SUITES) == 0
+    assert wanted_by(config(arguments)) == 0
 
 
 def test_without_xdist_the_header_says_that_one_process_is_used() -> None:
-    remark = distribution.spread(config(["suites/"], xdist=False), SUITES)
+    remark = distribution.remark(config(["suites/"], xdist=False))
     assert remark == "pytest-xdist is not there: one process, though there are 3 cores"
-    assert distribution.spread(config(["suites/"]), SUITES) == ""
+    assert distribution.remark(config(["suites/"])) == ""
 
 
 TARGETS = ["mlx@cpu", "mlx@gpu", "pkg.mine@cpu"]

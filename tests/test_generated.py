@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date
@@ -25,7 +24,7 @@ from touchstone.suites.generated.drawn import Example, Made, Property
 from touchstone.suites.generated.properties import PROPERTIES
 
 from tests import test_planted_defects as planted
-from tests.command import ROOT, run
+from tests.command import copy_repository, run
 from tests.test_planted_defects import _Planted, wrap
 from tests.test_upstream_cases import changes_products
 from touchstone.verdict.expectation import Deviation, Expectations, Scope
@@ -294,7 +293,7 @@ def test_a_malformed_entry_is_refused(text: str, message: str, tmp_path: Path) -
 def test_a_malformed_entry_ends_the_command_with_one_error(
     fault: str, arguments: tuple[str, ...], tmp_path: Path
 ) -> None:
-    shutil.copytree(ROOT / "golden", tmp_path / "golden", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_repository(tmp_path)
     text, message = MALFORMED[fault]
     (tmp_path / "golden" / "cases" / "regressions.toml").write_text(text)
     done = run("-m", "touchstone", "golden", *arguments, cwd=tmp_path)

@@ -205,10 +205,10 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("torch")
     pytest.importorskip("mlx")
     folder = copy_repository(tmp_path_factory.mktemp("repository"))
-    shutil.copytree(ROOT / "nightly", folder / "nightly", ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "nightly" / "legs.toml").write_text(BAD_NIGHT)
+    shutil.copytree(ROOT / "tools", folder / "tools", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "tools" / "nightly" / "legs.toml").write_text(BAD_NIGHT)
     reviewed = (f'"{target}" = ["{candidates.here()}"]' for target in ("torch@cpu", "mlx@cpu"))
-    (folder / "nightly" / "reviewed.toml").write_text("\n".join(reviewed))
+    (folder / "tools" / "nightly" / "reviewed.toml").write_text("\n".join(reviewed))
     return folder
 
 
@@ -633,7 +633,10 @@ def test_a_leg_writes_its_file_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_the_report_needs_no_adapter() -> None:
     """Its job installs no framework, and of the project only what reports need."""
-    done = run("-c", "import sys; from tools.nightly import report; print({'adapters', 'numpy'} & sys.modules.keys())")
+    done = run(
+        "-c",
+        "import sys; from tools.nightly import report; print({'touchstone.adapters', 'numpy'} & sys.modules.keys())",
+    )
     assert done.stdout.strip() == "set()", done.stderr
 
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from touchstone.golden.streams import DTYPES
 
-from touchstone.verdict.observation import Deviates, Observation, same_bits, within
+from touchstone.verdict.comparing import same_bits, within
+from touchstone.verdict.observation import Deviates, Observation
 
 FLOATS = ("float32", "float16", "bfloat16")
 NAN = float("nan")

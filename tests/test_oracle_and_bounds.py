@@ -21,7 +21,8 @@ from touchstone.golden.store import Store, open_golden
 from touchstone.golden.streams import DTYPES, words
 from touchstone.suites.test_linear import rounded_once, rounded_twice
 
-from touchstone.verdict.observation import Deviates, same_bits, within
+from touchstone.verdict.comparing import same_bits, within
+from touchstone.verdict.observation import Deviates
 
 HALVES = ("float16", "bfloat16")
 EXACT_CASES = [*linear.EXACT_CASES, *linear.TIED_EXACT_CASES]

@@ -109,7 +109,7 @@ def end(
     """duration: seconds from the first question to the verdict."""
     target, requirement, entry = made.target, made.requirement, judgement.entry
     recorded = run.recorded[target.id]
-    facts: dict[str, Any] = asdict(seen)
+    facts: dict[str, Any] = asdict(seen) | {"behaviour": str(seen.behaviour)}
     for name in ("headroom", "error", "bound"):
         facts[name] = records.number(facts[name])
     facts |= {name: getattr(entry, name, "") for name in ("advice", "reproduction", "page")}

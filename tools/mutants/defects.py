@@ -96,7 +96,7 @@ class Defect:
     @property
     def in_framework(self) -> bool:
         """Whether the defect is in the framework, whose own tests could see it, or in an adapter."""
-        return not self.module.startswith("adapters.")
+        return not self.module.startswith("touchstone.adapters.")
 
     @property
     def operator(self) -> str:

@@ -1,4 +1,4 @@
-"""``python -m tools.types``: mypy over everything, with the checkout's folders as the package that they become.
+"""``python -m tools.typecheck``: mypy over everything, with the checkout's folders as the package that they become.
 
 mypy sees neither what the build places under ``touchstone`` nor its ``__path__``: it is shown a folder of links.
 """
