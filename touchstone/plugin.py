@@ -12,14 +12,10 @@ from typing import Any
 
 import pytest
 
+from touchstone.places import IN_CHECKOUT, SUITES
+
 NAME = __name__
 """Of the entry point too, so that the plugin is registered once, whoever loads it."""
-_FOUND = importlib.util.find_spec("touchstone.suites")
-assert _FOUND
-assert _FOUND.submodule_search_locations
-SUITES = Path(_FOUND.submodule_search_locations[0])
-"""Where the suites lie: in the package, or beside it in a checkout."""
-IN_CHECKOUT = not (SUITES.parent / "__init__.py").exists()
 
 MARKERS = (
     "requirement(id, cases): the requirement a test asks about, and its cases",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.registry import Target
-from touchstone.plugin import SUITES
+from touchstone.places import SUITES
 
 DISTRIBUTION = "touchstone-conformance"
 

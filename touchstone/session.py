@@ -32,7 +32,8 @@ from touchstone.migration import inputs
 from touchstone.migration.check import Check
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.inputs import CheckpointInput
-from touchstone.plugin import IN_CHECKOUT, MARKERS, SUITES
+from touchstone.places import IN_CHECKOUT, SUITES
+from touchstone.plugin import MARKERS
 from touchstone.reports import records, render
 from touchstone.reports.failure import explain
 from touchstone.reports.progress import Progress

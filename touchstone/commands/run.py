@@ -15,6 +15,7 @@ import platformdirs
 import pytest
 
 from touchstone import command, plugin
+from touchstone.places import SUITES
 
 _WITH_VALUE = {name for name, settings in plugin.OPTIONS.items() if "metavar" in settings}
 
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str]) -> int:
 def _settings() -> list[str]:
     """pytest reads no configuration of the folder it is called in, and names cases from the suites' folder."""
     cache = Path(platformdirs.user_cache_dir("touchstone")) / "pytest"
-    root = plugin.SUITES.parent
+    root = SUITES.parent
     return ["-p", plugin.NAME, "-c", os.devnull, f"--rootdir={root}", "-o", f"cache_dir={cache}"]
 
 
@@ -44,7 +45,7 @@ def _placed(arguments: Sequence[str]) -> list[str]:
     placed, found = [], False
     for before, argument in zip(["", *arguments], arguments, strict=False):
         path, colons, rest = argument.partition("::")
-        is_case = before not in _WITH_VALUE and path.split("/")[0] == plugin.SUITES.name
+        is_case = before not in _WITH_VALUE and path.split("/")[0] == SUITES.name
         found = found or is_case
-        placed.append(f"{plugin.SUITES.parent / path}{colons}{rest}" if is_case else argument)
-    return placed if found else [*placed, str(plugin.SUITES)]
+        placed.append(f"{SUITES.parent / path}{colons}{rest}" if is_case else argument)
+    return placed if found else [*placed, str(SUITES)]
