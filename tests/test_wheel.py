@@ -27,11 +27,11 @@ MINE = "mine:Mine"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def environment(folder: Path, *wheels: Path) -> Path:
+def environment(folder: Path, home: Path, *wheels: Path) -> Path:
     """A virtual environment that holds these wheels, and sees what is installed here but for this project."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     (site,) = folder.glob("lib/python*/site-packages")
-    (site / "beside.pth").write_text(f"import sys; sys.path.append({str(seen(folder.parent))!r})\n")
+    (site / "beside.pth").write_text(f"import sys; sys.path.append({str(seen(home))!r})\n")
     if wheels:
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
         subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", *map(str, wheels)], check=True)
@@ -73,12 +73,12 @@ def wheel(home: Path) -> Path:
 @pytest.fixture(scope="module")
 def bare(home: Path) -> Path:
     """An environment without the project."""
-    return environment(home / "bare")
+    return environment(home / "bare", home)
 
 
 @pytest.fixture(scope="module")
 def installed(home: Path, wheel: Path) -> Path:
-    return environment(home / "installed-wheel", wheel)
+    return environment(home / "installed-wheel", home, wheel)
 
 
 @pytest.fixture(scope="module")
@@ -244,20 +244,24 @@ def test_failing(): assert False
 CONFIGURED = "[pytest]\nmarkers =\n    inductor\n    fuzz\n    requirement\naddopts = --strict-markers\n"
 
 
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, home: Path, wheel: Path) -> Path:
+    """Somebody's own project; its environment lies in its folder, as many do."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "test_other.py").write_text(OTHER)
+    (folder / "pytest.ini").write_text(CONFIGURED)
+    environment(folder / ".venv", home, wheel)
+    return folder
+
+
 @pytest.mark.parametrize("options", [(), ("-v",), ("-m", "inductor"), ("--markers",), ("-n", "2")], ids=" ".join)
-def test_another_project_s_run_is_left_alone(
-    options: tuple[str, ...], bare: Path, installed: Path, tmp_path: Path
-) -> None:
-    """Its environment lies in the project's folder, as many do."""
-    (tmp_path / "test_other.py").write_text(OTHER)
-    (tmp_path / "pytest.ini").write_text(CONFIGURED)
-    (tmp_path / ".venv").symlink_to(installed)
+def test_another_project_s_run_is_left_alone(options: tuple[str, ...], bare: Path, project: Path) -> None:
     command = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark", *options)
-    without, with_it = (within(venv, tmp_path, *command) for venv in (bare, installed))
+    without, with_it = (within(venv, project, *command) for venv in (bare, project / ".venv"))
     assert with_it.returncode == without.returncode
-    assert told(with_it.stdout, installed) == told(without.stdout, bare)
+    assert told(with_it.stdout, project / ".venv") == told(without.stdout, bare)
     assert with_it.stderr == without.stderr
-    assert sorted(p.name for p in tmp_path.iterdir()) == [".venv", "pytest.ini", "test_other.py"]
+    assert sorted(p.name for p in project.iterdir()) == [".venv", "pytest.ini", "test_other.py"]
 
 
 def told(said: str, venv: Path) -> list[str]:
