@@ -39,6 +39,8 @@ class Recorder:
         self._is_main = process == "main"
         self.path = folder / (f"{stem}.jsonl" if self._is_main else f"{stem}.{process}.jsonl")
         self._lock: BinaryIO | None = None
+        if folder.exists() and not folder.is_dir():
+            raise RecorderError(f"--report {folder}: is a file; name a folder")
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if self._is_main:

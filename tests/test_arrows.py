@@ -42,7 +42,6 @@ MEETING = {"adapters/record.py"}
 READERS = {
     "migration/formats/gguf.py": "gguf",
     "migration/formats/orbax.py": "tensorstore",
-    "migration/formats/pytorch.py": "torch",
 }
 """Readers of files that need a framework's library, and which: imported inside functions only."""
 GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}
@@ -238,8 +237,8 @@ PLANTED = [
     ("migration/x.py", "from touchstone.reports.records import EndLine"),
     ("migration/x.py", "from touchstone.migration.guide import differing"),
     ("migration/x.py", "def f():\n    import torch"),
-    ("migration/formats/pytorch.py", "import torch"),
-    ("migration/formats/pytorch.py", "def f():\n    import gguf"),
+    ("migration/formats/pytorch.py", "def f():\n    import torch"),
+    ("migration/formats/orbax.py", "def f():\n    import gguf"),
     ("migration/formats/msgpack.py", "def f():\n    import msgpack"),
     ("migration/formats/orbax.py", "from tensorstore import open"),
     ("tools/mutants/x.py", "import torch"),
@@ -267,7 +266,7 @@ ACCEPTED = [
     ("tools/nightly/x.py", "from touchstone.adapters import registry\nfrom touchstone.reports import model"),
     ("migration/x.py", "from touchstone.golden import bounds\nfrom touchstone.migration import opening"),
     ("migration/x.py", "from touchstone.adapters.interface import Scheme"),
-    ("migration/formats/pytorch.py", "def f():\n    import torch\n    from torch._subclasses import FakeTensorMode"),
+    ("migration/formats/orbax.py", "def f():\n    import tensorstore"),
     ("migration/formats/safetensors.py", "from safetensors import safe_open"),
     ("migration/guide.py", "from touchstone.reports.differences import differences"),
     ("touchstone/commands/guide.py", "from touchstone.migration import guide"),

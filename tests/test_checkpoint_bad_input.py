@@ -495,7 +495,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "one array": (a_file("a.npy", npy(np.zeros(2))), r"is one array \(.npy\) without a name"),
     # PyTorch
     "pickle that runs": (hostile_torch, "refused, nothing was run: its pickle asks for posix.mkdir"),
-    "pickle that runs, its global hidden": (hidden_global, "UnpicklingError: Unsupported operand 140"),
+    "pickle that runs, its global hidden": (hidden_global, "refused, nothing was run: its pickle asks for posix.mkdir"),
     "old pickle that runs": (hostile_legacy, "before 1.6"),
     "bare pickle that runs": (hostile_pickle, "is a bare pickle"),
     "whole model": (saved(lambda torch: torch.nn.Linear(2, 2)), "asks for torch.nn.modules.linear.Linear"),
@@ -509,7 +509,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "sparse": (saved(lambda torch: {"w": torch.eye(3).to_sparse()}), "tensor 'w' is sparse"),
     "quantized": (
         saved(lambda torch: {"w": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8)}),
-        r"PyTorch cannot load it .*Could not run 'aten::_empty_affine_quantized'[^.]*\)",
+        "tensor 'w' is sparse, quantized or nested",
     ),
     "conjugate": (saved(lambda torch: {"w": torch.ones(2, dtype=torch.complex64).conj()}), "tensor 'w' has dtype"),
     "expanded a millionfold": (saved(lambda torch: {"w": torch.ones(1).expand(10**6, 10**3)}), "tensor 'w' repeats 4"),
@@ -518,7 +518,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "PyTorch without its zip": (a_file("model.pt", b"nothing of the kind"), "is not the zip file that PyTorch writes"),
     "storage missing": (torch_member("/data/1", None), "tensor 'b': its storage is missing"),
     "storage short": (torch_member("/data/0", bytes(12)), "tensor 'w': its storage"),
-    "pickle damaged": (torch_member("data.pkl", b"\x80\x02}q\x00X"), "PyTorch cannot load it"),
+    "pickle damaged": (torch_member("data.pkl", b"\x80\x02}q\x00X"), "its pickle cannot be read"),
     "PyTorch compressed": (compressed_torch, "is compressed, which torch.save never does"),
     "byte order": (torch_member("byteorder", b"big"), "written on a big-endian machine"),
     "consolidated slices": (consolidated, "consolidated.01.pth hold 'layers.0.wq'; they are slices"),
@@ -618,16 +618,6 @@ def test_one_clear_error(case: str, tmp_path: Path) -> None:
     assert str(folder) in message
     assert "\n" not in message
     assert not (folder / "ran").exists()
-
-
-def test_the_loader_refuses_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where the look at the pickle finds nothing, the weights-only loader still runs nothing and names the global."""
-    import torch
-
-    monkeypatch.setattr(torch.serialization, "get_unsafe_globals_in_checkpoint", lambda path: [])
-    with pytest.raises(CheckpointError, match=r"refused, nothing was run: its pickle asks for posix\.mkdir,"):
-        open_checkpoint(hostile_torch(tmp_path))
-    assert not (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("make", [hostile_torch, hostile_legacy, hostile_pickle, hostile_npz, hidden_global])

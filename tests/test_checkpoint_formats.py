@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -112,12 +113,71 @@ def test_opening_loads_no_framework() -> None:
     assert run("-c", program).stdout == "loaded []\n"
 
 
-@pytest.mark.parametrize(("kind", "package"), [("pytorch", "torch"), ("orbax", "tensorstore"), ("gguf", "gguf")])
+@pytest.mark.parametrize(("kind", "package"), [("orbax", "tensorstore"), ("gguf", "gguf")])
 def test_a_missing_library(kind: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = WRITERS[kind](tmp_path, arrays())
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(CheckpointError, match=f"needs the package {package}: pip install {package}"):
         open_checkpoint(path)
+
+
+def _state() -> dict[str, Any]:
+    """What models and training scripts put into a state dict: parameters, views, shared storages, every dtype."""
+    import torch
+
+    chance = torch.Generator().manual_seed(0)
+    matrix = torch.randn(6, 4, generator=chance)
+    module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    noted = torch.nn.Parameter(matrix.clone())
+    noted.note = "kept by PyTorch"  # type: ignore[attr-defined]
+    dtypes = [getattr(torch, name) for name in ("float16", "bfloat16", "int8", "uint8", "bool", "complex64", "uint16")]
+    return {
+        **module.state_dict(),
+        "transposed": matrix.T,
+        "column": matrix[:, 1],
+        "steps": matrix[::2],
+        "expanded": torch.ones(1, 3).expand(5, 3),
+        "shared": matrix,
+        "noted": noted,
+        "scalar": torch.tensor(2.5),
+        "empty": torch.zeros(0, 3),
+        "float8": matrix.to(torch.float8_e4m3fn),
+        **{str(dtype): (matrix * 3).to(dtype) for dtype in dtypes},
+    }
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_a_state_dict_is_what_pytorch_says(protocol: int, nested: bool, tmp_path: Path) -> None:
+    """Read without PyTorch, which is asked afterwards."""
+    import torch
+
+    state = _state()
+    content = {"model": OrderedDict(state), "epoch": 3, "names": {"a", "b"}} if nested else state
+    torch.save(content, tmp_path / "model.pt", pickle_protocol=protocol)
+    found = open_checkpoint(tmp_path / "model.pt").tensors
+    loaded = torch.load(tmp_path / "model.pt", weights_only=False)
+    want = loaded["model"] if nested else loaded
+    assert found.keys() == want.keys()
+    for name, tensor in want.items():
+        got = found[name].rows(0, found[name].length) if tensor.dim() else found[name].rows(0, 1)
+        plain = tensor.detach().contiguous()
+        integers = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[plain.element_size()]
+        expected = plain.view(integers).numpy() if plain.numel() else plain.numpy()
+        assert np.array_equal(got.reshape(plain.shape).view(expected.dtype), expected), name
+
+
+def test_a_state_dict_needs_no_pytorch(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"w": torch.ones(2, 3)}, tmp_path / "model.pt")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from touchstone.migration.opening import open_checkpoint\n"
+        f"print(open_checkpoint(Path({str(tmp_path / 'model.pt')!r})).tensors['w'].rows(0, 2).sum())"
+    )
+    assert run("-c", program).stdout == "6.0\n"
 
 
 def test_config_is_read_beside_folder_and_file(tmp_path: Path) -> None:

@@ -1,22 +1,22 @@
 """What `torch.save` wrote: a zip of one pickle and one member of raw bytes per storage.
 
-Only ``torch.load(weights_only=True)`` ever sees the pickle, and it sees it under FakeTensorMode, so that no data is
-read; each fake storage then tells where its bytes lie in the file
-(https://docs.pytorch.org/docs/stable/notes/serialization.html).
+The pickle is read as data (`pickles`), so PyTorch need not be there: it says which storage each tensor is a view of,
+with which shape and strides (https://docs.pytorch.org/docs/stable/notes/serialization.html).
 """
 
 from __future__ import annotations
 
-import re
 import sys
-import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
+from touchstone.migration.formats import pickles
 from touchstone.migration.formats.names import MOST_LEVELS, check_name, passed_over
-from touchstone.migration.formats.reading import FileBytes, file_bytes, library, numpy_dtype, stored
+from touchstone.migration.formats.reading import FileBytes, file_bytes, numpy_dtype, stored
 from touchstone.migration.formats.zips import Member, content, members
 
 NAME = "pytorch"
@@ -26,9 +26,61 @@ LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How files begin that PyTorch wrote before 1.6: a pickle of its magic number."""
 NESTED = ("state_dict", "model", "model_state_dict", "module")
 """Keys under which training scripts keep the model's state dict."""
-_ADVICE = "Weights only load failed."
 _MOST_PICKLE = 256 * 2**20
 _MOST_EXPANDED = 64 * 2**20
+
+
+_STORAGES = {
+    **{"Float": "float32", "Double": "float64", "Half": "float16", "BFloat16": "bfloat16"},
+    **{"Long": "int64", "Int": "int32", "Short": "int16", "Char": "int8", "Byte": "uint8", "Bool": "bool"},
+    **{"ComplexFloat": "complex64", "ComplexDouble": "complex128"},
+    **{"QInt8": "qint8", "QUInt8": "quint8", "QInt32": "qint32", "QUInt4x2": "quint4x2", "QUInt2x4": "quint2x4"},
+}
+"""Classes of storages, without "Storage" -> the dtype of what they hold."""
+_DTYPES = (
+    *("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool"),
+    *("uint16", "uint32", "uint64", "complex32", "complex64", "complex128"),
+    *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu", "float4_e2m1fn_x2"),
+    *("qint8", "quint8", "qint32", "quint4x2", "quint2x4"),
+)
+
+
+@dataclass(frozen=True)
+class _Dtype:
+    """PyTorch's dtype of this name."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class _Storage:
+    """The member ``data/KEY``, `count` elements of this dtype; of an untyped storage bytes."""
+
+    key: str
+    dtype: str
+    count: int
+
+    @property
+    def nbytes(self) -> int:
+        dtype = numpy_dtype(self.dtype)
+        return self.count * (dtype.itemsize if dtype is not None else 1)
+
+
+@dataclass(frozen=True)
+class _Strided:
+    """A view of a storage; `bits` are the lazy operations, conjugate or negative, that PyTorch would apply."""
+
+    storage: _Storage
+    dtype: str
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    bits: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Other:
+    """A tensor that is not a plain view of a storage."""
 
 
 def recognises(names: list[str]) -> bool:
@@ -41,14 +93,15 @@ def open_pytorch(path: Path) -> Checkpoint:
     whole = file_bytes(path)
     found = members(whole)
     _check_members(path, found)
-    state, notes = _state_dict(path, _load(path))
+    base = _base(found)
+    state, notes = _state_dict(path, _load(path, content(found[f"{base}{PICKLE}"], _MOST_PICKLE)))
     tensors: dict[str, Tensor] = {}
     others = []
-    places = {m.where.start: m.where for m in found.values()}
+    storages = {n.removeprefix(f"{base}data/"): m.where for n, m in found.items() if n.startswith(f"{base}data/")}
     for name, value in state.items():
         if _is_tensor(value):
             check_name(str(name), path)
-            tensors[str(name)] = _tensor(path, str(name), value, places)
+            tensors[str(name)] = _tensor(path, str(name), value, storages)
         else:
             others.append(f"{name} ({type(value).__name__})")
     return Checkpoint(path, NAME, tensors, {}, [path], [*notes, *passed_over(others, "not a tensor")])
@@ -67,9 +120,14 @@ def refuse_pickle(path: Path) -> CheckpointError:
     )
 
 
+def _base(found: Mapping[str, Member]) -> str:
+    """The folder that the members lie in, with its slash."""
+    return next(name for name in found if name == PICKLE or name.endswith(f"/{PICKLE}")).removesuffix(PICKLE)
+
+
 def _check_members(path: Path, found: Mapping[str, Member]) -> None:
-    """What torch.load would misread, or read into memory whole."""
-    base = next(name for name in found if name == PICKLE or name.endswith(f"/{PICKLE}")).removesuffix(PICKLE)
+    """What would be misread, or read into memory whole."""
+    base = _base(found)
     if f"{base}constants.pkl" in found:
         raise CheckpointError(
             f"{path}: is a TorchScript archive, which holds code; save the model's state_dict() with torch.save"
@@ -87,55 +145,96 @@ def _check_members(path: Path, found: Mapping[str, Member]) -> None:
             raise CheckpointError(f"{path}: was written on a {written}-endian machine; save it again on this one")
 
 
-def _load(path: Path) -> Any:
-    """The object in the file, its tensors fake. Raises CheckpointError."""
-
-    def torch_imports() -> Any:
-        import torch
-        from torch._subclasses import FakeTensorMode
-
-        return torch, FakeTensorMode
-
-    torch, fake = library("PyTorch files", "torch", path, torch_imports)
-    unsafe: list[str] = []
+def _load(path: Path, pickle: bytes) -> Any:
+    """The object in the file. Raises CheckpointError."""
     try:
-        unsafe = torch.serialization.get_unsafe_globals_in_checkpoint(path)
-        if not unsafe:
-            with warnings.catch_warnings(), fake():
-                warnings.simplefilter("ignore")
-                return torch.load(path, weights_only=True)
-    except Exception as error:  # a damaged pickle surfaces as anything, and torch documents no list
-        wanted = _wanted(str(error))
-        if wanted is None:
-            raise CheckpointError(
-                f"{path}: PyTorch cannot load it with weights_only=True "
-                f"({type(error).__name__}: {_first_line(error)}); "
-                "copy the file again, or save the model's state_dict() with torch.save"
-            ) from error
-        unsafe = [wanted]
-    raise CheckpointError(
-        f"{path}: refused, nothing was run: its pickle asks for {', '.join(sorted(unsafe))}, and a pickle can run "
-        "anything it asks for; save the model's state_dict(), which holds tensors alone"
-    )
+        return pickles.load(pickle, _BUILDERS, _VALUES, _storage)
+    except pickles.ForbiddenError as error:
+        raise CheckpointError(
+            f"{path}: refused, nothing was run: its pickle asks for {error}, and a pickle can run anything it asks "
+            "for; save the model's state_dict(), which holds tensors alone"
+        ) from error
+    except pickles.PickleError as error:
+        raise CheckpointError(
+            f"{path}: its pickle cannot be read ({error}); copy the file again, or save the model's state_dict() with "
+            "torch.save"
+        ) from error
 
 
-def _wanted(message: str) -> str | None:
-    """The global that the weights-only unpickler refused, where that is what its message says."""
-    found = re.search(r"[Uu]nsupported (?:global: )?GLOBAL (\S+)", message)
-    return found[1] if found else None
+def _storage(identifier: Any) -> _Storage:
+    kind, dtype, key, _, count = identifier
+    if kind != "storage" or not isinstance(dtype, _Dtype) or not isinstance(key, str) or not isinstance(count, int):
+        raise pickles.PickleError("refers to a storage in a way that torch.save does not")
+    return _Storage(key, dtype.name, count)
 
 
-def _first_line(error: Exception) -> str:
-    """The sentence that says what happened; torch puts advice about weights_only before it."""
-    text = str(error).split("WeightsUnpickler error:")[-1]
-    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith(_ADVICE)]
-    return (lines or [str(error)])[0].split(". ")[0][:300]
+def _strided(
+    storage: _Storage, offset: int, shape: Any, strides: Any, requires_grad: bool, hooks: Any, metadata: Any = None
+) -> _Strided:
+    return _view(storage, storage.dtype, offset, shape, strides, metadata)
+
+
+def _strided_of_dtype(
+    storage: _Storage,
+    offset: int,
+    shape: Any,
+    strides: Any,
+    grad: bool,
+    hooks: Any,
+    dtype: _Dtype,
+    metadata: Any = None,
+) -> _Strided:
+    return _view(storage, dtype.name, offset, shape, strides, metadata)
+
+
+def _view(storage: _Storage, dtype: str, offset: int, shape: Any, strides: Any, metadata: Any) -> _Strided:
+    numbers = (offset, *shape, *strides)
+    if not isinstance(storage, _Storage) or not all(type(n) is int for n in numbers):
+        raise pickles.PickleError("makes a tensor of something else than a storage and numbers")
+    bits = frozenset(name for name, is_set in (metadata or {}).items() if is_set)
+    return _Strided(storage, dtype, offset, tuple(shape), tuple(strides), bits)
+
+
+def _of_type(function: Any, kind: Any, arguments: tuple[Any, ...], state: Any) -> Any:
+    """A tensor with attributes of Python, which go."""
+    if not isinstance(function, pickles.Global) or function.name not in _BUILDERS:
+        raise pickles.PickleError("makes a tensor by something else than PyTorch's own functions")
+    return _BUILDERS[function.name](*arguments)
+
+
+_BUILDERS: pickles.Builders = {
+    "collections.OrderedDict": lambda *items: dict(*items),
+    "collections.Counter": lambda *items: dict(*items),
+    "builtins.set": lambda *items: set(*items),
+    "_codecs.encode": lambda text, coding: text.encode("latin1"),
+    "torch.Size": lambda sizes=(): tuple(sizes),
+    "torch.device": lambda *names: names,
+    "torch.serialization._get_layout": lambda name: name,
+    "torch._utils._rebuild_tensor_v2": _strided,
+    "torch._utils._rebuild_tensor_v3": _strided_of_dtype,
+    "torch._utils._rebuild_parameter": lambda data, requires_grad, hooks: data,
+    "torch._utils._rebuild_parameter_with_state": lambda data, requires_grad, hooks, state: data,
+    "torch._tensor._rebuild_from_type_v2": _of_type,
+    **dict.fromkeys(
+        [
+            *("torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_sparse_csr_tensor"),
+            *("torch._utils._rebuild_nested_tensor", "torch._utils._rebuild_qtensor"),
+            *("torch._utils._rebuild_meta_tensor_no_storage", "torch._utils._rebuild_wrapper_subclass"),
+        ],
+        lambda *arguments: _Other(),
+    ),
+}
+_VALUES: Mapping[str, Any] = {
+    **{f"torch.{name}Storage": _Dtype(dtype) for name, dtype in _STORAGES.items()},
+    "torch.storage.UntypedStorage": _Dtype("uint8"),
+    **{f"torch.{name}": _Dtype(name) for name in _DTYPES},
+    **{f"torch.{name}": name for name in ("per_tensor_affine", "per_channel_affine")},
+    **{name: name for name in ("torch._tensor.Tensor", "torch.Tensor", "torch.nn.parameter.Parameter")},
+}
 
 
 def _is_tensor(value: Any) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor)
+    return isinstance(value, _Strided | _Other)
 
 
 def _state_dict(path: Path, loaded: Any) -> tuple[Mapping[Any, Any], list[str]]:
@@ -158,26 +257,25 @@ def _state_dict(path: Path, loaded: Any) -> tuple[Mapping[Any, Any], list[str]]:
     raise CheckpointError(f"{path}: holds {holds}, not a state dict; save model.state_dict() with torch.save")
 
 
-def _tensor(path: Path, name: str, value: Any, places: Mapping[int, FileBytes]) -> Tensor:
-    import torch
-
-    if value.layout is not torch.strided or value.is_quantized or value.is_nested:
+def _tensor(path: Path, name: str, value: Any, found: Mapping[str, FileBytes]) -> Tensor:
+    """found: the key of each storage -> its bytes."""
+    if not isinstance(value, _Strided) or value.dtype.startswith(("qint", "quint")):
         raise CheckpointError(f"{path}: tensor {name!r} is sparse, quantized or nested; save it as a plain tensor")
-    dtype = numpy_dtype(str(value.dtype).removeprefix("torch."))
-    if dtype is None or value.is_conj() or value.is_neg():
+    dtype = numpy_dtype(value.dtype)
+    if dtype is None or value.bits:
         raise CheckpointError(
-            f"{path}: tensor {name!r} has dtype {value.dtype}, which NumPy and ml_dtypes cannot hold as it is stored; "
-            "convert it to another dtype"
+            f"{path}: tensor {name!r} has dtype torch.{value.dtype}, which NumPy and ml_dtypes cannot hold as it is "
+            "stored; convert it to another dtype"
         )
-    storage = value.untyped_storage()
-    at = getattr(storage, "_checkpoint_offset", None)
-    source = places.get(at) if at is not None else None
-    if source is None or source.size != storage.nbytes():
-        there = "is missing" if source is None else f"has {source.size:,} bytes, the pickle says {storage.nbytes():,}"
+    source = found.get(value.storage.key)
+    if source is None or source.size != value.storage.nbytes:
+        there = (
+            "is missing" if source is None else f"has {source.size:,} bytes, the pickle says {value.storage.nbytes:,}"
+        )
         raise CheckpointError(f"{path}: tensor {name!r}: its storage {there}; the file is damaged: copy it again")
-    if value.numel() * dtype.itemsize > source.size + _MOST_EXPANDED:
+    size = int(np.prod(value.shape, dtype=object)) * dtype.itemsize
+    if size > source.size + _MOST_EXPANDED:
         raise CheckpointError(
-            f"{path}: tensor {name!r} repeats {source.size:,} bytes to {value.numel() * dtype.itemsize:,}; "
-            "save it as a tensor of its own"
+            f"{path}: tensor {name!r} repeats {source.size:,} bytes to {size:,}; save it as a tensor of its own"
         )
-    return stored(name, dtype, value.shape, source, path, value.stride(), value.storage_offset())
+    return stored(name, dtype, value.shape, source, path, value.strides, value.offset)
