@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -14,6 +15,8 @@ from typing import Any
 import platformdirs
 from touchstone.adapters import instructions, machine
 from touchstone.adapters.interface import Adapter
+
+from touchstone import files
 
 TIMEOUT = 120.0
 """Seconds for one probe: a first import of a framework from a cold disk."""
@@ -78,13 +81,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Best effort: a cache that cannot be written only costs the next run a probe."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_text(json.dumps(content))
-        os.replace(temporary, path)
-    except OSError:
-        return
+    with contextlib.suppress(OSError):
+        files.write(path, json.dumps(content))
 
 
 def _main(name: str) -> None:

@@ -6,7 +6,6 @@ one outside ``[-num_embeddings, num_embeddings)`` raises IndexError, negative id
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,6 +28,8 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.reference_packing import dequantize, quantize
+
+from touchstone import files
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 
@@ -214,9 +215,8 @@ class ReferenceLayer(Layer):
         raise Unsupported("NumPy has no compiler")
 
     def save(self, path: Path) -> None:
-        temporary = path.with_suffix(".partial")
-        save_file({k: np.ascontiguousarray(v) for k, v in self._values.items()}, temporary)
-        os.replace(temporary, path)
+        with files.replacing(path) as temporary:
+            save_file({k: np.ascontiguousarray(v) for k, v in self._values.items()}, temporary)
 
     def load(self, path: Path) -> None:
         self._values.update(load_file(path))

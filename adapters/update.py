@@ -11,7 +11,6 @@ ran, as they are.
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -29,6 +28,7 @@ from touchstone.adapters import conditions, known, registry
 from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
 
+from touchstone import files
 from touchstone.errors import InputError
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Place, Scope
@@ -83,10 +83,7 @@ def update(report: Path, folder: Path | None = None) -> str:
         document = tomlkit.parse(_without(tomlkit.dumps(document), stale)) if stale else document
         added = _add_candidates(document, target, complete)
         if stale or added or confirmed:
-            path.parent.mkdir(exist_ok=True)
-            temporary = path.with_suffix(".partial")
-            temporary.write_text(tomlkit.dumps(document))
-            os.replace(temporary, path)
+            files.write(path, tomlkit.dumps(document))
         lines += [f"{path.name}: {line}" for line in (*told, *changes, *confirmed, *added, *_by_hand(target, complete))]
     return "\n".join(lines) or "nothing to change"
 

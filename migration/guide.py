@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from touchstone.reports.differences import by_name, differences
 from touchstone.reports.model import Column
 from touchstone.reports.severity import MEANINGS, ORDER, TITLES
 
+from touchstone import files
 from touchstone.errors import InputError
 
 PAGES = Path(__file__).parent.parent / "docs" / "guides"
@@ -116,12 +116,7 @@ def write(folder: Path = PAGES) -> list[Path]:
         path = folder / name
         if path.is_file() and path.read_bytes() == content.encode():
             continue
-        temporary = folder / f".{name}.{os.getpid()}"
-        try:
-            temporary.write_bytes(content.encode())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        files.write(path, content)
         changed.append(path)
     for path in _left_over(folder, made):
         path.unlink()

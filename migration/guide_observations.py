@@ -21,6 +21,7 @@ from touchstone.reports.model import Column, Report
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import SCHEMA, Device, EndLine, Machine, Number, Requirement, RunLine, Scalar, Target
 
+from touchstone import files
 from touchstone.errors import InputError
 from touchstone.verdict.rule import RED, Verdict
 
@@ -127,7 +128,7 @@ def record(folder: Path, into: Path = FOLDER) -> list[Path]:
     for system, columns in systems.items():
         path = into / f"{system.lower().replace(' ', '-')}{SUFFIX}"
         try:
-            kept.write(path, _encode(folder, report, system, columns))
+            files.write(path, _encode(folder, report, system, columns))
         except OSError as error:
             raise ObservationsError(f"{path}: cannot be written ({error.strerror})") from error
         written.append(path)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,8 @@ from typing import Any
 
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.findings import Finding
+
+from touchstone import files
 
 _PATTERN = "check-*.ledger"
 
@@ -44,11 +45,8 @@ class Ledger:
     def open(self) -> None:
         """Begin this process's file with what is known. Raises CheckpointError where it cannot be written."""
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            temporary = self._path.with_suffix(".partial")
             lines = [self.key, *(_line(case, finding) for case, finding in self.found.items())]
-            temporary.write_text("".join(f"{line}\n" for line in lines))
-            os.replace(temporary, self._path)
+            files.write(self._path, "".join(f"{line}\n" for line in lines))
             self._file = self._path.open("a")
         except OSError as error:
             raise CheckpointError(f"{self._path}: cannot be written ({error.strerror})") from error

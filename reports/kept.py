@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import lzma
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,6 @@ from touchstone.reports.records import Machine, Number
 def encode(lines: Iterable[Any]) -> bytes:
     """One line of JSON for each, as an xz file that is the same for the same lines."""
     return lzma.compress(b"".join(msgspec.json.encode(line) + b"\n" for line in lines), preset=9 | lzma.PRESET_EXTREME)
-
-
-def write(path: Path, content: bytes) -> None:
-    """Under a temporary name first, so that whoever reads sees the old file or the new one. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def lines(path: Path, most: int) -> list[bytes]:

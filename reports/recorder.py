@@ -15,6 +15,7 @@ from typing import BinaryIO
 import msgspec
 from touchstone.reports.records import Line
 
+from touchstone import files
 from touchstone.errors import InputError
 
 RENDERED = ("results.json", "ctrf.json", "junit.xml", "summary.md", "report.html")
@@ -82,15 +83,12 @@ class Recorder:
 
     def _take_in(self, shards: Sequence[Path]) -> None:
         """Replace the file by itself and the shards, which stay where that fails."""
-        merged = self.path.with_suffix(".partial")
         try:
-            concatenate((self.path, *shards), merged)
-            os.replace(merged, self.path)
+            with files.replacing(self.path) as merged:
+                concatenate((self.path, *shards), merged)
             for shard in shards:
                 shard.unlink()
         except OSError as error:
-            with contextlib.suppress(OSError):
-                merged.unlink()
             raise RecorderError(f"{self.path}: cannot be written ({error.strerror})") from error
 
 

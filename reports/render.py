@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +13,8 @@ from touchstone.reports.model import Report
 from touchstone.reports.page import report as page
 from touchstone.reports.page import trend as trends
 from touchstone.reports.reading import Progress, ReportError
+
+from touchstone import files
 
 
 @dataclass(frozen=True)
@@ -81,12 +81,8 @@ def trend(nights: Path, path: Path) -> None:
 
 
 def write(path: Path, content: bytes | str) -> None:
-    """Write to a temporary name, then rename. Raises ReportError."""
-    temporary = path.with_name(f".{path.name}.partial")
+    """Whole or not at all. Raises ReportError."""
     try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
+        files.write(path, content)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
         raise ReportError(f"{path}: cannot be written ({error.strerror})") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import lzma
+import os
 import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -186,10 +187,10 @@ def test_a_failed_write_leaves_the_old_file(kept: Path, tmp_path: Path, monkeypa
     (path,) = kept.iterdir()
     before = path.read_bytes()
 
-    def full(self: Path, target: Path) -> Path:
+    def full(source: Path, target: Path) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "replace", full)
+    monkeypatch.setattr(os, "replace", full)
     changed = a_run(tmp_path / "later", started="2026-11-29T03:00:00+00:00")
     with pytest.raises(ObservationsError, match=r"cannot be written \(No space left on device\)"):
         guide_observations.record(changed, kept)
@@ -389,6 +390,7 @@ def test_guides_are_readable() -> None:
 COLLECT = """
 import json
 import sys
+import os
 import pytest
 from touchstone.adapters import devices
 from touchstone.suites.assay import Assay

@@ -18,7 +18,8 @@ from touchstone.suites import requirements
 
 from tools import specification
 from touchstone import command
-from touchstone.verdict.expectation import ClashError, Expectations, Place, matches
+from touchstone.errors import InputError
+from touchstone.verdict.expectation import Expectations, Place, matches
 from touchstone.verdict.observation import Observation
 from touchstone.verdict.requirement import Requirement
 from touchstone.verdict.rule import Verdict, judge
@@ -394,7 +395,7 @@ def test_entries_that_agree_with_the_cases(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", UNSOUND)
 def test_entries_that_do_not(name: str, tmp_path: Path) -> None:
     text, told = UNSOUND[name]
-    with pytest.raises(ClashError) as error:
+    with pytest.raises(InputError) as error:
         specification.check_entries(load_text(tmp_path, text), PARAMS)
     message = str(error.value)
     assert message.startswith(f"{tmp_path / 'torch.toml'}: ")

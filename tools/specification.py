@@ -6,7 +6,6 @@ With ``--check``: are the pages current, and does every built-in entry speak of 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from touchstone.adapters import known, registry
 from touchstone.adapters.conditions import overlap
 from touchstone.suites import direct, requirements
 
+from touchstone import files
 from touchstone.errors import InputError
 from touchstone.verdict import expectation
 
@@ -210,9 +210,7 @@ def _run(*, check: bool) -> int:
         if check:
             print(f"error: {path} is not current; run `python -m tools.specification`", file=sys.stderr)
             return 1
-        temporary = path.with_suffix(".partial")
-        temporary.write_text(content)
-        os.replace(temporary, path)
+        files.write(path, content)
     return 0
 
 

@@ -11,6 +11,7 @@ from tools.mutants import defects, own_tests, page, recording, running, score
 from tools.mutants.defects import Defect
 from tools.mutants.own_tests import OwnTestsError
 from tools.mutants.running import Outcome
+from touchstone import files
 
 BAD_INPUT = (defects.DefectError, score.ScoreError, recording.RecordingError, OwnTestsError, page.PageError, OSError)
 
@@ -119,7 +120,7 @@ def _page(options: argparse.Namespace) -> int:
     stale = page.stale(score.recorded(defects.load(), score.MEASURED))
     for path, content in stale.items():
         if options.write:
-            recording.replace_file(path, content)
+            files.write(path, content)
         print(f"{path}: {'written' if options.write else 'is stale; run ' + page.WRITE}")
     if not stale:
         print("docs/detection.md, README.md and reports/detection.json: are current")

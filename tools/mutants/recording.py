@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import asdict, replace
@@ -13,6 +12,7 @@ from tools.mutants import score
 from tools.mutants.defects import Defect
 from tools.mutants.running import CASES, ROOT, Outcome, pytest_with
 from tools.mutants.score import Facts
+from touchstone import files
 from touchstone.errors import InputError
 
 CONTROL = "INIT-REPR-1"
@@ -75,7 +75,7 @@ class Recording:
     def add(self, outcome: Outcome) -> None:
         self._known[outcome.id] = replace(outcome, run=self._run)
         kept = [self._known[name] for name in self._order if name in self._known]
-        replace_file(self._path, "".join(json.dumps(asdict(one)) + "\n" for one in kept))
+        files.write(self._path, "".join(json.dumps(asdict(one)) + "\n" for one in kept))
 
     def end(self) -> None:
         """Leave out the runs that no outcome is of any more."""
@@ -86,11 +86,4 @@ class Recording:
 
     def _write_runs(self) -> None:
         runs = {key: asdict(facts) for key, facts in self._runs.items()}
-        replace_file(self._folder / score.FACTS, json.dumps(runs, indent=1) + "\n")
-
-
-def replace_file(path: Path, content: str) -> None:
-    """Write a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content)
-    os.replace(temporary, path)
+        files.write(self._folder / score.FACTS, json.dumps(runs, indent=1) + "\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from touchstone.reports import model
 from touchstone.reports.reading import ReportError
 
 from tools.nightly import BROKEN, GREEN, RED
+from touchstone import files
 
 FILE = "leg.json"
 ONCE_FOUND = "required once a night has found it"
@@ -90,9 +90,7 @@ def worst(ran: Sequence[Ran], *, accept_unreviewed: bool = False) -> int:
 
 def write(leg: Leg, folder: Path) -> None:
     """Whole or not at all: a leg may be killed at any moment."""
-    temporary = folder / f".{FILE}.partial"
-    temporary.write_bytes(msgspec.json.format(msgspec.json.encode(leg), indent=1) + b"\n")
-    os.replace(temporary, folder / FILE)
+    files.write(folder / FILE, msgspec.json.format(msgspec.json.encode(leg), indent=1) + b"\n")
 
 
 def read(folder: Path) -> Leg | None:

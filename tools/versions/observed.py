@@ -22,6 +22,7 @@ from touchstone.reports.records import Number, Scalar
 
 from tools.versions.releases import Release, VersionsError
 from tools.versions.running import ERROR
+from touchstone import files
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"
@@ -104,7 +105,7 @@ def record(releases: Sequence[Release], records: Path, into: Path = FOLDER) -> l
         own = [release for release in releases if release.adapter == adapter]
         content = _encode(adapter, [(release, _column(release, records / release.name)) for release in own])
         try:
-            kept.write(path, content)
+            files.write(path, content)
         except OSError as error:
             raise VersionsError(f"{path}: cannot be written ({error.strerror})") from error
         written.append(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from touchstone.reports import kept
 from touchstone.reports.cases import spelled
 from touchstone.reports.records import Scalar
 from touchstone.suites import requirements
@@ -13,6 +12,7 @@ from touchstone.suites import requirements
 from tools.versions import observed, upstream
 from tools.versions.observed import Observed
 from tools.versions.timeline import KINDS, Change, Kind, Step, by_release
+from touchstone import files
 
 PATH = Path(__file__).parents[2] / "docs" / "versions.md"
 WRITE = "python -m tools.versions page --write"
@@ -157,7 +157,7 @@ def write(path: Path = PATH) -> bool:
     content = render(observed.load())
     if path.is_file() and path.read_text() == content:
         return False
-    kept.write(path, content.encode())
+    files.write(path, content)
     return True
 
 

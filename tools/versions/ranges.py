@@ -22,6 +22,7 @@ from tools.versions import observed
 from tools.versions.observed import NOTHING, Observed, Outcome
 from tools.versions.releases import VersionsError
 from tools.versions.timeline import UNDEFINED, Params
+from touchstone import files
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Deviation, Expectation, Expectations, Pin, Place
 
@@ -191,5 +192,5 @@ def update() -> list[str]:
                 _load(tried, one)
             except known.KnownError as error:
                 raise VersionsError(f"{path}: the ranges do not fit together: {error}") from error
-        kept.write(path, content)
+        files.write(path, content)
     return told
