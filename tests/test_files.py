@@ -16,11 +16,16 @@ def test_files_of_like_names_do_not_share_a_temporary_one(tmp_path: Path) -> Non
     assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a.toml": "toml", "a.json": "json"}
 
 
-def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
-    files.write(tmp_path / "deep" / "a.txt", "old")
-    with pytest.raises(ZeroDivisionError), files.replacing(tmp_path / "deep" / "a.txt") as temporary:
+def write_half(path: Path) -> None:
+    with files.replacing(path) as temporary:
         temporary.write_text("half")
         raise ZeroDivisionError
+
+
+def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
+    files.write(tmp_path / "deep" / "a.txt", "old")
+    with pytest.raises(ZeroDivisionError):
+        write_half(tmp_path / "deep" / "a.txt")
     assert [(p.name, p.read_text()) for p in (tmp_path / "deep").iterdir()] == [("a.txt", "old")]
 
 
