@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -122,3 +123,10 @@ def test_a_few_cases_are_answered_alike_in_any_way(options: tuple[str, ...], wor
     assert done.returncode == 0, done.stdout
     assert ("2 workers" in done.stdout) == workers
     assert "mlx@cpu          12 conforms" in done.stdout
+
+
+@pytest.mark.parametrize("loaded", [(), ("-p", "xdist"), ("-p", "touchstone.plugin", "-p", "xdist")], ids=" ".join)
+def test_a_whole_run_is_spread_whichever_plugin_is_loaded_first(loaded: tuple[str, ...]) -> None:
+    done = run("-m", "pytest", *loaded, "suites/", "--adapter", "reference", "-m", "fuzz and inductor")
+    here = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    assert ("created: " in done.stdout) == (here != 1), done.stdout

@@ -7,6 +7,7 @@ tests, and load a ``conftest.py`` that lies beside the checkpoint. In every othe
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -112,13 +113,14 @@ def asks_the_suites(config: pytest.Config) -> bool:
     return any(p == SUITES or SUITES in p.parents or (IN_CHECKOUT and p in SUITES.parents) for p in places(config))
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_cmdline_main(config: pytest.Config) -> None:
-    """Before pytest-xdist reads its options."""
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """A wrapper, so that it comes before pytest-xdist reads its options, whichever was loaded first."""
     if asks_the_suites(config):
         from touchstone import distribution
 
         distribution.spread(config, SUITES, places(config))
+    return (yield)
 
 
 def pytest_configure(config: pytest.Config) -> None:
