@@ -363,7 +363,7 @@ class Adapter(abc.ABC):
         """A freshly initialised layer by the framework's constructor, seeded.
 
         layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
-        where the adapter builds a Llama.
+        where the adapter builds a Llama. Unsupported for any other.
         """
         raise Unsupported(f"{self.name} has no constructors")
 

@@ -25,6 +25,12 @@ from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
 from touchstone.adapters.tracing import Traceable
 
+_CONSTRUCTED: Mapping[str, tuple[str, Mapping[str, tuple[str, bool]]]] = {
+    "embedding": ("Embed", {"weight": ("embedding", False)}),
+    "linear": ("Linear", {"weight": ("kernel", True), "bias": ("bias", False)}),
+    "rms_norm": ("RMSNorm", {"weight": ("scale", False)}),
+}
+"""Layer -> its class of Flax, and where its parameters are: (name, whether transposed)."""
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
 
@@ -170,16 +176,12 @@ class JaxAdapter(HoldsPacked):
         return jax_llama.JaxLlama(self, config, weights)
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+        if layer not in _CONSTRUCTED:
+            raise Unsupported(f"{self.name} constructs no {layer}")
+        name, roles = _CONSTRUCTED[layer]
+        given = {"use_bias" if option == "bias" else option: value for option, value in options.items()}
         with self.jax.default_device(self.native_device):
-            if layer == "embedding":
-                module, roles = self.nnx.Embed(*sizes, rngs=self.nnx.Rngs(seed)), {"weight": ("embedding", False)}
-            elif layer == "rms_norm":
-                module, roles = self.nnx.RMSNorm(*sizes, rngs=self.nnx.Rngs(seed)), {"weight": ("scale", False)}
-            else:
-                use_bias = options.get("bias", True)
-                module = self.nnx.Linear(*sizes, use_bias=use_bias, rngs=self.nnx.Rngs(seed))
-                roles = {"weight": ("kernel", True), "bias": ("bias", False)}
-            return JaxLayer(self, module, roles)
+            return JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=self.nnx.Rngs(seed), **given), roles)
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         from touchstone.adapters import jax_exercise

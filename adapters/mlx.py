@@ -21,6 +21,7 @@ from touchstone.adapters.interface import (
     Operand,
     Packed,
     Scheme,
+    Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.tracing import Traceable
@@ -224,8 +225,10 @@ class MLXAdapter(Adapter):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
-            constructor = _constructors(self.nn)[layer]
-            return MLXLayer(self, constructor(*sizes, **options))
+            constructors = _constructors(self.nn)
+            if layer not in constructors:
+                raise Unsupported(f"{self.name} constructs no {layer}")
+            return MLXLayer(self, constructors[layer](*sizes, **options))
 
 
 def _is_available(mx: Any, device: Any) -> bool:

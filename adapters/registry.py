@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -33,6 +34,9 @@ OPT_IN = {
 }
 """Adapters of quantization libraries, which run only when ``--adapter`` names them."""
 SHIPPED = {**BUILT_IN, **OPT_IN}
+TAKEN = {*SHIPPED, "checkpoint"}
+"""Names that no third party's adapter may have."""
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.]*")
 ABSENT = "absent"
 """Device name of a target whose framework is not installed."""
 
@@ -61,11 +65,25 @@ def adapter_class(name: str) -> type[Adapter]:
     required = ("name", "distributions", "module", "devices", "capabilities")
     if missing := [a for a in required if not hasattr(found, a)]:
         raise TargetError(f"adapter {name!r}: {class_name} does not declare {', '.join(missing)}")
+    if name not in SHIPPED:
+        _check_name(name, found)
+    if found.capabilities.exercises and found.exercise is Adapter.exercise:
+        raise TargetError(f"adapter {name!r}: {class_name} declares exercises and lacks exercise")
     for need, methods in DECLARED.items():
         absent = [m for m in methods if getattr(found, m) is getattr(Adapter, m)]
         if found.capabilities.missing(need) is None and absent:
             raise TargetError(f"adapter {name!r}: {class_name} declares {need} and lacks {', '.join(absent)}")
     return found
+
+
+def _check_name(spec: str, cls: type[Adapter]) -> None:
+    """A third party's name stands in targets, case ids and files. Raises TargetError."""
+    if not isinstance(cls.name, str) or not _NAME.fullmatch(cls.name):
+        raise TargetError(
+            f"adapter {spec!r}: its name {cls.name!r} is to be letters, digits, '_' and '.', beginning with a letter"
+        )
+    if cls.name in TAKEN:
+        raise TargetError(f"adapter {spec!r}: the name {cls.name!r} is taken by an adapter of Touchstone")
 
 
 def versions(cls: type[Adapter]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from touchstone.adapters.interface import (
     Operand,
     Packed,
     Scheme,
+    Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
@@ -189,6 +190,8 @@ class TorchAdapter(HoldsPacked):
             self.torch.manual_seed(seed)
             nn = self.torch.nn
             constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
+            if layer not in constructors:
+                raise Unsupported(f"{self.name} constructs no {layer}")
             return TorchLayer(self, constructors[layer](*sizes, device=self.device, **options))
 
 

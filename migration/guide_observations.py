@@ -171,7 +171,7 @@ def _refuse_selection(folder: Path, report: Report, column: Column) -> None:
                 f"{column.label}; {FULL_RUN}"
             )
     for line in _everywhere(column):
-        if line.rerun != _rerun(line.id, line.target):
+        if not line.rerun.endswith(_rerun(line.id, line.target)):
             raise ObservationsError(f"{folder}: {line.id} needs more than the suites ({line.rerun}); {FULL_RUN}")
 
 
@@ -181,7 +181,7 @@ def _everywhere(column: Column) -> list[EndLine]:
 
 
 def _rerun(identifier: str, target: str) -> str:
-    return shlex.join(["pytest", identifier, "--adapter", target])
+    return shlex.join(["touchstone", "run", identifier, "--adapter", target])
 
 
 def _identifier(name: str, target: str) -> str:

@@ -99,6 +99,20 @@ class Minimal(ReferenceAdapter):
     is_framework = True
 
 
+class Impostor(Minimal):
+    name = "mlx"
+
+
+class Placed(Minimal):
+    name = "mine@gpu"
+
+
+class Idle(Minimal):
+    """Declares exercises that it inherits no code for."""
+
+    capabilities = replace(ReferenceAdapter.capabilities, exercises=frozenset({"nnx"}))
+
+
 class Plagued(Minimal):
     """Ends or hangs its process as TOUCHSTONE_TEST_PLAGUE says, for a linear layer of 4 outputs and 31 inputs with a
     bias, or for every linear layer."""

@@ -50,7 +50,7 @@ def ends() -> dict[str, EndLine]:
             name,
             requirement,
             target,
-            rerun=f"pytest '{made.case(name, requirement, target)}' --adapter {target}",
+            rerun=f"touchstone run '{made.case(name, requirement, target)}' --adapter {target}",
             params={"ids": "V" if name == "a" else "0"},
             **(BEHAVIOUR[target] if (name, requirement) == ("a", "EMB-1") else {}),
         )
@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Path], str]] = {
         "not green and whole: .*mlx.toml: deviation 3",
     ),
     "a user's own table": (
-        lambda p: a_run(p, [one_end("mlx@cpu", rerun="pytest x --adapter mlx@cpu --table f:k")]),
+        lambda p: a_run(p, [one_end("mlx@cpu", rerun="touchstone run x --adapter mlx@cpu --table f:k")]),
         "needs more than the suites",
     ),
 }
@@ -263,7 +263,7 @@ def test_a_guide_says_what_was_observed(kept: Path) -> None:
     assert "  - mlx@cpu, mlx 1.0, macOS arm64, 2026-11-20: **foreign memory**\n" in text
     assert "Why: Nothing checks the bounds.\n" in text
     assert "What to do: Check ids first.\n" in text
-    rerun = f"pytest '{made.case('a', 'EMB-1', 'torch@cpu')}' --adapter torch@cpu"
+    rerun = f"touchstone run '{made.case('a', 'EMB-1', 'torch@cpu')}' --adapter torch@cpu"
     assert f"```sh\n# torch@cpu: raises IndexError\n{rerun}\n```" in text
     assert "```python\n# mlx@cpu: foreign memory\nmx.zeros((4, 2))[mx.array([4])]\n```" in text
 
@@ -543,7 +543,7 @@ def test_a_changed_deviation_is_found(observed: Observations, monkeypatch: pytes
         return expectation.Expectations(found.deviations[1:], found.pins)
 
     monkeypatch.setattr(known, "load", without_one)
-    assert any("verdict was 'known deviation', is 'deviates'" in line for line in stale_verdicts(observed))
+    assert any("verdict was" in line and "is 'deviates'" in line for line in stale_verdicts(observed))
 
 
 def test_the_observations_are_small() -> None:

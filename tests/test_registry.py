@@ -16,8 +16,8 @@ from unittest import mock
 import pytest
 from touchstone.adapters import conditions, devices, instructions, machine, registry
 from touchstone.adapters.devices import Found
-from touchstone.adapters.interface import DECLARED, Adapter
-from touchstone.adapters.registry import TargetError, adapter_class, resolve
+from touchstone.adapters.interface import DECLARED, Adapter, Unsupported
+from touchstone.adapters.registry import BUILT_IN, TargetError, adapter_class, resolve
 
 from tests import hazards
 
@@ -68,8 +68,18 @@ UNKNOWN = {
     "tests.hazards:Unrelated": ["Unrelated is not a subclass of touchstone.adapters.interface.Adapter"],
     "tests.hazards:answer": ["answer is not a subclass of touchstone.adapters.interface.Adapter"],
     "tests.hazards:Incomplete": ["Incomplete declares layer:linear and lacks linear"],
+    "tests.hazards:Impostor": ["the name 'mlx' is taken by an adapter of Touchstone"],
+    "tests.hazards:Placed": ["its name 'mine@gpu' is to be letters, digits"],
+    "tests.hazards:Idle": ["Idle declares exercises and lacks exercise"],
     "tests.hazards:Undeclared": ["Undeclared does not declare name, distributions, module, devices, capabilities"],
 }
+
+
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_only_known_layers_are_constructed(name: str) -> None:
+    adapter = adapter_class(name)("cpu")
+    with pytest.raises(Unsupported):
+        adapter.construct("layer_norm", (4,), 0)
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
