@@ -8,7 +8,11 @@ from collections.abc import Mapping, Sequence
 from touchstone.reports.model import Report
 from touchstone.reports.records import EndLine, Number, Requirement, Scalar, StartLine
 
-LAYERS = ("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights")
+from touchstone.verdict.requirement import LAYERS as NAMED
+
+OTHER = "not recorded"
+"""Of records from before requirements named their layer."""
+LAYERS = (*NAMED, OTHER)
 UNKNOWN = Requirement(
     group="Not in the catalogue", level="required", sentence="", source="", difference="", advice="", cases=0
 )
@@ -25,22 +29,15 @@ def case_name(identifier: str, target: str) -> str:
     return f"{test}[{parameters}]" if parameters else test
 
 
-def layer_of(name: str, requirement: Requirement, params: Mapping[str, Scalar]) -> str:
-    """The layer that a case exercises, one of LAYERS: its own parameter, else what its requirement speaks of.
+def layer_of(of: Requirement, params: Mapping[str, Scalar]) -> str:
+    """The layer that a case exercises, one of LAYERS: its own parameter, else that of its requirement.
 
-    A tied head belongs to its embedding; weights that are quantized outside of any layer are one of their own.
+    Where the requirement is of quantized layers, a plain layer is the one that is quantized.
     """
-    about = f"{requirement.group} {requirement.sentence}".lower()
-    quantized = "bits" in params or "scheme" in params or "quantiz" in about
     own = str(params.get("layer", "")).replace("_", " ")
-    if own in LAYERS:
-        converted = quantized and f"quantized {own}" in LAYERS and "quantiz" in requirement.group.lower()
-        return f"quantized {own}" if converted else own
-    if "LINEAR" in name or name.startswith("LIN-"):
-        return "quantized linear" if quantized else "linear"
-    if not quantized:
-        return "embedding"
-    return "quantized embedding" if "LOOKUP" in name or "tied" in about else "quantized weights"
+    if of.layer.startswith("quantized") and f"quantized {own}" in LAYERS:
+        return f"quantized {own}"
+    return next((layer for layer in (own, of.layer) if layer in LAYERS), OTHER)
 
 
 def size(value: Number | None) -> float:

@@ -74,7 +74,8 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     """`cases`: how many were collected per target, without those behind a marker; 0 where the run did not ask.
 
     difference, advice: of a characterised one, what it means to move between targets that choose differently
-    ("silent", "dtype", "rounding", "convention"), and what to do.
+    ("silent", "dtype", "rounding", "convention"), and what to do. layer: what its cases exercise where their
+    parameters do not say; empty in records of before that.
     """
 
     group: str
@@ -84,6 +85,7 @@ class Requirement(msgspec.Struct, frozen=True, kw_only=True):
     difference: str
     advice: str
     cases: Count
+    layer: str = ""
 
 
 class RunLine(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", tag="run"):

@@ -64,7 +64,7 @@ _FAULTS = (Verdict.KNOWN, Verdict.DEVIATES, Verdict.CRASHED, Verdict.TIMED_OUT)
 
 def departs(record: EndLine) -> bool:
     """Whether the case departs from its requirement, known or not."""
-    return record.verdict in _FAULTS or (record.verdict is Verdict.UNREVIEWED and not record.conforms)
+    return record.verdict in _FAULTS or (record.verdict == Verdict.UNREVIEWED and not record.conforms)
 
 
 def kind(record: EndLine) -> Literal["nothing", "crash", "error", "value"]:

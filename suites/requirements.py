@@ -11,10 +11,11 @@ from typing import Any
 from touchstone.golden.catalogue import Case
 
 from touchstone.errors import InputError
-from touchstone.verdict.requirement import Requirement
+from touchstone.verdict.requirement import LAYERS, Requirement
 
 PATH = Path(__file__).with_name("requirements.toml")
 DIFFERENCES = ("silent", "dtype", "rounding", "convention")
+_NEEDED = {"id", "group", "level", "sentence", "source", "layer"}
 _MOVING = ("difference", "advice")
 
 
@@ -34,12 +35,14 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
     out: dict[str, Requirement] = {}
     for number, raw in enumerate(entries, 1):
         origin = f"{path}: requirement {number} ({raw.get('id', 'no id')})"
-        if missing := {"id", "group", "level", "sentence", "source"} - raw.keys():
+        if missing := _NEEDED - raw.keys():
             raise RequirementError(f"{origin}: lacks {', '.join(sorted(missing))}")
-        if unknown := raw.keys() - {"id", "group", "level", "sentence", "source", "permitted", *_MOVING}:
+        if unknown := raw.keys() - {*_NEEDED, "permitted", *_MOVING}:
             raise RequirementError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
         if raw["level"] not in ("required", "characterised"):
             raise RequirementError(f"{origin}: level must be required or characterised, not {raw['level']!r}")
+        if raw["layer"] not in LAYERS:
+            raise RequirementError(f"{origin}: layer must be one of {', '.join(LAYERS)}, not {raw['layer']!r}")
         if (raw["level"] == "characterised") != bool(raw.get("permitted")):
             raise RequirementError(f"{origin}: `permitted` belongs to characterised requirements, and only to them")
         for name in _MOVING:

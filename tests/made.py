@@ -36,6 +36,7 @@ REQUIREMENTS = {
         difference="",
         advice="",
         cases=2,
+        layer="embedding",
     ),
     "LIN-1": records.Requirement(
         group="Linear",
@@ -45,6 +46,7 @@ REQUIREMENTS = {
         difference="rounding",
         advice="Compare within the bound.",
         cases=2,
+        layer="linear",
     ),
 }
 

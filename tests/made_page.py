@@ -28,6 +28,7 @@ QUANTIZED = Requirement(
     difference="",
     advice="",
     cases=12,
+    layer="quantized weights",
 )
 ALL = REQUIREMENTS | {"QNT-1": QUANTIZED, "EMB-2": replace(REQUIREMENTS["EMB-1"], sentence="Nobody was asked this.")}
 TARGETS = {

@@ -208,25 +208,27 @@ def test_the_name_of_a_case(identifier: str) -> None:
     assert case_name(identifier, "mlx@gpu") == NAMES[identifier]
 
 
-QUANTIZED = msgspec.structs.replace(REQUIREMENTS["EMB-1"], group="Quantization bounds")
-CONVERSION = msgspec.structs.replace(REQUIREMENTS["EMB-1"], group="Quantized conversion")
-LAYER_OF: dict[str, tuple[str, Requirement, dict[str, Any], str]] = {
-    "its own parameter": ("EMB-1", REQUIREMENTS["EMB-1"], {"layer": "raw_lookup"}, "raw lookup"),
-    "a lookup": ("EMB-1", REQUIREMENTS["EMB-1"], {}, "embedding"),
-    "a linear layer": ("LIN-1", REQUIREMENTS["LIN-1"], {}, "linear"),
-    "a tied head": ("TIED-1", REQUIREMENTS["EMB-1"], {"layer": "as_linear"}, "embedding"),
-    "a quantized layer": ("QNT-1", QUANTIZED, {"layer": "quantized_linear"}, "quantized linear"),
-    "a layer that is converted": ("QAPI-1", CONVERSION, {"layer": "linear"}, "quantized linear"),
-    "a quantized product": ("QNT-LINEAR-1", QUANTIZED, {"bits": 4}, "quantized linear"),
-    "a quantized lookup": ("QNT-LOOKUP-1", QUANTIZED, {"bits": 4}, "quantized embedding"),
-    "weights alone": ("QNT-BOUND-1", QUANTIZED, {"bits": 4}, "quantized weights"),
+def of_layer(layer: str) -> Requirement:
+    return msgspec.structs.replace(REQUIREMENTS["EMB-1"], layer=layer)
+
+
+LAYER_OF: dict[str, tuple[Requirement, dict[str, Any], str]] = {
+    "its own parameter": (of_layer("embedding"), {"layer": "raw_lookup"}, "raw lookup"),
+    "its requirement's": (of_layer("linear"), {}, "linear"),
+    "a tied head": (of_layer("embedding"), {"layer": "as_linear"}, "embedding"),
+    "a quantized layer": (of_layer("quantized embedding"), {"layer": "quantized_linear"}, "quantized linear"),
+    "a layer that is converted": (of_layer("quantized embedding"), {"layer": "linear"}, "quantized linear"),
+    "weights alone": (of_layer("quantized weights"), {"bits": 4}, "quantized weights"),
+    "a norm of a Llama": (of_layer("llama"), {"layer": "rms_norm"}, "llama"),
+    "a tensor": (of_layer("checkpoint"), {"tensor": "layers.0.linear.weight"}, "checkpoint"),
+    "a record of before": (of_layer(""), {}, "not recorded"),
 }
 
 
 @pytest.mark.parametrize("name", LAYER_OF)
 def test_layers(name: str) -> None:
-    identifier, requirement, params, expected = LAYER_OF[name]
-    assert layer_of(identifier, requirement, params) == expected
+    requirement, params, expected = LAYER_OF[name]
+    assert layer_of(requirement, params) == expected
     assert expected in LAYERS
 
 

@@ -18,6 +18,7 @@ REQUIRED = """
 [[requirement]]
 id = "R-1"
 group = "Lookup"
+layer = "linear"
 level = "required"
 sentence = "A lookup returns rows."
 source = "https://example.org"
@@ -26,6 +27,7 @@ CHARACTERISED = """
 [[requirement]]
 id = "C-1"
 group = "Lookup"
+layer = "linear"
 level = "characterised"
 permitted = ["rows", "raises *"]
 sentence = "A lookup returns rows or raises."

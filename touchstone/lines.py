@@ -81,6 +81,7 @@ def run(of: Run) -> records.RunLine:
                 difference=r.difference,
                 advice=r.advice,
                 cases=of.unmarked[r.id],
+                layer=r.layer,
             )
             for r in of.requirements.values()
             if of.unmarked[r.id] or not of.checkpoints

@@ -120,7 +120,7 @@ def _lines(name: str, requirement: Requirement, column: Column, records: Sequenc
     for record in records:
         ended = record if isinstance(record, EndLine) else None
         key = (ended.verdict, ended.behaviour) if ended else (IN_FLIGHT, "no answer")
-        layer = LAYERS.index(layer_of(name, requirement, record.params))
+        layer = LAYERS.index(layer_of(requirement, record.params))
         part = lines.setdefault(key, Line(*key)).parts.setdefault(layer, Part())
         part.count += 1
         if ended and ended.headroom is not None:
@@ -128,7 +128,7 @@ def _lines(name: str, requirement: Requirement, column: Column, records: Sequenc
             part.headroom = headroom if part.headroom is None else max(part.headroom, headroom)
     missing = min(column.missing, requirement.cases - len(records)) if column.missing else 0
     if missing > 0:
-        layer = LAYERS.index(layer_of(name, requirement, {}))
+        layer = LAYERS.index(layer_of(requirement, {}))
         lines[NO_RECORD, ""] = Line(NO_RECORD, "", {layer: Part(missing)})
     out = sorted(lines.values(), key=lambda line: (RANK.index(line.verdict), -line.count))
     return out if len(out) <= _MOST_LINES else [*out[: _MOST_LINES - 1], *_rest(out[_MOST_LINES - 1 :])]

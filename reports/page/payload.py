@@ -105,7 +105,7 @@ class _Cases:
 
     def _case(self, name: str, requirement: str, line: EndLine | StartLine) -> list[int]:
         test = self.tests.add((self.texts.add(name.partition("[")[0]), tuple(map(self.texts.add, line.params))))
-        layer = LAYERS.index(layer_of(requirement, self.requirements[requirement], line.params))
+        layer = LAYERS.index(layer_of(self.requirements[requirement], line.params))
         values = (self.values.add(visible("none" if v is None else str(v))) for v in line.params.values())
         return [test, layer, self._facts(line), *values]
 
