@@ -57,11 +57,10 @@ def _ask(name: str) -> Found:
         print(f"asking {name} which devices it finds", file=sys.stderr, flush=True)
     try:
         child = subprocess.run(
-            [sys.executable, "-m", "touchstone.adapters.devices", name],
+            [sys.executable, "-P", "-m", "touchstone.adapters.devices", name],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
-            cwd=Path(__file__).parent.parent,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
     except subprocess.TimeoutExpired:

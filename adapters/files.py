@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from touchstone.adapters.elsewhere import ABSENT
 from touchstone.adapters.interface import Adapter, Capabilities
+from touchstone.adapters.libraries.elsewhere import ABSENT
 from touchstone.adapters.registry import Target, versions
 
 NAME, DEVICE = "checkpoint", "files"

@@ -117,7 +117,7 @@ class Packed:
 
     weight: uint32 ``[rows, columns * bits / 32]``, low bits first; scales: ``[rows, columns / group_size]``, in the
     dtype of the original matrix for mode "affine", else uint8; biases: like the scales for mode "affine", else None.
-    Other libraries' modes have parts of their own layout: see adapters/conversion.py.
+    Other libraries' modes have parts of their own layout: see adapters/libraries/conversion.py.
     """
 
     weight: Any

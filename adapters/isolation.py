@@ -15,7 +15,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
 from typing import IO, Any, Literal
 
 from touchstone.adapters import remote
@@ -136,12 +135,11 @@ class Isolation:
                 environment[name] = value
         output = None if self.shows_output else errors
         process = subprocess.Popen(
-            [sys.executable, "-m", "touchstone.adapters.worker", str(theirs.fileno()), self.spec, self.device],
+            [sys.executable, "-P", "-m", "touchstone.adapters.worker", str(theirs.fileno()), self.spec, self.device],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=Path(__file__).parent.parent,
             env=environment,
         )
         theirs.close()

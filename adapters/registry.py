@@ -20,17 +20,17 @@ from touchstone.errors import InputError
 from touchstone.verdict.expectation import Place
 
 BUILT_IN = {
-    "mlx": "touchstone.adapters.mlx:MLXAdapter",
-    "jax": "touchstone.adapters.jax:JaxAdapter",
-    "torch": "touchstone.adapters.torch:TorchAdapter",
-    "reference": "touchstone.adapters.reference:ReferenceAdapter",
+    "mlx": "touchstone.adapters.mlx.adapter:MLXAdapter",
+    "jax": "touchstone.adapters.jax.adapter:JaxAdapter",
+    "torch": "touchstone.adapters.torch.adapter:TorchAdapter",
+    "reference": "touchstone.adapters.reference.adapter:ReferenceAdapter",
 }
 """Adapters that run without a selection."""
 OPT_IN = {
-    "torchao": "touchstone.adapters.torchao:TorchaoAdapter",
-    "keras": "touchstone.adapters.keras:KerasAdapter",
-    "qwix": "touchstone.adapters.qwix:QwixAdapter",
-    "gguf": "touchstone.adapters.gguf:GGUFAdapter",
+    "torchao": "touchstone.adapters.libraries.torchao:TorchaoAdapter",
+    "keras": "touchstone.adapters.libraries.keras:KerasAdapter",
+    "qwix": "touchstone.adapters.libraries.qwix:QwixAdapter",
+    "gguf": "touchstone.adapters.libraries.gguf:GGUFAdapter",
 }
 """Adapters of quantization libraries, which run only when ``--adapter`` names them."""
 SHIPPED = {**BUILT_IN, **OPT_IN}

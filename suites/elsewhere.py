@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from touchstone.adapters import conversion
 from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.libraries import conversion
 from touchstone.golden import bounds, lattices, steps
 from touchstone.golden.lattices import Lattice
 from touchstone.suites.assay import Assay

@@ -97,7 +97,7 @@ def rows(adapter: Adapter, layer: str, weight: Any, scheme: Scheme, columns: int
 
 
 def parts(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
-    """What a library's own scheme stores, by role; see adapters/conversion.py for the layouts."""
+    """What a library's own scheme stores, by role; see adapters/libraries/conversion.py for the layouts."""
     found = build(adapter, layer, weight, scheme=scheme)
     held = by_role(found, found.parameters())
     return Packed(held["weight"], held.get("scales"), held.get("biases"), scheme)

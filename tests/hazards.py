@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
-from touchstone.adapters.reference import ReferenceAdapter
+from touchstone.adapters.reference.adapter import ReferenceAdapter
 
 
 def answer(adapter: Any, value: Any) -> Any:

@@ -8,9 +8,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from touchstone.adapters import conversion
-from touchstone.adapters.conversion import Lattice
 from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.libraries import conversion
+from touchstone.adapters.libraries.conversion import Lattice
 from touchstone.golden import lattices, packing, steps
 from touchstone.golden.cases import quantized
 from touchstone.golden.store import open_recorded

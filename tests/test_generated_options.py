@@ -15,7 +15,7 @@ from tests.command import PYTEST, ROOT, run
 
 BROKEN = '''
 """A third party's adapter whose linear layers forget the bias from eight features on."""
-from touchstone.adapters.reference import ReferenceAdapter
+from touchstone.adapters.reference.adapter import ReferenceAdapter
 
 class Broken(ReferenceAdapter):
     name = "broken"

@@ -10,8 +10,11 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from touchstone.adapters import torch_int4, torch_packing, torch_product, torch_quantized  # noqa: E402
 from touchstone.adapters.interface import Scheme  # noqa: E402
+from touchstone.adapters.torch import int4 as torch_int4  # noqa: E402
+from touchstone.adapters.torch import packing as torch_packing  # noqa: E402
+from touchstone.adapters.torch import product as torch_product  # noqa: E402
+from touchstone.adapters.torch import quantized as torch_quantized  # noqa: E402
 from touchstone.golden import bounds  # noqa: E402
 
 KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")

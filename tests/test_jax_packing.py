@@ -16,7 +16,7 @@ def test_a_product_is_rounded_before_anything_is_added(dtype: str, form: tuple[i
     """XLA would multiply and add in one instruction where the processor has it for float16 (AVX512-FP16)."""
     import jax
     import jax.numpy as jnp
-    from touchstone.adapters.jax_packing import dequantize
+    from touchstone.adapters.jax.packing import dequantize
 
     scheme, of = Scheme(4, 32), jnp.dtype(dtype)
     words = np.zeros((2, COLUMNS * scheme.bits // 32), np.uint32)

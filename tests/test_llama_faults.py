@@ -89,7 +89,7 @@ def on_weights(adapter: Any, change: Callable[[dict[str, Any]], dict[str, Any]])
 
 
 def rope_by_halves_in_torch(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     right = torch_llama.RoPE.forward
 
@@ -109,7 +109,7 @@ def rope_by_halves_in_mlx(adapter: Any, patch: Any) -> None:
 
 
 def rope_one_further_behind_a_cache(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import jax_llama
+    from touchstone.adapters.jax import llama as jax_llama
 
     patch.setattr(jax_llama, "_forward", lambda model, ids, caches: model(ids, caches))  # not what compiled without it
     right = jax_llama.RoPE.__call__
@@ -118,7 +118,7 @@ def rope_one_further_behind_a_cache(adapter: Any, patch: Any) -> None:
 
 def no_mask(adapter: Any, patch: Any) -> None:
     from torch.nn.functional import scaled_dot_product_attention
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     patch.setattr(torch_llama.Attend, "forward", lambda self, q, k, v: scaled_dot_product_attention(q, k, v))
 
@@ -126,7 +126,7 @@ def no_mask(adapter: Any, patch: Any) -> None:
 def mask_from_the_first_key(adapter: Any, patch: Any) -> None:
     """As PyTorch's ``is_causal=True`` does where there are more keys than queries."""
     from torch.nn.functional import scaled_dot_product_attention
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     def wrong(self: Any, q: Any, k: Any, v: Any) -> Any:
         return scaled_dot_product_attention(q, k, v, is_causal=True)
@@ -135,7 +135,7 @@ def mask_from_the_first_key(adapter: Any, patch: Any) -> None:
 
 
 def scale_by_the_head_size(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import mlx_llama
+    from touchstone.adapters.mlx import llama as mlx_llama
 
     right = mlx_llama.Attend.__call__
     patch.setattr(mlx_llama.Attend, "__call__", lambda self, q, k, v: right(self, q * q.shape[-1] ** -0.5, k, v))
@@ -144,7 +144,7 @@ def scale_by_the_head_size(adapter: Any, patch: Any) -> None:
 def compile_anew(patch: Any) -> None:
     """What JAX compiled before a defect was planted would be met instead of it."""
     from flax import nnx
-    from touchstone.adapters import jax_llama
+    from touchstone.adapters.jax import llama as jax_llama
 
     for name in ("_forward", "_loss_and_gradients"):
         right = getattr(jax_llama, name).__wrapped__
@@ -152,7 +152,7 @@ def compile_anew(patch: Any) -> None:
 
 
 def gate_and_up_swapped(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import jax_llama
+    from touchstone.adapters.jax import llama as jax_llama
 
     compile_anew(patch)
     right = jax_llama.Gate.__call__
@@ -234,7 +234,7 @@ def another_default_epsilon(adapter: Any, patch: pytest.MonkeyPatch) -> None:
 
 
 def climbs(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     right = torch_llama.TorchLlama.sgd_step
     patch.setattr(torch_llama.TorchLlama, "sgd_step", lambda self, rate: right(self, -rate))
@@ -242,7 +242,7 @@ def climbs(adapter: Any, patch: Any) -> None:
 
 def table_without_gradient(adapter: Any, patch: Any) -> None:
     import jax
-    from touchstone.adapters import jax_llama
+    from touchstone.adapters.jax import llama as jax_llama
 
     compile_anew(patch)
 
@@ -278,7 +278,7 @@ def scales_of_the_next_group(adapter: Any, patch: Any) -> None:
 
 
 def quantizes_with_another_group(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import mlx_llama
+    from touchstone.adapters.mlx import llama as mlx_llama
 
     right = mlx_llama.MLXLlama.quantized
     patch.setattr(mlx_llama.MLXLlama, "quantized", lambda self, scheme: right(self, replace(scheme, bits=2)))
@@ -286,7 +286,7 @@ def quantizes_with_another_group(adapter: Any, patch: Any) -> None:
 
 def saves_no_norm(adapter: Any, patch: Any) -> None:
     import torch
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     def wrong(self: Any, path: Path) -> None:
         stored = {n: v for n, v in self.native.state_dict().items() if n != "norm.weight"}
@@ -296,7 +296,7 @@ def saves_no_norm(adapter: Any, patch: Any) -> None:
 
 
 def compiled_once_for_all(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import mlx_llama
+    from touchstone.adapters.mlx import llama as mlx_llama
 
     right = mlx_llama.MLXLlama.compiled
 
@@ -313,7 +313,7 @@ def compiled_once_for_all(adapter: Any, patch: Any) -> None:
 
 
 def loss_of_the_same_token(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     def wrong(self: Any, ids: Any) -> Any:
         return self.cross_entropy(self(ids)[0].flatten(0, 1), ids.flatten())
@@ -322,7 +322,7 @@ def loss_of_the_same_token(adapter: Any, patch: Any) -> None:
 
 
 def loss_is_a_sum(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import mlx_llama
+    from touchstone.adapters.mlx import llama as mlx_llama
 
     def wrong(self: Any, logits: Any, targets: Any) -> Any:
         return mlx_llama.nn.losses.cross_entropy(logits, targets, reduction="sum")
@@ -331,7 +331,7 @@ def loss_is_a_sum(adapter: Any, patch: Any) -> None:
 
 
 def second_sum_forgets_its_first_term(adapter: Any, patch: Any) -> None:
-    from touchstone.adapters import torch_llama
+    from touchstone.adapters.torch import llama as torch_llama
 
     patch.setattr(torch_llama.Block, "add", lambda self, x, y: y)
 

@@ -170,7 +170,7 @@ def copies_the_table_for_the_head(adapter: Any) -> None:
 
 def with_codes(adapter: Any, change: Callable[[Any, Any, Any, Any, Any], Any]) -> None:
     """Have `change(weight, codes, scales, biases, scheme)` choose the codes that the adapter packs."""
-    from touchstone.adapters import torch_packing
+    from touchstone.adapters.torch import packing as torch_packing
 
     def quantized(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
         placed = adapter.place(weight)
@@ -206,7 +206,7 @@ def replace_in(module: Any, name: str, made: Callable[[Any], Any], undo: list[Ca
 
 def swaps_codes_that_cross_words(adapter: Any) -> None:
     """Reads 3-, 5- and 6-bit codes as if none of them crossed a word."""
-    from touchstone.adapters import torch_packing
+    from touchstone.adapters.torch import packing as torch_packing
 
     def unpack(original: Any) -> Any:
         def padded(words: Any, bits: int) -> Any:
@@ -223,7 +223,7 @@ def swaps_codes_that_cross_words(adapter: Any) -> None:
 
 def scales_blocks_by_half(adapter: Any) -> None:
     """Reads E8M0 with a bias of 128."""
-    from touchstone.adapters import torch_packing
+    from touchstone.adapters.torch import packing as torch_packing
 
     def values(original: Any) -> Any:
         return lambda encoding, device: original(encoding, device) * (0.5 if encoding == "E8M0" else 1)
@@ -232,7 +232,7 @@ def scales_blocks_by_half(adapter: Any) -> None:
 
 
 def rounds_elements_away_from_zero(adapter: Any) -> None:
-    from touchstone.adapters import torch_packing
+    from touchstone.adapters.torch import packing as torch_packing
 
     def encode(original: Any) -> Any:
         return lambda x: original(x * (1 + 2.0**-20))
@@ -242,7 +242,7 @@ def rounds_elements_away_from_zero(adapter: Any) -> None:
 
 def accumulates_in_the_input_dtype(adapter: Any) -> None:
     def product(layer: Any, x: Any) -> Any:
-        from touchstone.adapters.torch_packing import dequantize
+        from touchstone.adapters.torch.packing import dequantize
 
         module = layer.native
         table = dequantize(module.weight, module.scales, module.biases, module.scheme, x.dtype)
@@ -363,14 +363,14 @@ def reads_zero_points_with_the_wrong_sign(adapter: Any) -> None:
 
 
 def unpacks_codes_in_reverse(adapter: Any) -> None:
-    from touchstone.adapters import conversion
+    from touchstone.adapters.libraries import conversion
 
     replace_in(conversion, "unpack", lambda original: lambda *args: original(*args)[:, ::-1], adapter.undo)
 
 
 def packs_and_unpacks_codes_in_reverse(adapter: Any) -> None:
     """What it packs, it unpacks."""
-    from touchstone.adapters import conversion
+    from touchstone.adapters.libraries import conversion
 
     unpacks_codes_in_reverse(adapter)
     replace_in(conversion, "pack", lambda original: lambda codes, bits: original(codes[:, ::-1], bits), adapter.undo)

@@ -286,7 +286,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_probe_is_remembered_per_version(children: list[list[str]], cache: Path) -> None:
     names = [probe(numpy=v).devices["cpu"]["name"] for v in ("1", "1", "2", "1")]
     assert names == ["cpu 1", "cpu 1", "cpu 2", "cpu 1"]
-    assert children[0] == [sys.executable, "-m", "touchstone.adapters.devices", "minimal"]
+    assert children[0] == [sys.executable, "-P", "-m", "touchstone.adapters.devices", "minimal"]
     assert [p.name for p in cache.iterdir()] == ["devices.json"]
 
 

@@ -153,7 +153,7 @@ def changes_packed_products(adapter: Any, change: Callable[[Any, Any], Any]) -> 
 
 
 def table_of(module: Any, x: Any) -> Any:
-    from touchstone.adapters.torch_packing import dequantize
+    from touchstone.adapters.torch.packing import dequantize
 
     return dequantize(module.weight, module.scales, module.biases, module.scheme, x.dtype)
 

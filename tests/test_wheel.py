@@ -87,7 +87,7 @@ def elsewhere(home: Path) -> Path:
     folder = home / "elsewhere"
     folder.mkdir()
     (folder / "mine.py").write_text(
-        "from touchstone.adapters.reference import ReferenceAdapter\n\n\n"
+        "from touchstone.adapters.reference.adapter import ReferenceAdapter\n\n\n"
         "class Mine(ReferenceAdapter):\n    name, is_framework = 'mine', True\n"
     )
     shutil.copytree(ROOT / "examples", folder / "worked")
@@ -180,7 +180,7 @@ def test_the_wheel_runs_a_third_party_s_adapter(
 
 def test_a_case_is_asked_again_from_any_folder(installed: Path, elsewhere: Path, tmp_path: Path) -> None:
     (elsewhere / "wrong.py").write_text(
-        "from touchstone.adapters.reference import ReferenceAdapter\n\n\n"
+        "from touchstone.adapters.reference.adapter import ReferenceAdapter\n\n\n"
         "class Wrong(ReferenceAdapter):\n    name, is_framework = 'wrong', True\n\n"
         "    def raw_lookup(self, weight):\n        return super().raw_lookup(weight * 2)\n"
     )

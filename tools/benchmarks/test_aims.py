@@ -57,7 +57,7 @@ def kernel(target: Target, group_size: int, dtype: str) -> Callable[[], Any]:
     adapter: Any = target.adapter
     rows, columns = DECODE
     import torch
-    from touchstone.adapters import torch_int4
+    from touchstone.adapters.torch import int4 as torch_int4
 
     words, scales, biases = adapter._parts(_packed(rows, columns, Scheme(4, group_size), dtype))
     made = torch_int4.repack(words, scales, biases, Scheme(4, group_size))

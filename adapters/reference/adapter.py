@@ -27,7 +27,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
-from touchstone.adapters.reference_packing import dequantize, quantize
+from touchstone.adapters.reference.packing import dequantize, quantize
 
 from touchstone import files
 

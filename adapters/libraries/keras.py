@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.elsewhere import ABSENT
 from touchstone.adapters.interface import FLOATS, Adapter, Capabilities, Layer, Scheme
+from touchstone.adapters.libraries.elsewhere import ABSENT
 
 SCHEMES = [Scheme(4, group, "keras") for group in (32, 64, 128)]
 SCHEMES += [Scheme(4, columns, "keras_rows") for columns in (128, 256)]

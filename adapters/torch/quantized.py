@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from touchstone.adapters.interface import Scheme
-from touchstone.adapters.torch_packing import dequantize
-from touchstone.adapters.torch_product import product
+from touchstone.adapters.torch.packing import dequantize
+from touchstone.adapters.torch.product import product
 
 
 class _Quantized(nn.Module):

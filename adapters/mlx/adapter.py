@@ -213,12 +213,12 @@ class MLXAdapter(Adapter):
         return "gpu" if mx.default_device() == mx.Device(mx.gpu) else "cpu"
 
     def traceable(self, module: Any) -> Traceable:
-        from touchstone.adapters import mlx_hooks
+        from touchstone.adapters.mlx import hooks as mlx_hooks
 
         return mlx_hooks.MLXTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from touchstone.adapters import mlx_llama
+        from touchstone.adapters.mlx import llama as mlx_llama
 
         return mlx_llama.MLXLlama(self, config, weights)
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 from touchstone.adapters.interface import Scheme
-from touchstone.adapters.jax_packing import decode, decode_scales, dequantize, unpack_lanes
+from touchstone.adapters.jax.packing import decode, decode_scales, dequantize, unpack_lanes
 
 Parts = tuple[Array, Array, Array | None]
 """Words, scales, and biases where the mode has them."""

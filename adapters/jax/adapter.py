@@ -120,7 +120,7 @@ class JaxAdapter(HoldsPacked):
         )
 
     def raw_lookup(self, weight: Any) -> Layer:
-        from touchstone.adapters import jax_modules
+        from touchstone.adapters.jax import modules as jax_modules
 
         return JaxLayer(self, jax_modules.RawLookup(self.place(weight)), {"weight": ("embedding", False)})
 
@@ -140,7 +140,7 @@ class JaxAdapter(HoldsPacked):
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters import jax_packing
+        from touchstone.adapters.jax import packing as jax_packing
 
         return self._hold(kind, jax_packing.quantize(self.place(weight), scheme), scheme, bias)
 
@@ -148,7 +148,7 @@ class JaxAdapter(HoldsPacked):
         return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters import jax_modules
+        from touchstone.adapters.jax import modules as jax_modules
 
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
         words, scales, biases = parts
@@ -166,12 +166,12 @@ class JaxAdapter(HoldsPacked):
         return next(iter(found[0].devices())).platform if found else jax.devices()[0].platform
 
     def traceable(self, module: Any) -> Traceable:
-        from touchstone.adapters import jax_hooks
+        from touchstone.adapters.jax import hooks as jax_hooks
 
         return jax_hooks.JaxTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from touchstone.adapters import jax_llama
+        from touchstone.adapters.jax import llama as jax_llama
 
         return jax_llama.JaxLlama(self, config, weights)
 
@@ -184,7 +184,7 @@ class JaxAdapter(HoldsPacked):
             return JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=self.nnx.Rngs(seed), **given), roles)
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
-        from touchstone.adapters import jax_exercise
+        from touchstone.adapters.jax import exercise as jax_exercise
 
         with self.jax.default_device(self.native_device):
             module = jax_exercise.build(style, seed, num_embeddings, dims)
@@ -198,7 +198,7 @@ class JaxLayer(Layer):
 
     @staticmethod
     def _apply(module: Any, inputs: Any, method: Method) -> Any:
-        from touchstone.adapters import jax_modules
+        from touchstone.adapters.jax import modules as jax_modules
 
         return jax_modules.apply(module, inputs, method)
 
@@ -230,7 +230,7 @@ class JaxLayer(Layer):
         self._assign({name: self.adapter.place(value) for name, value in values.items()})
 
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        from touchstone.adapters import jax_modules
+        from touchstone.adapters.jax import modules as jax_modules
 
         nnx, jnp = self.adapter.nnx, self.adapter.jnp
         placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
@@ -245,7 +245,7 @@ class JaxLayer(Layer):
 
     def sgd_step(self, learning_rate: float) -> None:
         import optax
-        from touchstone.adapters import jax_releases
+        from touchstone.adapters.jax import releases as jax_releases
 
         nnx = self.adapter.nnx
         optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from flax import nnx
 from jax import Array
 from touchstone.adapters.interface import Scheme
-from touchstone.adapters.jax_packing import dequantize
-from touchstone.adapters.jax_product import Parts, product
-from touchstone.adapters.jax_releases import data
+from touchstone.adapters.jax.packing import dequantize
+from touchstone.adapters.jax.product import Parts, product
+from touchstone.adapters.jax.releases import data
 
 
 def apply(module: Any, inputs: Array, method: str) -> Array:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, library
-from touchstone.adapters import torch_int4
 from touchstone.adapters.interface import Scheme
-from touchstone.adapters.torch_packing import dequantize
+from touchstone.adapters.torch import int4 as torch_int4
+from touchstone.adapters.torch.packing import dequantize
 
 TILE_BYTES = 4 * 2**20
 """Size of the rows that are dequantized at a time; larger tiles leave a core's cache and are slower. With its codes

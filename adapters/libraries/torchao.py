@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.elsewhere import ABSENT
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme
-from touchstone.adapters.torch import TorchAdapter, TorchLayer
+from touchstone.adapters.libraries.elsewhere import ABSENT
+from touchstone.adapters.torch.adapter import TorchAdapter, TorchLayer
 
 SCHEMES = [Scheme(bits, 32, "intx") for bits in range(1, 9)]
 SCHEMES += [Scheme(bits, group, "intx") for bits in (4, 8) for group in (64, 128)]

@@ -153,7 +153,7 @@ class TorchAdapter(HoldsPacked):
         return TorchLayer(self, module)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters import torch_packing
+        from touchstone.adapters.torch import packing as torch_packing
 
         return self._hold(kind, torch_packing.quantize(self.place(weight), scheme), scheme, bias)
 
@@ -163,7 +163,7 @@ class TorchAdapter(HoldsPacked):
         return self.place(words), self.place(packed.scales), self.place(packed.biases)
 
     def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters import torch_quantized
+        from touchstone.adapters.torch import quantized as torch_quantized
 
         words, scales, biases = parts
         if kind == "embedding":
@@ -176,12 +176,12 @@ class TorchAdapter(HoldsPacked):
         return next((p.device.type for p in (*module.parameters(), *module.buffers())), "cpu")
 
     def traceable(self, module: Any) -> Traceable:
-        from touchstone.adapters import torch_hooks
+        from touchstone.adapters.torch import hooks as torch_hooks
 
         return torch_hooks.TorchTraceable(self, module)
 
     def llama(self, config: LlamaConfig, weights: Weights) -> LanguageModel:
-        from touchstone.adapters import torch_llama
+        from touchstone.adapters.torch import llama as torch_llama
 
         return torch_llama.TorchLlama(self, config, weights)
 

@@ -13,8 +13,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.elsewhere import ABSENT
 from touchstone.adapters.interface import FLOATS, INTEGERS, Adapter, Capabilities, Layer, Packed, Scheme
+from touchstone.adapters.libraries.elsewhere import ABSENT
 
 SCHEMES = [Scheme(4, 32, "q4_1"), Scheme(8, 32, "q8_0")]
 TENSOR = "token_embd.weight"

@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.elsewhere import ABSENT, OWN_SCHEMES
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme, Unsupported
-from touchstone.adapters.jax import JaxAdapter, JaxLayer
+from touchstone.adapters.jax.adapter import JaxAdapter, JaxLayer
+from touchstone.adapters.libraries.elsewhere import ABSENT, OWN_SCHEMES
 
 SCHEMES = [Scheme(bits, tile, "qwix") for bits in (4, 8) for tile in (32, 64, 128, 256)]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 from touchstone.adapters.interface import Scheme
-from touchstone.adapters.torch_packing import unpack
+from touchstone.adapters.torch.packing import unpack
 
 MOST_ROWS = 64
 """Rows of x up to which the kernel, whose time grows with them, is faster than tiles."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
-from touchstone.adapters.torch_quantized import QuantizedLinear
+from touchstone.adapters.torch.quantized import QuantizedLinear
 
 Cache = tuple[Tensor, Tensor]
 """Keys and values ``[batch, heads, length, head dims]``."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-OWN_SCHEMES = "this library has quantization schemes of its own; parts of MLX's are converted (adapters/conversion.py)"
+OWN_SCHEMES = "this library has quantization schemes of its own; parts of MLX's are converted (conversion.py)"
 ABSENT = {
     "scheme": OWN_SCHEMES,
     "conversion": "layers are quantized one at a time here, from given weights",

@@ -1,0 +1,1 @@
+"""MLX behind the interface."""

@@ -1,0 +1,1 @@
+"""NumPy behind the interface: computes in the case's dtype, and counts as no framework."""
