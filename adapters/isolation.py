@@ -12,12 +12,14 @@ import signal
 import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
+from pathlib import Path
 from typing import IO, Any, Literal
 
-from touchstone.adapters import remote
+from touchstone.adapters import blame, remote
 from touchstone.adapters.interface import Unsupported
 
 from touchstone.verdict.behaviour import Behaviour, Kind
@@ -43,11 +45,24 @@ class Outcome:
     error_types: tuple[str, ...] = ()
     """Names of the exception's classes, most derived first."""
     message: str = ""
+    slip: str = ""
+    """Where the project's own code failed, and how, so that this is no answer of the target's."""
 
     @property
     def behaviour(self) -> Behaviour:
         """The class of behaviour: "value", "raises IndexError", "crashed", "timed out"."""
         return Behaviour.of(Kind.RAISES, self.error_types[0]) if self.kind == "raised" else Behaviour(self.kind)
+
+
+class SlipError(Exception):
+    """The project's own code failed around a call to a framework; the message says where and how."""
+
+
+def settled(outcome: Outcome) -> Outcome:
+    """The outcome, where it is the target's. Raises SlipError where it is not."""
+    if outcome.slip:
+        raise SlipError(outcome.slip)
+    return outcome
 
 
 class Unanswered(Exception):
@@ -73,7 +88,14 @@ def attempt(function: Callable[..., Any], adapter: Any, arguments: Mapping[str, 
         names = tuple(c.__name__ for c in type(error).__mro__ if c not in (object, BaseException))
         if isinstance(error, Unsupported):
             names = ("Unsupported",)
-        return Outcome("raised", None, names, str(error).strip()[:2000])
+        return Outcome("raised", None, names, str(error).strip()[:2000], _slip(error))
+
+
+def _slip(error: BaseException) -> str:
+    if isinstance(error, Unsupported) or not blame.slipped(error):
+        return ""
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno}: {at.line})"
 
 
 @dataclass(eq=False)
@@ -158,7 +180,8 @@ class Isolation:
         """Send one probe and wait, `limit` seconds where the usual time is too short.
 
         discard: the process is not trusted afterwards and is replaced. may_die: a death is what the probe is about,
-        and does not count towards the end of the target. RuntimeError where no process can be started.
+        and does not count towards the end of the target. RuntimeError where no process can be started, SlipError where
+        the project's own code failed.
         """
         worker = self._worker = self._worker or self._start()
         outcome = self._exchange(worker, function, arguments, limit or self.time_limit)
@@ -167,7 +190,7 @@ class Isolation:
             self._replace(worker)
         if not may_die:
             self._count(outcome.kind not in ("value", "raised"), outcome.message)
-        return outcome
+        return settled(outcome)
 
     def _exchange(
         self, worker: _Worker, function: Callable[..., Any], arguments: Mapping[str, Any], limit: float

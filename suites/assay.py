@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 from touchstone.adapters.interface import Adapter, Scheme
-from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt
+from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt, settled
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
@@ -79,7 +79,9 @@ class Bench:
 
     def ask(self, target: Target, probe: Callable[..., Any], arguments: Mapping[str, Any]) -> Outcome:
         """What came of a probe that no target should end at."""
-        return self.worker(target).run(probe, arguments) if self.isolated else attempt(probe, target.adapter, arguments)
+        if self.isolated:
+            return self.worker(target).run(probe, arguments)
+        return settled(attempt(probe, target.adapter, arguments))
 
     def ended(self, target: Target) -> str:
         """Why the target is asked no more, empty where it is."""

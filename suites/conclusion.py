@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
-from pathlib import Path
-
-from touchstone.adapters.interface import Adapter
+from touchstone.adapters import blame
 from touchstone.adapters.isolation import Unanswered
 from touchstone.golden.cases import generated
 from touchstone.suites.assay import Assay
@@ -23,24 +19,13 @@ def verdict_of(
     """The verdict on a test that ended with `error`, or with None, and the observation it rests on."""
     target = assay.target
     if isinstance(error, NotAsked):
-        if target.unavailable:
-            return Judgement(Verdict.NOT_RUN, target.unavailable), Observation("not run", False)
-        if reason := assay.unmet_need():
-            return Judgement(Verdict.UNSUPPORTED, reason), Observation("unsupported", False)
-        return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
-    if isinstance(error, Deviates):
-        seen = error.observation
-    elif isinstance(error, Unanswered):
-        seen = Observation(error.outcome.behaviour, False, message=error.outcome.message)
-    elif error is not None and _raised_in_adapter(error, target.cls):
-        seen = Observation(Behaviour.of(Kind.RAISES, type(error).__name__), False, message=str(error)[:2000])
-    elif error is not None:
+        return _not_asked(assay, error)
+    seen = _seen(assay, error)
+    if seen is None and error is not None:
         message = f"the test itself failed: {type(error).__name__}: {error}"
         return Judgement(Verdict.DEVIATES, message), Observation("harness error", False, message=message)
-    elif assay.observed is None:
+    if seen is None:
         return Judgement(Verdict.DEVIATES, "the test compared nothing"), Observation("nothing compared", False)
-    else:
-        seen = assay.observed
     if seen.behaviour == "raises Unsupported":
         note = "the adapter raised Unsupported for something its capabilities do not exclude"
         return Judgement(Verdict.DEVIATES, f"{note}: {seen.message}"), seen
@@ -51,7 +36,22 @@ def verdict_of(
     return judgement, seen
 
 
-def _raised_in_adapter(error: BaseException, cls: type[Adapter]) -> bool:
-    """Whether an exception passed through the adapter's code, so that it is the framework's answer."""
-    folders = {Path(inspect.getfile(cls)).parent, Path(inspect.getfile(Adapter)).parent}
-    return any(Path(frame.f_code.co_filename).parent in folders for frame, _ in traceback.walk_tb(error.__traceback__))
+def _not_asked(assay: Assay, error: NotAsked) -> tuple[Judgement, Observation]:
+    if assay.target.unavailable:
+        return Judgement(Verdict.NOT_RUN, assay.target.unavailable), Observation("not run", False)
+    if reason := assay.unmet_need():
+        return Judgement(Verdict.UNSUPPORTED, reason), Observation("unsupported", False)
+    return Judgement(Verdict.NOT_RUN, assay.withheld() or str(error)), Observation("not run", False)
+
+
+def _seen(assay: Assay, error: BaseException | None) -> Observation | None:
+    """What the target did; None where the test compared nothing, or `error` is of the harness."""
+    if error is None:
+        return assay.observed
+    if isinstance(error, Deviates):
+        return error.observation
+    if isinstance(error, Unanswered):
+        return Observation(error.outcome.behaviour, False, message=error.outcome.message)
+    if not assay.bench.isolated and blame.answered(error, assay.target.cls):
+        return Observation(Behaviour.of(Kind.RAISES, type(error).__name__), False, message=str(error)[:2000])
+    return None
