@@ -9,6 +9,7 @@ import pytest
 from touchstone.adapters import remote
 from touchstone.adapters.blame import answered
 from touchstone.adapters.isolation import Isolation, SlipError, attempt, settled
+from touchstone.adapters.reference.adapter import ReferenceAdapter
 from touchstone.suites import probes
 
 from tests import hazards
@@ -81,7 +82,7 @@ def caught(function: Callable[[], Any]) -> Exception:
 
 
 def test_in_one_process_an_answer_has_passed_through_the_adapter() -> None:
-    adapter = hazards.Faulty("cpu")
-    assert answered(caught(lambda: probes.build(adapter, "raw_lookup", [0])), hazards.Faulty)
-    assert not answered(caught(lambda: {}["rows"]), hazards.Faulty)
-    assert not answered(caught(lambda: function(ASKS_NOTHING, "None.missing")(adapter)), hazards.Faulty)
+    adapter = ReferenceAdapter("cpu")
+    assert answered(caught(lambda: probes.call(adapter, "raw_lookup", None, "ids")), ReferenceAdapter)
+    assert not answered(caught(lambda: {}["rows"]), ReferenceAdapter)
+    assert not answered(caught(lambda: function(ASKS_NOTHING, "None.missing")(adapter)), ReferenceAdapter)
