@@ -14,6 +14,8 @@ from tox.tox_env.register import ToxEnvRegister
 
 
 class SharedRunner(VirtualEnvRunner):
+    """Calls every environment by one name where it is written down."""
+
     @staticmethod
     def id() -> str:
         return "shared"

@@ -62,18 +62,23 @@ def adapter_class(name: str) -> type[Adapter]:
         raise TargetError(f"adapter {name!r}: {class_name} is not a subclass of touchstone.adapters.interface.Adapter")
     if found.__abstractmethods__:
         raise TargetError(f"adapter {name!r}: {class_name} lacks {', '.join(sorted(found.__abstractmethods__))}")
-    required = ("name", "distributions", "module", "devices", "capabilities")
-    if missing := [a for a in required if not hasattr(found, a)]:
-        raise TargetError(f"adapter {name!r}: {class_name} does not declare {', '.join(missing)}")
-    if name not in SHIPPED:
-        _check_name(name, found)
-    if found.capabilities.exercises and found.exercise is Adapter.exercise:
-        raise TargetError(f"adapter {name!r}: {class_name} declares exercises and lacks exercise")
-    for need, methods in DECLARED.items():
-        absent = [m for m in methods if getattr(found, m) is getattr(Adapter, m)]
-        if found.capabilities.missing(need) is None and absent:
-            raise TargetError(f"adapter {name!r}: {class_name} declares {need} and lacks {', '.join(absent)}")
+    _check_declarations(name, found)
     return found
+
+
+def _check_declarations(spec: str, cls: type[Adapter]) -> None:
+    """Raises TargetError where the class lacks a declaration, or a method that it declares."""
+    required = ("name", "distributions", "module", "devices", "capabilities")
+    if missing := [a for a in required if not hasattr(cls, a)]:
+        raise TargetError(f"adapter {spec!r}: {cls.__name__} does not declare {', '.join(missing)}")
+    if spec not in SHIPPED:
+        _check_name(spec, cls)
+    if cls.capabilities.exercises and cls.exercise is Adapter.exercise:
+        raise TargetError(f"adapter {spec!r}: {cls.__name__} declares exercises and lacks exercise")
+    for need, methods in DECLARED.items():
+        absent = [m for m in methods if getattr(cls, m) is getattr(Adapter, m)]
+        if cls.capabilities.missing(need) is None and absent:
+            raise TargetError(f"adapter {spec!r}: {cls.__name__} declares {need} and lacks {', '.join(absent)}")
 
 
 def _check_name(spec: str, cls: type[Adapter]) -> None:

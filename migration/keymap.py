@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,15 +82,7 @@ class KeyMap:
         """
         out: dict[str, str] = {}
         for old, new in self.rename.items():
-            matches = [(name, m) for name in source if (m := _pattern(old).fullmatch(name))]
-            if not matches:
-                raise CheckpointError(f"--map {self.path}: [rename] {old!r} is no tensor of the source")
-            for name, match in matches:
-                renamed = _fill(new, match.groups())
-                if renamed not in target:
-                    raise CheckpointError(
-                        f"--map {self.path}: [rename] {old!r}: {renamed!r} is no tensor of the target"
-                    )
+            for name, renamed in self._renamed(old, new, source, target):
                 if out.get(name, renamed) != renamed:
                     raise CheckpointError(f"--map {self.path}: [rename] {name!r} to both {out[name]!r} and {renamed!r}")
                 out[name] = renamed
@@ -99,6 +91,24 @@ class KeyMap:
             if renamed in claimed:
                 raise CheckpointError(f"--map {self.path}: {claimed[renamed]!r} and {name!r} both claim {renamed!r}")
             claimed[renamed] = name
+        self._refuse_idle(source, target)
+        return out
+
+    def _renamed(
+        self, old: str, new: str, source: Collection[str], target: Collection[str]
+    ) -> Iterator[tuple[str, str]]:
+        """(source, target) of each tensor that one entry renames."""
+        matches = [(name, m) for name in source if (m := _pattern(old).fullmatch(name))]
+        if not matches:
+            raise CheckpointError(f"--map {self.path}: [rename] {old!r} is no tensor of the source")
+        for name, match in matches:
+            renamed = _fill(new, match.groups())
+            if renamed not in target:
+                raise CheckpointError(f"--map {self.path}: [rename] {old!r}: {renamed!r} is no tensor of the target")
+            yield name, renamed
+
+    def _refuse_idle(self, source: Collection[str], target: Collection[str]) -> None:
+        """Raises CheckpointError for a text of the other tables that meets no tensor."""
         for kind, texts, side, among in (
             ("transpose.targets", self.transposed, "target", target),
             ("ignore.source", self.ignored_source, "source", source),
@@ -107,7 +117,6 @@ class KeyMap:
             for text in texts:
                 if not any(_pattern(text).fullmatch(name) for name in among):
                     raise CheckpointError(f"--map {self.path}: {kind} {text!r} is no tensor of the {side}")
-        return out
 
     def transposes(self, target: str) -> bool:
         return _any(self.transposed, target)

@@ -10,7 +10,7 @@ from pathlib import Path
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.formats import gguf, msgpack, npz, orbax, pytorch, safetensors, shards, zips
 from touchstone.migration.formats.documents import config_beside
-from touchstone.migration.formats.reading import DamagedError, file_bytes
+from touchstone.migration.formats.reading import DamagedError, FileBytes, file_bytes
 
 INDEX = ".index.json"
 _MODEL_PARALLEL = (
@@ -57,32 +57,41 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
     if head.startswith(gguf.MAGIC) or path.suffix == gguf.SUFFIX:
         return gguf.open_gguf
     if head.startswith((zips.MAGIC, zips.EMPTY)):
-        names = list(zips.members(whole))
-        if pytorch.recognises(names):
-            return pytorch.open_pytorch
-        if npz.recognises(names):
-            return npz.open_npz
-        if not names:
-            raise CheckpointError(f"{path}: is an empty zip file: it holds no tensors")
-        raise CheckpointError(f"{path}: is a zip file, but neither .npz nor PyTorch's; it holds {names[0]!r}")
-    if head.startswith(pytorch.LEGACY):
-        raise pytorch.refuse_legacy(path)
-    if head.startswith(b"\x93NUMPY"):
-        raise CheckpointError(f"{path}: is one array (.npy) without a name; save it with numpy.savez(file, name=array)")
+        return _reader_of_zip(whole)
     if safetensors.recognises(head) or path.suffix == safetensors.SUFFIX:
         return safetensors.open_safetensors
-    if path.suffix in (npz.SUFFIX, *pytorch.SUFFIXES) or head.startswith(b"\x80"):
-        if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-            raise pytorch.refuse_pickle(path)
-        raise CheckpointError(
-            f"{path}: is not the zip file that {'NumPy' if path.suffix == npz.SUFFIX else 'PyTorch'} writes; "
-            "it is damaged or of another format: copy or convert it again"
-        )
+    _refuse_known(path, head)
     if msgpack.recognises(head) or path.suffix == msgpack.SUFFIX:
         return msgpack.open_msgpack
     raise CheckpointError(
         f"{path}: is none of safetensors, .npz, PyTorch, Flax msgpack and GGUF; name a checkpoint's file or folder"
     )
+
+
+def _reader_of_zip(whole: FileBytes) -> Callable[[Path], Checkpoint]:
+    names = list(zips.members(whole))
+    if pytorch.recognises(names):
+        return pytorch.open_pytorch
+    if npz.recognises(names):
+        return npz.open_npz
+    if not names:
+        raise CheckpointError(f"{whole.path}: is an empty zip file: it holds no tensors")
+    raise CheckpointError(f"{whole.path}: is a zip file, but neither .npz nor PyTorch's; it holds {names[0]!r}")
+
+
+def _refuse_known(path: Path, head: bytes) -> None:
+    """Raises CheckpointError for what is recognised, and not read."""
+    if head.startswith(pytorch.LEGACY):
+        raise pytorch.refuse_legacy(path)
+    if head.startswith(b"\x93NUMPY"):
+        raise CheckpointError(f"{path}: is one array (.npy) without a name; save it with numpy.savez(file, name=array)")
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise pytorch.refuse_pickle(path)
+    if path.suffix in (npz.SUFFIX, *pytorch.SUFFIXES) or head.startswith(b"\x80"):
+        raise CheckpointError(
+            f"{path}: is not the zip file that {'NumPy' if path.suffix == npz.SUFFIX else 'PyTorch'} writes; "
+            "it is damaged or of another format: copy or convert it again"
+        )
 
 
 def _open_index(index: Path) -> Checkpoint:

@@ -64,6 +64,8 @@ class Alone:
 
 @dataclass(frozen=True)
 class Pairing:
+    """Which tensor of the source is which of the target, those that have no partner, and what was found on the way."""
+
     pairs: Sequence[Pair]
     alone: Sequence[Alone]
     source: Mapping[str, Parameter]

@@ -53,11 +53,7 @@ class Tally:
     def write(self, terminal: Any, targets: Sequence[Any], option: Any) -> None:
         """Write the section; its last line counts every verdict."""
         if not self.total:
-            chosen = " ".join(
-                f"{flag} {value!r}" for flag, value in (("-k", option.keyword), ("-m", option.markexpr)) if value
-            )
-            if not option.collectonly:
-                terminal.write_line(f"error: no case matches {chosen or 'this selection'}", red=True)
+            _write_empty(terminal, option)
             return
         terminal.section("touchstone")
         records = [r for found in self.by_target.values() for r in found]
@@ -68,13 +64,7 @@ class Tally:
         for target_id, found in self.by_target.items():
             for remark, count in not_seen_here(found).items():
                 terminal.write_line(f"not seen here: {target_id}, {_cases(count)}: {remark}")
-        for origin, count in self.stale.items():
-            terminal.write_line(f"stale deviation: all {count} cases of {origin} conform: remove it", red=True)
-        for origin, count in self.unconfirmed.items():
-            text = (
-                f"unreviewed: {origin} was assumed here, and none of its {count} cases shows it: narrow where it holds"
-            )
-            terminal.write_line(text, red=True)
+        self._write_faults(terminal)
         _write_real(terminal, [r for r in records if "key" in r.params])
         for target in targets:
             counts = self.counts(target.id)
@@ -86,6 +76,23 @@ class Tally:
         if self.empty:
             terminal.write_line("error: no framework answered a single case, so nothing was assayed", red=True)
         terminal.write_line(f"{'all targets':<16} " + ", ".join(f"{total[v]} {v}" for v in Verdict))
+
+    def _write_faults(self, terminal: Any) -> None:
+        """Entries that no case shows."""
+        for origin, count in self.stale.items():
+            terminal.write_line(f"stale deviation: all {count} cases of {origin} conform: remove it", red=True)
+        for origin, count in self.unconfirmed.items():
+            text = (
+                f"unreviewed: {origin} was assumed here, and none of its {count} cases shows it: narrow where it holds"
+            )
+            terminal.write_line(text, red=True)
+
+
+def _write_empty(terminal: Any, option: Any) -> None:
+    flags = (("-k", option.keyword), ("-m", option.markexpr))
+    chosen = " ".join(f"{flag} {value!r}" for flag, value in flags if value)
+    if not option.collectonly:
+        terminal.write_line(f"error: no case matches {chosen or 'this selection'}", red=True)
 
 
 def _write_known(terminal: Any, records: Iterable[EndLine], *, verbose: bool) -> None:

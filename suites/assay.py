@@ -99,6 +99,8 @@ class Bench:
 
 @dataclass(repr=False)
 class Assay:
+    """One target and one case: asks the adapter, compares, and keeps what was observed."""
+
     target: Target
     case: Case
     requirement: Requirement

@@ -29,6 +29,8 @@ class RealInputError(InputError):
 
 @dataclass
 class RealInput:
+    """The user's own arrays, and the cases that are made of them by kind."""
+
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     by_kind: dict[str, list[Case]] = field(default_factory=dict)
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,27 +35,31 @@ def load(path: Path = PATH) -> dict[str, Requirement]:
     out: dict[str, Requirement] = {}
     for number, raw in enumerate(entries, 1):
         origin = f"{path}: requirement {number} ({raw.get('id', 'no id')})"
-        if missing := _NEEDED - raw.keys():
-            raise RequirementError(f"{origin}: lacks {', '.join(sorted(missing))}")
-        if unknown := raw.keys() - {*_NEEDED, "permitted", *_MOVING}:
-            raise RequirementError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
-        if raw["level"] not in ("required", "characterised"):
-            raise RequirementError(f"{origin}: level must be required or characterised, not {raw['level']!r}")
-        if raw["layer"] not in LAYERS:
-            raise RequirementError(f"{origin}: layer must be one of {', '.join(LAYERS)}, not {raw['layer']!r}")
-        if (raw["level"] == "characterised") != bool(raw.get("permitted")):
-            raise RequirementError(f"{origin}: `permitted` belongs to characterised requirements, and only to them")
-        for name in _MOVING:
-            if (raw["level"] == "characterised") != bool(raw.get(name)):
-                raise RequirementError(f"{origin}: `{name}` belongs to characterised requirements, and to each of them")
-        if raw.get("difference", "silent") not in DIFFERENCES:
-            raise RequirementError(f"{origin}: difference must be one of {', '.join(DIFFERENCES)}")
+        _check(raw, origin)
         if raw["id"] in out:
             raise RequirementError(f"{origin}: duplicate id")
         out[raw["id"]] = Requirement(**{**raw, "permitted": tuple(raw.get("permitted", ()))})
     if not out:
         raise RequirementError(f"{path}: holds no requirement")
     return out
+
+
+def _check(raw: Mapping[str, Any], origin: str) -> None:
+    if missing := _NEEDED - raw.keys():
+        raise RequirementError(f"{origin}: lacks {', '.join(sorted(missing))}")
+    if unknown := raw.keys() - {*_NEEDED, "permitted", *_MOVING}:
+        raise RequirementError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
+    if raw["level"] not in ("required", "characterised"):
+        raise RequirementError(f"{origin}: level must be required or characterised, not {raw['level']!r}")
+    if raw["layer"] not in LAYERS:
+        raise RequirementError(f"{origin}: layer must be one of {', '.join(LAYERS)}, not {raw['layer']!r}")
+    is_open = raw["level"] == "characterised"
+    if is_open != bool(raw.get("permitted")):
+        raise RequirementError(f"{origin}: `permitted` belongs to characterised requirements, and only to them")
+    if wrong := [name for name in _MOVING if is_open != bool(raw.get(name))]:
+        raise RequirementError(f"{origin}: `{wrong[0]}` belongs to characterised requirements, and to each of them")
+    if raw.get("difference", "silent") not in DIFFERENCES:
+        raise RequirementError(f"{origin}: difference must be one of {', '.join(DIFFERENCES)}")
 
 
 def requirement(identifier: str, cases: str | Sequence[Case]) -> Callable[[Any], Any]:

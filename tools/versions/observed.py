@@ -41,6 +41,8 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The first line of a file: whose releases were observed, where, and with which suites."""
+
     format: int
     adapter: str
     target: str
@@ -64,6 +66,8 @@ class Answer(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class Case(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A line of a file: one case, and what changed in it from one release to the next."""
+
     name: str
     requirement: str
     params: dict[str, Scalar]

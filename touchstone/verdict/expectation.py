@@ -109,6 +109,8 @@ def matches(pattern: Pattern, params: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class Deviation(Expectation):
+    """A departure from a requirement: the behaviours observed, up to which error / bound, its cause, what to do."""
+
     observed: frozenset[str]
     headroom_at_most: float | None
     seen: date
@@ -131,6 +133,8 @@ class Deviation(Expectation):
 
 @dataclass(frozen=True)
 class Pin(Expectation):
+    """Which of the choices that documentation leaves open a target makes, and the page that leaves it open."""
+
     classes: frozenset[str]
     page: str
     note: str = ""
@@ -148,6 +152,8 @@ E = TypeVar("E", bound=Expectation)
 
 @dataclass(frozen=True)
 class Expectations:
+    """All that is registered of one adapter."""
+
     deviations: tuple[Deviation, ...] = ()
     pins: tuple[Pin, ...] = ()
 
