@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -60,6 +61,11 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
         epilog=f"example: {PARTS[name].example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+
+
+def find_adapters_here() -> None:
+    """Let ``package.module:Class`` be found in the current folder too, after all that is installed."""
+    sys.path.append(os.getcwd())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,5 +17,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     updating.add_argument("report", type=Path, metavar="DIR", help="the folder that a run with --report wrote")
     options = parser.parse_args(arguments)
+    command.find_adapters_here()
     print(update.update(options.report))
     return 0

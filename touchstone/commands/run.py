@@ -7,7 +7,6 @@ run did not come to its end.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
             parser.add_argument(name, **settings)
         parser.print_help()
         return 0
-    sys.path.append(os.getcwd())  # for --adapter mypackage.module:Class
+    command.find_adapters_here()
     status = pytest.main([*_settings(), *_placed(arguments)])
     return int(status) if status in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else 2
 
