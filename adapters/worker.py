@@ -9,7 +9,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
+import psutil
 from touchstone.adapters import remote
 from touchstone.adapters.interface import Operand, Packed
 from touchstone.adapters.isolation import Outcome, attempt

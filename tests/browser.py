@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Dialog, Page, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "microsoft-edge")
 MAC = (
@@ -79,10 +79,14 @@ class Watched:
         address = path.resolve().as_uri()
         page.on("console", lambda m: self.log.errors.append(m.text) if m.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: self.log.errors.append(str(error)))
-        page.on("dialog", lambda dialog: (self.log.errors.append(f"dialog: {dialog.message}"), dialog.dismiss()))
+        page.on("dialog", self._dismiss)
         page.on("request", lambda r: self.log.requests.append(r.url) if r.url.partition("#")[0] != address else None)
         page.goto(f"{address}#{fragment}" if fragment else address)
         return page
+
+    def _dismiss(self, dialog: Dialog) -> None:
+        self.log.errors.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
 
     def close(self) -> None:
         for context in self._contexts:

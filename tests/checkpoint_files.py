@@ -69,7 +69,7 @@ def write_shards(folder: Path, found: Arrays) -> Path:
     from safetensors.numpy import save_file
 
     names = list(found)
-    weight_map = {}
+    weight_map: dict[str, str] = {}
     for number, part in enumerate((names[::2], names[1::2]), 1):
         file = f"model-0000{number}-of-00002.safetensors"
         save_file({n: np.ascontiguousarray(found[n]).reshape(found[n].shape) for n in part}, folder / file)
@@ -79,12 +79,14 @@ def write_shards(folder: Path, found: Arrays) -> Path:
 
 
 def write_npz(folder: Path, found: Arrays) -> Path:
-    np.savez(folder / "stored.npz", **found)
+    named: dict[str, Any] = dict(found)
+    np.savez(folder / "stored.npz", **named)
     return folder / "stored.npz"
 
 
 def write_npz_compressed(folder: Path, found: Arrays) -> Path:
-    np.savez_compressed(folder / "deflated.npz", **found)
+    named: dict[str, Any] = dict(found)
+    np.savez_compressed(folder / "deflated.npz", **named)
     return folder / "deflated.npz"
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 from touchstone.adapters import known, registry
 from touchstone.reports import reading
-from touchstone.reports.records import EndLine, FinishLine, RunLine
+from touchstone.reports.records import EndLine, FinishLine, Number, RunLine
 from touchstone.suites import identity, requirements
 
 from tests.command import ROOT, clean
@@ -29,7 +29,7 @@ from tools.versions.timeline import UNDEFINED
 from touchstone.verdict.expectation import Expectations, Place
 
 RUNS = int(os.environ.get("TOUCHSTONE_RUNS", "30"))
-Seen = dict[str, tuple[str, str, float | None]]
+Seen = dict[str, tuple[str, str, Number | None]]
 """Case -> its verdict, class and headroom."""
 
 

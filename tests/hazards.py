@@ -7,10 +7,11 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme, Unsupported
+from touchstone.adapters.interface import Adapter, Layer, Unsupported
 from touchstone.adapters.reference.adapter import ReferenceAdapter
 
 
@@ -122,7 +123,12 @@ class Plagued(Minimal):
     def linear(self, weight: Any, bias: Any = None) -> Layer:
         plague, _, where = os.environ["TOUCHSTONE_TEST_PLAGUE"].partition(" ")
         if where == "everywhere" or (weight.shape == (4, 31) and bias is not None):
-            {"abort": os.abort, "exit": lambda: os._exit(0), "hang": lambda: time.sleep(600)}[plague]()
+            ends: dict[str, Callable[[], object]] = {
+                "abort": os.abort,
+                "exit": lambda: os._exit(0),
+                "hang": lambda: time.sleep(600),
+            }
+            ends[plague]()
         return super().linear(weight, bias)
 
 
@@ -183,20 +189,12 @@ class Undeclared(Adapter):
     def precision(self) -> dict[str, str]:
         return {}
 
-    def embedding(self, weight: Any) -> Layer:
+    def _none(self, *arguments: Any, **options: Any) -> Layer:
         raise NotImplementedError
 
-    raw_lookup = linear = embedding
-
-    def quantized_embedding(self, weight: Any, scheme: Scheme) -> Layer:
-        raise NotImplementedError
-
-    quantized_linear = construct = quantized_embedding
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        raise NotImplementedError
-
-    load_quantized_linear = load_quantized_embedding
+    embedding = raw_lookup = linear = _none
+    quantized_embedding = quantized_linear = construct = _none
+    load_quantized_embedding = load_quantized_linear = _none
 
 
 class Incomplete(Minimal):

@@ -52,7 +52,12 @@ REQUIREMENTS = {
 
 
 def target(name: str, **changed: Any) -> records.Target:
-    facts = {"spec": name.partition("@")[0], "framework": True, "versions": {"mlx": "1.0"}, "device": DEVICE}
+    facts: dict[str, Any] = {
+        "spec": name.partition("@")[0],
+        "framework": True,
+        "versions": {"mlx": "1.0"},
+        "device": DEVICE,
+    }
     return records.Target(**facts | changed)
 
 

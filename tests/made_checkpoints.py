@@ -134,6 +134,6 @@ def verdicts(
         check.close()
 
 
-def red(found: Mapping[tuple[str, str], Finding]) -> dict[str, str]:
+def red(found: dict[tuple[str, str], Finding]) -> dict[str, str]:
     """Tensor -> behaviour, of the verdicts that do not conform; its values' before its configuration's."""
     return {name: f.behaviour for (_, name), f in reversed(found.items()) if not f.conforms}

@@ -13,7 +13,7 @@ from touchstone.reports.changes import Change, Changes, Moved, Streak
 from touchstone.reports.history import Night, Seen
 from touchstone.reports.model import Column, Report
 from touchstone.reports.page import report as page
-from touchstone.reports.records import BenchmarkLine, EndLine, Line, Requirement
+from touchstone.reports.records import SCHEMA, BenchmarkLine, EndLine, Line, Requirement
 from touchstone.reports.regressions import Change as SpeedChange
 
 from tests import made
@@ -105,7 +105,7 @@ def _timed(name: str) -> Iterator[tuple[str, str, float]]:
 
 def _benchmark(name: str, operation: str, workload: str, seconds: float) -> BenchmarkLine:
     return BenchmarkLine(
-        schema=made.SCHEMA,
+        schema=SCHEMA,
         run="run1",
         id=f"{name}-{operation}-{workload}",
         target=name,
@@ -302,7 +302,7 @@ def nights(folder: Path, number: int = 12) -> list[Night]:
                 state=state,
                 versions=versions,
                 benchmarks=benchmarks,
-                headroom=headroom,  # type: ignore[arg-type]
+                headroom=headroom,
             )
         golden = "901de0000000" if day > 2 else "olderdata000"
         started = f"2026-11-{day:02}T03:00:00+00:00"

@@ -275,7 +275,7 @@ def bias_dropped(t: Arrays, rng: np.random.Generator) -> dict[str, str]:
 
 
 PLAIN = (transposed, not_permuted, stale_head, one_row, swapped, truncated, padded)
-FAULTS: list[tuple[str, str, Plant]] = [
+FAULTS: list[tuple[str, Plant]] = [
     *(("hugging face", fault) for fault in PLAIN),
     *(("bfloat16", fault) for fault in PLAIN),
     ("float16", overflow),

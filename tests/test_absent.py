@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from touchstone.reports import model
@@ -51,7 +52,7 @@ def pytest_collection_modifyitems(config, items):
 '''
 
 
-def hiding(folder: Path, *adapters: str) -> dict[str, str]:
+def hiding(folder: Path, *adapters: str) -> dict[str, Any]:
     """An environment in which Python, and every child, finds none of the adapters' frameworks."""
     names = {name for adapter in adapters for name in PACKAGES[adapter]}
     (folder / "sitecustomize.py").write_text(HIDING.format(names=names))

@@ -147,7 +147,7 @@ class TestLimits:
     def test_a_copy_changes_every_element_in_place(self, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
         """Ten negations of ones are ones, nine are not; what is held in the end is what was computed."""
         held: list[Any] = []
-        synchronised = limits.synchronised
+        synchronised = calls.synchronised
 
         def watched(adapter: Any, function: Any, inputs: Any) -> Any:
             call = synchronised(adapter, function, inputs)

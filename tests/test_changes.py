@@ -11,7 +11,7 @@ import pytest
 from touchstone.reports import changes, history, model
 from touchstone.reports.history import Night
 from touchstone.reports.reading import ReportError
-from touchstone.reports.records import EndLine
+from touchstone.reports.records import EndLine, Line
 
 from tests import made
 from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, target, whole
@@ -100,7 +100,7 @@ def test_a_case_that_did_not_run_before_did_not_conform_before(tmp_path: Path) -
 def test_a_case_that_both_nights_list_is_compared_whatever_else_ran(tmp_path: Path) -> None:
     """A registered deviation that became a crash shows, although tonight's run died later."""
     crashed = end("a", run="run2", verdict="crashed", behaviour="crashed", conforms=False)
-    died = [run_line("run2", started="2026-11-02T03:00:00+00:00"), crashed]
+    died: list[Line] = [run_line("run2", started="2026-11-02T03:00:00+00:00"), crashed]
     tonight = history.night_of(model.load(folder(tmp_path / "died", died)))
     found = changes.compare(night(tmp_path, 1, end("a", **KNOWN)), tonight)
     assert [(c.kind, c.after.verdict) for c in found.changes] == [("changed", "crashed")]
@@ -124,7 +124,7 @@ def test_the_night_to_compare_with_deselected_nothing(tmp_path: Path) -> None:
 
 def test_columns_that_only_one_run_has_are_named(tmp_path: Path) -> None:
     other = {"torch@mps": target("torch@mps")}
-    lines = [run_line(targets=other, planned={"torch@mps": 1}), end("a", target="torch@mps"), finish()]
+    lines: list[Line] = [run_line(targets=other, planned={"torch@mps": 1}), end("a", target="torch@mps"), finish()]
     found = changes.compare(night(tmp_path, 1), history.night_of(model.load(folder(tmp_path / "x", lines))))
     assert found.not_compared == {"torch@mps": "not in the previous run", "mlx@gpu": "only in the previous run"}
 

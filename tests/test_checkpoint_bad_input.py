@@ -392,14 +392,30 @@ def one_tensor(*args: Any, data: bytes = bytes(64)) -> Make:
     return a_file("model.gguf", content + bytes(-len(content) % 32) + data)
 
 
+def empty_folder(folder: Path) -> Path:
+    (folder / "a").mkdir()
+    return folder / "a"
+
+
+def named_pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+def longer_msgpack(folder: Path) -> Path:
+    path = files.write_msgpack(folder, arrays())
+    path.write_bytes(path.read_bytes() + b"\xc0")
+    return path
+
+
 F32 = bytes(range(16))
 BAD: dict[str, tuple[Make, str]] = {
     "missing path": (lambda f: f / "nothing", "does not exist"),
     "empty file": (a_file("model.safetensors", b""), "is empty"),
-    "empty folder": (lambda f: (f / "a").mkdir() or f / "a", "is an empty folder"),
+    "empty folder": (empty_folder, "is an empty folder"),
     "folder of other things": (lambda f: a_file("readme.md", b"x")(f).parent, "holds no checkpoint"),
     "no format": (a_file("readme.md", b"# A model, and its weights"), "is none of safetensors"),
-    "named pipe": (lambda f: os.mkfifo(f / "model.safetensors") or f / "model.safetensors", "not a regular file"),
+    "named pipe": (named_pipe, "not a regular file"),
     "name too long": (lambda f: f / ("a" * 5000), "cannot be read"),
     "null byte in the path": (lambda f: Path(f"{f}/a\0b"), "does not exist|cannot be read"),
     # safetensors
@@ -524,10 +540,7 @@ BAD: dict[str, tuple[Make, str]] = {
     "consolidated slices": (consolidated, "consolidated.01.pth hold 'layers.0.wq'; they are slices"),
     # msgpack
     "msgpack cut": (cut("msgpack", 0.8), "not a whole msgpack file"),
-    "msgpack with more behind": (
-        lambda f: (p := files.write_msgpack(f, arrays())).write_bytes(p.read_bytes() + b"\xc0") and p,
-        "1 bytes follow its end",
-    ),
+    "msgpack with more behind": (longer_msgpack, "1 bytes follow its end"),
     "msgpack text of 4 GB": (a_file("a.msgpack", b"\x81\xa1a\xdb\xff\xff\xff\xff"), "announces 4,294,967,295 bytes"),
     "msgpack array of 4 GB": (a_file("a.msgpack", b"\x81\xa1a\xc9\xff\xff\xff\xff\x01"), "bytes more"),
     "msgpack map of 4 billion": (a_file("a.msgpack", b"\xdf\xff\xff\xff\xff\xa1a\xc0"), "not a whole msgpack file"),

@@ -129,7 +129,7 @@ def _state() -> dict[str, Any]:
     matrix = torch.randn(6, 4, generator=chance)
     module = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
     noted = torch.nn.Parameter(matrix.clone())
-    noted.note = "kept by PyTorch"  # type: ignore[attr-defined]
+    noted.note = "kept by PyTorch"
     dtypes = [getattr(torch, name) for name in ("float16", "bfloat16", "int8", "uint8", "bool", "complex64", "uint16")]
     return {
         **module.state_dict(),
@@ -247,8 +247,9 @@ def test_an_mlx_folder_of_quantized_layers(tmp_path: Path) -> None:
 
 def test_npz_in_an_mlx_folder_may_be_split(tmp_path: Path) -> None:
     expected = arrays()
-    np.savez(tmp_path / "weights.00.npz", **{n: expected[n] for n in files.NAMES[:3]})
-    np.savez(tmp_path / "weights.01.npz", **{n: expected[n] for n in files.NAMES[3:]})
+    for number, names in enumerate((files.NAMES[:3], files.NAMES[3:])):
+        part: dict[str, Any] = {n: expected[n] for n in names}
+        np.savez(tmp_path / f"weights.0{number}.npz", **part)
     assert opened(tmp_path).keys() == expected.keys()
 
 
@@ -427,7 +428,9 @@ def test_a_parameter_that_is_called_value_keeps_its_name(tmp_path: Path) -> None
 def test_orbax_layouts(options: dict[str, bool], tmp_path: Path) -> None:
     import orbax.checkpoint as ocp
 
-    tree = {"params": {"w": arrays()["embed.weight"], "blocks": [np.arange(3), np.arange(4)]}}
+    tree: dict[str, dict[str, Any]] = {
+        "params": {"w": arrays()["embed.weight"], "blocks": [np.arange(3), np.arange(4)]}
+    }
     saver = ocp.Checkpointer(ocp.PyTreeCheckpointHandler(**options))
     saver.save(tmp_path / "a", tree)
     found = opened(tmp_path / "a")
@@ -474,7 +477,7 @@ def test_gguf_blocks_are_dequantized(kind: str, tmp_path: Path) -> None:
     else:
         assert tensor.step is not None
         step = tensor.step(1, 5)
-        assert (step.dtype, step.shape) == (np.float32, (4, 16))
+        assert (step.dtype, step.shape) == (np.dtype(np.float32), (4, 16))
         rows = tensor.rows(1, 5).reshape(4, 16, 32)
         assert ((np.abs(weight[1:5].reshape(4, 16, 32) - rows).max(-1) / step) <= 1.01).all()
         gaps = np.diff(np.sort(rows, axis=-1), axis=-1)

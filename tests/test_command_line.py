@@ -26,7 +26,7 @@ MINIMAL = ("--adapter", "tests.hazards:Minimal")
 """NumPy under another name, which counts as a framework and takes no time to import."""
 
 
-def suites(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def suites(*arguments: str | Path, **environment: Any) -> subprocess.CompletedProcess[str]:
     return run(*PYTEST, "-q", *map(str, arguments), **environment)
 
 

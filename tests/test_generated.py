@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from touchstone.adapters import known, registry
+from touchstone.adapters.checked import checked_lookup
 from touchstone.golden.cases import generated, regressions
 from touchstone.golden.catalogue import CATALOGUE, Case
 from touchstone.golden.store import open_golden, open_recorded
@@ -53,7 +54,7 @@ def assayed(
 ) -> tuple[Judgement, str]:
     """The verdict on one generated case by an adapter with a defect, in this process, and what it says."""
     found = registry.default(target)
-    adapter = found.cls("cpu")
+    adapter: Any = found.cls("cpu")
     adapter.undo = []
     if plant:
         plant(adapter)
@@ -183,7 +184,7 @@ def test_a_planted_defect_is_found(
 def test_an_unchecked_lookup_is_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     case = template("test_checked_ids")
     assert assayed("test_checked_ids", case, bench)[0].verdict == "conforms"
-    checked = probes.checked_lookup
+    checked = checked_lookup
     monkeypatch.setattr(probes, "checked_lookup", lambda layer, ids, size: checked(layer, ids, size + 1))
     assert assayed("test_checked_ids", case, bench)[0].verdict == "deviates"
 

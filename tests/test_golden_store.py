@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 from touchstone.golden import store, writer
+from touchstone.golden.recipes import Recipe
 from touchstone.golden.store import GoldenError
 
 from tests.command import PYTEST, copy_repository, run
@@ -206,7 +207,7 @@ def test_damage_stops_a_run_at_collection(name: str, copy: Path) -> None:
 
 
 def test_recipes_are_made_when_first_asked_for(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store.Recipe, "make", lambda *arguments: pytest.fail("made a recipe"))
+    monkeypatch.setattr(Recipe, "make", lambda *arguments: pytest.fail("made a recipe"))
     store.open_golden()
 
 

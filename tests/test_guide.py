@@ -19,7 +19,7 @@ from touchstone.adapters import known, registry
 from touchstone.migration import guide, guide_observations, guide_text
 from touchstone.migration.guide import GuideError
 from touchstone.migration.guide_observations import TARGETS, Observations, ObservationsError
-from touchstone.reports import records
+from touchstone.reports import records, severity
 from touchstone.reports.cases import case_name
 from touchstone.reports.records import EndLine
 from touchstone.suites import requirements
@@ -67,7 +67,8 @@ def a_run(folder: Path, changed: Iterable[EndLine] = (), without: Sequence[str] 
     kept = [line for identifier, line in lines.items() if identifier not in without]
     red = any(line.verdict in RED for line in kept)
     planned = {target: sum(line.target == target for line in lines.values()) for target in FULL}
-    first = made.run_line(**{"targets": FULL, "planned": planned} | header)
+    facts: dict[str, Any] = {"targets": FULL, "planned": planned}
+    first = made.run_line(**facts | header)
     return made.folder(folder, [first, *kept, made.finish(exit_status=int(red))])
 
 
@@ -295,7 +296,7 @@ def test_worst_first(kept: Path) -> None:
     text = made_guide(kept, "mlx", "torch")
     assert "Better there" in text
     headings = [line[3:] for line in guide.guide("jax", "mlx").render().splitlines() if line.startswith("## ")]
-    assert headings == [t for t in guide_text.TITLES.values() if t in headings]
+    assert headings == [t for t in severity.TITLES.values() if t in headings]
     assert len(headings) > 3
 
 
@@ -459,7 +460,8 @@ def stale_verdicts(observed: Observations) -> list[str]:
     for column in observed.report.columns:
         cls = registry.adapter_class(column.facts.spec)
         entries = known.load(known.path_for(cls, column.facts.spec), cls, catalogue)
-        place = Place(*column.target.split("@"), column.facts.device.facts)
+        framework, device = column.target.split("@")
+        place = Place(framework, device, column.facts.device.facts)
         version = column.facts.versions[cls.distributions[0]]
         for line in column.cases.values():
             if line.verdict in ("unsupported", "not run"):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import itertools
 import weakref
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+if TYPE_CHECKING:
+    import torch
+else:
+    torch = pytest.importorskip("torch")
 
-from touchstone.adapters.interface import Scheme  # noqa: E402
-from touchstone.adapters.torch import int4 as torch_int4  # noqa: E402
-from touchstone.adapters.torch import packing as torch_packing  # noqa: E402
-from touchstone.adapters.torch import product as torch_product  # noqa: E402
-from touchstone.adapters.torch import quantized as torch_quantized  # noqa: E402
-from touchstone.golden import bounds  # noqa: E402
+from touchstone.adapters.interface import Scheme
+from touchstone.adapters.torch import int4 as torch_int4
+from touchstone.adapters.torch import packing as torch_packing
+from touchstone.adapters.torch import product as torch_product
+from touchstone.adapters.torch import quantized as torch_quantized
+from touchstone.golden import bounds
 
 KERNEL = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
 needs_kernel = pytest.mark.skipif(not KERNEL, reason="the kernel was measured on x86 with AVX2 or AVX-512 only")
@@ -48,7 +52,7 @@ def repacks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     original = torch_int4.repack
 
-    def counted(words, *rest):
+    def counted(words: torch.Tensor, *rest: Any) -> Any:
         seen.append(len(words))
         return original(words, *rest)
 
@@ -165,9 +169,9 @@ def test_one_tile_at_a_time(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     alive: list[int] = [0]
     sizes: list[int] = []
-    original = torch_product.dequantize
+    original = torch_packing.dequantize
 
-    def counted(*args):
+    def counted(*args: Any) -> torch.Tensor:
         assert alive[0] == 0, "two tiles are alive"
         tile = original(*args)
         sizes.append(tile.nbytes)

@@ -19,7 +19,7 @@ from touchstone.suites import requirements
 from tools import specification
 from touchstone import command
 from touchstone.errors import InputError
-from touchstone.verdict.expectation import Expectations, Place, matches
+from touchstone.verdict.expectation import WRITTEN_BY_HAND, Expectations, Place, matches
 from touchstone.verdict.observation import Observation
 from touchstone.verdict.requirement import Requirement
 from touchstone.verdict.rule import Verdict, judge
@@ -62,11 +62,11 @@ def load_text(folder: Path, text: str | bytes) -> Expectations:
 def test_a_file_is_read(tmp_path: Path) -> None:
     found = load_text(tmp_path, DEVIATION + PIN)
     (deviation,), (pin,) = found.deviations, found.pins
-    assert (deviation.observed, deviation.headroom_at_most) == ({"beyond bound"}, 4.0)
+    assert (deviation.observed, deviation.headroom_at_most) == (frozenset({"beyond bound"}), 4.0)
     assert (deviation.seen, deviation.cause) == (date(2026, 11, 21), "It rounds down.")
     assert deviation.origin == f"{tmp_path / 'torch.toml'}: deviation 1 (R-1)"
     assert (pin.classes, pin.page, pin.origin[-11:]) == (
-        {"rows"},
+        frozenset({"rows"}),
         "https://docs.pytorch.org/docs/stable/",
         "pin 1 (C-1)",
     )
@@ -83,7 +83,7 @@ def test_a_missing_file_holds_nothing(tmp_path: Path) -> None:
     assert load(tmp_path / "none.toml", TORCH, IDS) == Expectations()
 
 
-@pytest.mark.parametrize("field", known.WRITTEN_BY_HAND)
+@pytest.mark.parametrize("field", WRITTEN_BY_HAND)
 def test_an_empty_field_makes_a_candidate(field: str, tmp_path: Path) -> None:
     lines = [f'{field} = ""' if line.startswith(field) else line for line in DEVIATION.splitlines()]
     assert load_text(tmp_path, "\n".join(lines)).deviations[0].is_candidate
@@ -335,7 +335,7 @@ def test_cases_that_cannot_be_told_apart(wanted: list[dict[str, int]]) -> None:
         induce(wanted, [*wanted, {"a": 1, "b": 2}])
 
 
-PARAMS = {
+PARAMS: dict[str, list[dict[str, Any]]] = {
     "R-1": [{"dtype": d, "bias": b} for d in ("float32", "float16", "bfloat16") for b in (True, False)],
     "C-1": [{"dtype": "float32"}],
 }
@@ -473,7 +473,7 @@ def test_a_red_case_becomes_a_candidate_that_stays_red(folder: Path) -> None:
     green = record(params={"dtype": "float32", "bias": True}, **GREEN)
     assert updated(folder, record(), green) == "torch.toml: added a candidate deviation: R-1 beyond bound (1 cases)"
     (deviation,) = loaded(folder).deviations
-    assert (deviation.cases, deviation.observed) == (({"dtype": ("float16",)},), {"beyond bound"})
+    assert (deviation.cases, deviation.observed) == (({"dtype": ("float16",)},), frozenset({"beyond bound"}))
     assert (str(deviation.versions), deviation.seen) == (">=2.13.0", date.today())
     assert (str(deviation.scope), deviation.scope.seen_on) == ("torch on cpu", ({"device": "cpu"},))
     assert deviation.headroom_at_most == 6.0
@@ -487,7 +487,7 @@ def test_a_red_case_becomes_a_candidate_that_stays_red(folder: Path) -> None:
 def test_an_unpinned_choice_becomes_a_candidate_pin_that_stays_red(folder: Path) -> None:
     updated(folder, record(requirement="C-1", missing="pin", behaviour="rows", headroom=None))
     (pin,) = loaded(folder).pins
-    assert (pin.cases, pin.classes, pin.page) == (({},), {"rows"}, "")
+    assert (pin.cases, pin.classes, pin.page) == (({},), frozenset({"rows"}), "")
     requirement = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows",))
     found = judge(requirement, Observation("rows", True), loaded(folder), CPU, "2.13.0", {})
     assert found.verdict is Verdict.DEVIATES

@@ -152,7 +152,7 @@ def gives_no_gradients(adapter: Any) -> None:
     every_layer(adapter, change)
 
 
-LIES = {
+LIES: dict[Change, set[str]] = {
     returns_its_inputs: {"EMB-SHAPE-1", "LIN-ERROR-1"},
     returns_zeros_of_the_right_shape: {"EMB-SHAPE-1", "LIN-EXACT-1", "TIED-EXACT-1", "QNT-LINEAR-1"},
     swallows_errors: {"EMB-OOR-1"},

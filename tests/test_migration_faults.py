@@ -382,7 +382,7 @@ def test_a_configuration_that_is_not_what_is_stored(tmp_path: Path, claimed: Sch
 
 
 Config = dict[str, object]
-CLAIMS: dict[str, tuple[Callable[[Arrays, Config], None], dict[str, str]]] = {
+CLAIMS: dict[str, tuple[Callable[[Arrays, Config], object], dict[str, str]]] = {
     "no quantization": (lambda t, c: c.pop("quantization"), {UP1: "quantization missing in the configuration"}),
     "no numbers": (
         lambda t, c: c.update(quantization={"bits": -3, "group_size": "a"}),

@@ -126,7 +126,7 @@ def test_buffers_need_no_partner_and_others_do(tmp_path: Path) -> None:
 
 def test_a_map_pairs_what_no_convention_knows(tmp_path: Path) -> None:
     source = {f"{n}/w": np.arange(6, dtype=np.float32).reshape(2, 3) + n for n in (1, 2)}
-    target = {f"layer{n}.weight": t.T for n, t in zip((1, 2), source.values(), strict=True)}
+    target: dict[str, np.ndarray] = {f"layer{n}.weight": t.T for n, t in zip((1, 2), source.values(), strict=True)}
     target["extra"] = np.ones(1, np.float32)
     keymap = """
         [rename]

@@ -20,6 +20,7 @@ from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
 from tests import hazards
 from tests.command import ROOT, clean, run
 from touchstone.verdict import expectation
+from touchstone.verdict.expectation import Deviation, Pin
 
 PAGE = (ROOT / "docs" / "new-adapter.md").read_text()
 WORKED = "examples.onnxruntime_backend.touchstone:OnnxRuntimeAdapter"
@@ -165,8 +166,9 @@ def worked_entries() -> expectation.Expectations:
 
 def test_every_entry_was_reviewed() -> None:
     entries = worked_entries()
-    assert [e.origin for e in (*entries.pins, *entries.deviations) if e.is_candidate] == []
-    assert {str(e.scope) for e in (*entries.pins, *entries.deviations)} == {"onnxruntime", "onnxruntime on cpu"}
+    every: list[Pin | Deviation] = [*entries.pins, *entries.deviations]
+    assert [e.origin for e in every if e.is_candidate] == []
+    assert {str(e.scope) for e in every} == {"onnxruntime", "onnxruntime on cpu"}
 
 
 def test_the_reproduction_of_its_fault(worked: model.Column) -> None:

@@ -12,17 +12,20 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from touchstone.adapters import known, registry
 from touchstone.reports import history, model
 from touchstone.reports.markdown import plain
+from touchstone.reports.records import Line
 
 from tests import made
 from tests.command import ROOT, copy_repository, run
 from tools.nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
 from tools.nightly import __main__ as command
 from tools.nightly.outcome import Ran
+from touchstone.verdict.expectation import Deviation, Pin
 
 
 class TestLegs:
@@ -150,7 +153,7 @@ def _alive(pid: int) -> bool:
     return subprocess.run(["ps", "-p", str(pid)], capture_output=True).returncode == 0
 
 
-RAN = {"suites": 0, "benchmarks": 0, "answered": 9, "state": "conforms"}
+RAN: dict[str, Any] = {"suites": 0, "benchmarks": 0, "answered": 9, "state": "conforms"}
 
 
 @pytest.mark.parametrize(
@@ -171,8 +174,8 @@ RAN = {"suites": 0, "benchmarks": 0, "answered": 9, "state": "conforms"}
         ({"suites": None, "benchmarks": None, "answered": 0, "absent": "no gpu", "required": False}, GREEN),
     ],
 )
-def test_the_status_of_a_target(facts: dict[str, object], status: int) -> None:
-    ran = Ran(**{"target": "mlx@gpu", "required": True, **RAN, **facts})  # type: ignore[arg-type]
+def test_the_status_of_a_target(facts: dict[str, Any], status: int) -> None:
+    ran = Ran(**{"target": "mlx@gpu", "required": True, **RAN, **facts})
     assert ran.status() == status
     accepted = GREEN if facts.get("state") == "unreviewed" else status
     assert ran.status(accept_unreviewed=True) == accepted
@@ -252,9 +255,9 @@ class TestABadNight:
             records / "bad" / "candidates" / "torch.toml", registry.adapter_class("torch"), _requirements()
         )
         assert entries.pins
+        every: list[Pin | Deviation] = [*entries.pins, *entries.deviations]
         assert all(
-            (str(e.scope), e.scope.seen_on) == ("torch on cpu", ({"device": "cpu"},)) and e.is_candidate
-            for e in (*entries.pins, *entries.deviations)
+            (str(e.scope), e.scope.seen_on) == ("torch on cpu", ({"device": "cpu"},)) and e.is_candidate for e in every
         )
         assert "added a candidate pin" in done.stdout
 
@@ -331,7 +334,7 @@ class Night:
         run = f"{day}-{name}-{target}"
         ends = [made.end(case, asked, target, run) for asked in made.REQUIREMENTS for case in "ab"]
         facts = {"targets": {target: made.target(target)}, "planned": {target: 4}, "started": f"{day}T03:00:00+00:00"}
-        lines = [made.run_line(run, **facts | changed), *ends, made.finish(run)]
+        lines: list[Line] = [made.run_line(run, **facts | changed), *ends, made.finish(run)]
         made.folder(self.records / name / target, lines)
 
     def leg(self, name: str, *ran: Ran) -> None:
@@ -385,7 +388,7 @@ def absent(required: bool) -> Ran:
     return Ran(target="torch@mps", required=required, absent="no mps device here")
 
 
-CONFORMS = {"required": True, "suites": 0, "answered": 4, "state": "conforms"}
+CONFORMS: dict[str, Any] = {"required": True, "suites": 0, "answered": 4, "state": "conforms"}
 
 
 class TestWhatANightLacks:

@@ -158,7 +158,7 @@ def test_within_an_infinite_bound_nan_is_still_wrong() -> None:
 
 def test_within_a_bound_of_zero_only_equality_passes() -> None:
     assert within(floats(1, -0.0), np.array([1.0, 0.0]), np.zeros(2), "float32").headroom == 0
-    tiny = np.finfo(np.float32).smallest_subnormal
+    tiny = float(np.finfo(np.float32).smallest_subnormal)
     assert refused(within, floats(1, tiny), np.array([1.0, 0.0]), np.zeros(2), "float32").worst_index == (1,)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from math import fsum, prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def wide(array: np.ndarray) -> np.ndarray:
     return array.astype(np.float64)
 
 
-def ids_of(cases: Sequence[Case]) -> dict[str, Sequence]:
+def ids_of(cases: Sequence[Case]) -> dict[str, Any]:
     return {"argvalues": cases, "ids": [case.id for case in cases]}
 
 

@@ -10,6 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 from touchstone.reports import model
 from touchstone.reports.page import report as page
+from touchstone.reports.records import Line
 
 from tests import browser as browsers
 from tests import made, made_page
@@ -346,7 +347,8 @@ def test_a_run_that_died_names_the_case_in_flight(watched: Watched, tmp_path: Pa
 
 @pytest.mark.parametrize("name", ["no case at all", "a record is missing"])
 def test_pages_of_almost_nothing(name: str, watched: Watched, tmp_path: Path) -> None:
-    lines = [made.run_line(planned={}), made.finish(exit_status=5)] if name == "no case at all" else STATES[name][0]
+    nothing: list[Line] = [made.run_line(planned={}), made.finish(exit_status=5)]
+    lines = nothing if name == "no case at all" else STATES[name][0]
     opened = watched.open(written(tmp_path / "page.html", page.render(model.load(made.folder(tmp_path / "r", lines)))))
     word = "empty" if name == "no case at all" else "incomplete"
     expect(opened.locator(".headline .word")).to_have_text(word)

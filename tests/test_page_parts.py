@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -15,7 +16,7 @@ from touchstone.reports.changes import Change, Changes, Streak, compare
 from touchstone.reports.history import Seen, night_of
 from touchstone.reports.page import detection, headline, looks, payload, since, speed_table, svg, templating
 from touchstone.reports.page.visible import visible, web_address
-from touchstone.reports.records import BenchmarkLine
+from touchstone.reports.records import BenchmarkLine, Line
 
 from tests import made, made_page
 from tests.made import DEVIATES, KNOWN, end, target, whole
@@ -62,7 +63,7 @@ def test_front_coding_loses_nothing(texts: list[str]) -> None:
 
 def test_what_cases_share_is_written_once(tmp_path: Path) -> None:
     """Numbers leave a message, so that alike messages are one; error and bound have fields of their own."""
-    facts = {"error": 0.25, "bound": 0.5, "headroom": 0.5}
+    facts: dict[str, Any] = {"error": 0.25, "bound": 0.5, "headroom": 0.5}
     records = [
         end(
             n, message=f"worst element at (1,): got {x!r}, want -2e-05, error 0.25, bound 0.5, error/bound 0.5", **facts
@@ -88,7 +89,7 @@ def test_scales() -> None:
     scale = svg.Log(1e-4, 1e2, 0, 60)
     assert [round(scale(v)) for v in (0, 1e-9, 1e-4, 1, 1e2, 1e9, math.inf)] == [0, 0, 0, 40, 60, 60, 60]
     assert scale.ticks == pytest.approx([1e-4, 1e-3, 1e-2, 0.1, 1, 10, 100])
-    assert svg.decades([0.003, 20, math.inf, 0], 1e-5, 1e3) == (pytest.approx(1e-3), pytest.approx(100))
+    assert svg.decades([0.003, 20, math.inf, 0], 1e-5, 1e3) == pytest.approx((1e-3, 100))
     assert svg.decades([], 1e-5, 1e3) == (1e-5, 1e3)
     low, high = svg.decades([1e-12], 1e-5, 1e3)
     assert low < high
@@ -122,7 +123,7 @@ def test_times_are_compared_on_one_machine_only() -> None:
     assert [bar and bar.ratio for bar in found.operations[0].workloads[0].bars] == [2.0, 1.0, 1.0]
 
 
-TITLES = {
+TITLES: dict[str, tuple[Sequence[Line], str]] = {
     "all conform": (whole(), "4 cases conform, none departs"),
     "known": (whole("run1", end("a", **KNOWN)), "3 cases conform, 1 departs as registered, none otherwise"),
     "one": (whole("run1", end("a", **DEVIATES)), "1 case deviates on mlx@gpu"),

@@ -34,7 +34,7 @@ def red_requirements(
     """Red requirement ids by group, for the adapter with the defect, on cases spread over every test of every
     requirement, or of those in `only`."""
     target = registry.resolve([f"{name}@cpu"])[0]
-    adapter = target.cls("cpu")
+    adapter: Any = target.cls("cpu")
     adapter.undo = []
     if plant:
         plant(adapter)

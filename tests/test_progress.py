@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
+import time
 
 import pytest
-from touchstone.reports import progress
 from touchstone.reports.progress import Progress
 
 from tests.command import run
@@ -22,7 +22,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr(progress.time, "monotonic", made)
+    monkeypatch.setattr(time, "monotonic", made)
     return made
 
 

@@ -98,12 +98,13 @@ def test_a_class_that_declares_what_it_lacks(need: str, method: str, monkeypatch
     facts = replace(hazards.Minimal.capabilities, layers=layers, models=frozenset({"llama"}))
     facts = replace(facts, construction=True, conversion=True)
     members = {**everything, "capabilities": facts, method: getattr(Adapter, method)}
-    monkeypatch.setattr(hazards, "Without", type("Without", (hazards.Minimal,), members), raising=False)
+    made = type("Without", (hazards.Minimal,), members)
+    monkeypatch.setattr(hazards, "Without", made, raising=False)
     with pytest.raises(TargetError, match=f"Without declares {need} and lacks {method}$"):
         adapter_class("tests.hazards:Without")
     without = replace(facts, **({f"{kind}s": getattr(facts, f"{kind}s") - {name}} if name else {kind: False}))
-    monkeypatch.setattr(hazards.Without, "capabilities", without)
-    assert adapter_class("tests.hazards:Without") is hazards.Without
+    monkeypatch.setattr(made, "capabilities", without)
+    assert adapter_class("tests.hazards:Without") is made
 
 
 @pytest.mark.parametrize("method", sorted(Adapter.__abstractmethods__))

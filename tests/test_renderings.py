@@ -18,7 +18,7 @@ from touchstone.reports.records import Line
 from tests import made, made_page
 from tests.command import ROOT
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, start, target, whole
-from touchstone.verdict.rule import Verdict
+from touchstone.verdict.rule import RED, Verdict
 
 CTRF = json.loads((ROOT / "tests" / "ctrf-schema-0.0.json").read_text())
 HOSTILE = (
@@ -92,7 +92,7 @@ def test_junit_can_be_parsed_and_counts(report: model.Report) -> None:
     suites = ElementTree.fromstring(junit.render(report))
     cases = [*suites.iter("testcase")]
     assert len(cases) == sum(len(c.cases) + len(c.in_flight) for c in report.columns) + len(report.faults)
-    red = sum(n for c in report.columns for v, n in c.counts.items() if v in model.RED)
+    red = sum(n for c in report.columns for v, n in c.counts.items() if v in RED)
     assert len([*suites.iter("failure")]) == red
     assert len([*suites.iter("error")]) == sum(len(c.in_flight) for c in report.columns) + len(report.faults)
 

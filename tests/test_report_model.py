@@ -71,7 +71,7 @@ def test_a_target_that_supports_nothing_is_neither_green_nor_a_fault(tmp_path: P
 
 def test_a_target_of_which_no_case_ended_spoils_the_whole(tmp_path: Path) -> None:
     both = {"mlx@gpu": target("mlx@gpu"), "torch@mps": target("torch@mps")}
-    lines = [run_line(targets=both, planned={"mlx@gpu": 1, "torch@mps": 2}), end("a"), finish()]
+    lines: list[Line] = [run_line(targets=both, planned={"mlx@gpu": 1, "torch@mps": 2}), end("a"), finish()]
     report = model.load(folder(tmp_path, lines))
     assert {c.label: c.state for c in report.columns} == {"mlx@gpu": "conforms", "torch@mps": "empty"}
     assert report.state == "incomplete"
@@ -81,13 +81,13 @@ def test_a_run_that_failed_for_no_reason_shows_beside_one_that_deviates(tmp_path
     failed = [*whole("run1")[:-1], finish("run1", exit_status=1)]
     torch = {"torch@mps": target("torch@mps")}
     red = end("a", target="torch@mps", run="run2", **DEVIATES)
-    other = [run_line("run2", targets=torch, planned={"torch@mps": 1}), red, finish("run2", exit_status=1)]
+    other: list[Line] = [run_line("run2", targets=torch, planned={"torch@mps": 1}), red, finish("run2", exit_status=1)]
     report = model.load([folder(tmp_path / "one", failed), folder(tmp_path / "two", other)])
     assert [p.partition(": ")[2] for p in report.problems] == ["the run failed for a reason that no verdict shows"]
 
 
 def test_shards_deselect_what_the_other_runs(tmp_path: Path) -> None:
-    shards = [
+    shards: list[list[Line]] = [
         [run_line(r, planned={"mlx@gpu": 1}, deselected={"mlx@gpu": 1}), end(n, run=r), finish(r)]
         for r, n in (("run1", "a"), ("run2", "b"))
     ]
@@ -117,7 +117,7 @@ def test_a_run_of_the_suites_begins_without_the_benchmarks_of_another(tmp_path: 
 
 def test_a_target_that_is_not_installed_is_named_and_spoils_nothing(tmp_path: Path) -> None:
     both = {"mlx@gpu": target("mlx@gpu"), "torch@absent": target("torch@absent", unavailable="torch is not installed")}
-    lines = [run_line(targets=both, planned={"mlx@gpu": 1}), end("a"), finish()]
+    lines: list[Line] = [run_line(targets=both, planned={"mlx@gpu": 1}), end("a"), finish()]
     report = model.load(folder(tmp_path, lines))
     assert report.state == "conforms"
     assert [c.facts.unavailable for c in report.columns] == [None, "torch is not installed"]

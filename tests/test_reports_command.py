@@ -12,8 +12,8 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from touchstone.reports import records
 from touchstone.reports.recorder import RENDERED
+from touchstone.reports.records import BenchmarkLine, Line
 
 from tests import made_page
 from tests.command import PYTEST, ROOT, run
@@ -76,7 +76,8 @@ def test_diff_exits_1_on_a_new_deviation(
 @pytest.mark.parametrize("side", ["old", "new"])
 def test_diff_refuses_runs_that_say_nothing(side: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = {s: folder(tmp_path / s, whole(s)) for s in ("old", "new")}
-    for lines, told in ((whole("x")[:-1], "truncated: "), ([run_line("y", planned={}), finish("y")], "no framework")):
+    silent: list[Line] = [run_line("y", planned={}), finish("y")]
+    for lines, told in ((whole("x")[:-1], "truncated: "), (silent, "no framework")):
         folder(paths[side], lines)
         assert main(["diff", str(paths["old"]), str(paths["new"])]) == 2
         assert f"error: {paths[side]}: {told}" in capsys.readouterr().err
@@ -115,8 +116,8 @@ def test_a_machine_that_was_lost_is_said_by_the_merge(tmp_path: Path) -> None:
 
 def test_benchmarks_that_two_folders_hold_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     header = run_line("bench", requirements={}, planned={})
-    line = next(r for r in made_page.rich_lines() if isinstance(r, records.BenchmarkLine) and r.target == "mlx@gpu")
-    lines = [header, msgspec.structs.replace(line, run="bench"), finish("bench")]
+    line = next(r for r in made_page.rich_lines() if isinstance(r, BenchmarkLine) and r.target == "mlx@gpu")
+    lines: list[Line] = [header, msgspec.structs.replace(line, run="bench"), finish("bench")]
     parts = [folder(tmp_path / name, lines, stem="benchmarks") for name in ("one", "two")]
     assert main(["merge", *map(str, parts), "-o", str(tmp_path / "out")]) == 2
     assert "has a record already, in " in capsys.readouterr().err
@@ -136,8 +137,8 @@ def test_merge_makes_one_report_of_machines_and_shards(tmp_path: Path) -> None:
         folder(tmp_path / "mlx", whole("run1")),
         folder(tmp_path / "torch", [*whole("run2", targets=torch, planned={})[:1], finish("run2")]),
     ]
-    lines = [run_line("run2", targets=torch, planned={"torch@mps": 1}), end("a", target="torch@mps", run="run2")]
-    folder(parts[1], [*lines, finish("run2")])
+    header, line = run_line("run2", targets=torch, planned={"torch@mps": 1}), end("a", target="torch@mps", run="run2")
+    folder(parts[1], [header, line, finish("run2")])
     assert main(["merge", *map(str, parts), "--output", str(tmp_path / "out"), "--quiet"]) == 0
     assert names(tmp_path / "out") == ["results.jsonl"]
     assert main(["render", str(tmp_path / "out"), "--quiet"]) == 0
@@ -146,7 +147,7 @@ def test_merge_makes_one_report_of_machines_and_shards(tmp_path: Path) -> None:
     assert shown["state"] == "conforms"
 
 
-MERGES = {
+MERGES: dict[str, tuple[Sequence[Line], str]] = {
     "truncated": (whole("run2")[:-1], "truncated: "),
     "empty": ([run_line("run2", planned={}), finish("run2", exit_status=5)], "holds no finished case"),
     "nothing answered": (
@@ -163,16 +164,12 @@ MERGES = {
 def test_merge_refuses_and_writes_nothing(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines, told = MERGES[name]
     first = folder(tmp_path / "first", whole("run1"))
-    second = folder(tmp_path / "second", [msg if msg.run == "run2" else _of_run(msg, "run2") for msg in lines])
+    second = folder(tmp_path / "second", lines)
     assert main(["merge", str(first), str(second), "--output", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {second}")
     assert told in error
     assert names(tmp_path) == ["first", "second"]
-
-
-def _of_run(line: records.Line, run: str) -> records.Line:
-    return msgspec.structs.replace(line, run=run)
 
 
 def test_a_truncated_run_is_merged_on_request_and_stays_visible(tmp_path: Path) -> None:
@@ -223,7 +220,7 @@ def test_trend_adds_a_night_and_makes_the_page(tmp_path: Path) -> None:
 
 def test_render_compares_with_the_latest_whole_night_before(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     history = str(tmp_path / "history")
-    nights = {
+    nights: dict[str, Sequence[Line]] = {
         "run1": whole("run1", started="2026-11-18T03:00:00+00:00"),
         "dead": [run_line("dead", started="2026-11-19T03:00:00+00:00"), end("a", run="dead")],
         "run3": whole("run3", started="2026-11-22T03:00:00+00:00"),
@@ -242,7 +239,7 @@ def test_render_compares_with_the_latest_whole_night_before(tmp_path: Path, caps
 def test_diff_with_a_history_takes_its_latest_whole_night(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A night that died hides no deviation that came after the one before it."""
     history = str(tmp_path / "history")
-    nights = {
+    nights: dict[str, Sequence[Line]] = {
         "run1": whole("run1", started="2026-11-18T03:00:00+00:00"),
         "dead": [run_line("dead", started="2026-11-19T03:00:00+00:00"), end("a", run="dead")],
     }

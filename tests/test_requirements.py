@@ -14,6 +14,8 @@ from touchstone.migration import inputs
 from touchstone.suites import real, requirements
 from touchstone.suites.requirements import RequirementError, load
 
+from touchstone.verdict.requirement import Requirement
+
 REQUIRED = """
 [[requirement]]
 id = "R-1"
@@ -37,7 +39,7 @@ advice = "Check ids first."
 """
 
 
-def load_text(folder: Path, text: str | bytes) -> dict[str, requirements.Requirement]:
+def load_text(folder: Path, text: str | bytes) -> dict[str, Requirement]:
     path = folder / "requirements.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return load(path)

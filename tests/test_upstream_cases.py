@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from touchstone.adapters import known, memory, registry
 from touchstone.adapters.isolation import Outcome
@@ -17,7 +18,7 @@ from touchstone.golden.catalogue import Case
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, dirt, requirements
 from touchstone.suites import extents as large
-from touchstone.suites.assay import Bench
+from touchstone.suites.assay import Assay, Bench
 from touchstone.suites.conclusion import verdict_of
 
 from tests.test_planted_defects import _Planted, wrap
@@ -308,7 +309,7 @@ def test_a_cpu_is_not_asked_for_gigabytes_unless_told(name: str, case: Case, ben
 def test_too_little_memory_is_not_run(name: str, case: Case, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is allocated: the probe asks first."""
     little = SimpleNamespace(available=10**9)
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: little)
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: little)
     found = asked(name, case, replace(bench, large=True))
     assert found.verdict == "not run"
     assert found.note == f"needs {case.memory / 1e9:.1f} GB of free memory, 1.0 GB are free"
@@ -318,13 +319,13 @@ def test_too_little_memory_is_not_run(name: str, case: Case, bench: Bench, monke
 def test_a_process_killed_for_its_memory_is_not_run(
     message: str, verdict: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(direct.Assay, "ask", lambda *args, **kwargs: Outcome("crashed", message=message))
+    monkeypatch.setattr(Assay, "ask", lambda *args, **kwargs: Outcome("crashed", message=message))
     name, case = LARGE[0]
     assert asked(name, case, replace(bench, large=True)).verdict == verdict
 
 
 def test_a_device_with_less_memory_than_the_host_decides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory.psutil, "virtual_memory", lambda: SimpleNamespace(available=7))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=7))
 
     def available(device: int | None) -> int:
         return memory.available(SimpleNamespace(device_memory=lambda: device))  # type: ignore[arg-type]
@@ -335,7 +336,7 @@ def test_a_device_with_less_memory_than_the_host_decides(monkeypatch: pytest.Mon
 def test_other_devices_are_asked_without_being_told(bench: Bench) -> None:
     case = LARGE[0][1]
     for device, asks in (("cpu", False), ("mps", True), ("cuda", True)):
-        assay = direct.Assay(replace(target(), device=device), case, requirements.load()["EXTENT-TABLE-1"], bench)
+        assay = Assay(replace(target(), device=device), case, requirements.load()["EXTENT-TABLE-1"], bench)
         assert (assay.withheld() is None) == asks
 
 

@@ -35,7 +35,8 @@ def a_run(folder: Path, version: str, *, changed: Sequence[Any] = (), begun: Seq
     target = made.target("mlx@gpu", versions={"mlx": version})
     lines = made.whole("run1", *changed)[1:-1]
     planned = {"mlx@gpu": len(lines) + len(begun)}
-    first = made.run_line(**{"targets": {"mlx@gpu": target}, "planned": planned} | header)
+    facts: dict[str, Any] = {"targets": {"mlx@gpu": target}, "planned": planned}
+    first = made.run_line(**facts | header)
     made.folder(folder / f"mlx-{version}", [first, *lines, *map(made.start, begun), made.finish()])
 
 
@@ -304,8 +305,9 @@ def test_ranges_begin_where_a_deviation_holds_without_a_gap(
 def test_a_pin_leaves_a_case_to_the_deviation_that_explains_it() -> None:
     """As a verdict does; a case that neither explains ends the range."""
     entry = an_entry()
-    common = (entry.requirement, entry.scope, entry.versions, ({},), "")
-    pin = expectation.Pin(*common, classes=frozenset({"exact"}), page="p")
+    pin = expectation.Pin(
+        entry.requirement, entry.scope, entry.versions, ({},), "", classes=frozenset({"exact"}), page="p"
+    )
     one = history(BAD, BAD, BAD)
     everywhere = replace(entry, versions=SpecifierSet(">=1.0"))
     assert ranges.first(pin, one) is None
@@ -331,7 +333,8 @@ def test_a_range_that_rests_on_no_observation_is_that_of_the_last_release_or_ups
     """What a release before did with such cases is known from a thread alone."""
     for _, one, entry in ranges.without_observation():
         of_the_last = str(entry.versions) == f">={one.ran[-1].version}"
-        assert of_the_last or getattr(entry, "upstream", ""), entry.origin
+        thread = entry.upstream if isinstance(entry, expectation.Deviation) else ""
+        assert of_the_last or thread, entry.origin
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
@@ -68,7 +68,7 @@ class ReferenceAdapter(Adapter):
     name = "reference"
     distributions = ("numpy", "ml_dtypes")
     module = "numpy"
-    devices = ("cpu",)
+    devices: ClassVar[tuple[str, ...]] = ("cpu",)
     is_framework = False
     corrupts_memory = False
     capabilities = Capabilities(
