@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Layer, Operand
 
 

@@ -9,7 +9,6 @@ from typing import Any
 from touchstone.adapters import instructions
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.machine import ARM, X86
-
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import Scope
 

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from touchstone.adapters import instructions, machine
-from touchstone.adapters.interface import Adapter
 
 from touchstone import files
+from touchstone.adapters import instructions, machine
+from touchstone.adapters.interface import Adapter
 
 TIMEOUT = 120.0
 """Seconds for one probe: a first import of a framework from a cold disk."""

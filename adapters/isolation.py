@@ -21,7 +21,6 @@ from typing import IO, Any, Literal
 
 from touchstone.adapters import blame, remote
 from touchstone.adapters.interface import Unsupported
-
 from touchstone.verdict.behaviour import Behaviour, Kind
 
 TIME_LIMIT = 60.0

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
 from touchstone.adapters import conditions
 from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
-
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import WRITTEN_BY_HAND, Deviation, Expectation, Expectations, Pin
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Adapter, Packed, Scheme
 
 Weights = Mapping[str, "np.ndarray | Packed"]

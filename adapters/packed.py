@@ -6,6 +6,7 @@ import abc
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme
 
 LARGEST_ELEMENT = {"mxfp4": 6.0, "mxfp8": 448.0, "nvfp4": 6.0}

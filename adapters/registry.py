@@ -15,7 +15,6 @@ from typing import Any
 
 from touchstone.adapters import devices, machine
 from touchstone.adapters.interface import DECLARED, Adapter
-
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import Place
 

@@ -24,11 +24,11 @@ from typing import Any
 import tomlkit
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
+
+from touchstone import files
 from touchstone.adapters import conditions, known, registry
 from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
-
-from touchstone import files
 from touchstone.errors import InputError
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Place, Scope

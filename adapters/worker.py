@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+
 from touchstone.adapters import remote
 from touchstone.adapters.interface import Operand, Packed
 from touchstone.adapters.isolation import Outcome, attempt

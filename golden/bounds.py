@@ -16,6 +16,7 @@ from __future__ import annotations
 from math import exp, log, sqrt
 
 import numpy as np
+
 from touchstone.golden.streams import SIGNIFICAND_BITS
 
 FALSE_ALARM = 1e-9

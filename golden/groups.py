@@ -8,6 +8,7 @@ from __future__ import annotations
 from math import prod
 
 import numpy as np
+
 from touchstone.golden.bounds import LARGEST, SMALLEST_SUBNORMAL
 from touchstone.golden.streams import SIGNIFICAND_BITS, words
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from touchstone.golden.packing import dequantize, format_of
 
 BLOCKS = {

@@ -21,6 +21,7 @@ from collections.abc import Callable, Mapping
 from math import log
 
 import numpy as np
+
 from touchstone.golden import bounds, llama
 from touchstone.golden.llama import Step
 from touchstone.golden.streams import words

@@ -27,6 +27,7 @@ three operations on the quotient move a code's boundary by 3 * 2**-24 d, three o
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden.bounds import SMALLEST_SUBNORMAL, unit_roundoff
 from touchstone.golden.packing import Format, block_scale, values_of
 

@@ -8,6 +8,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+
 from touchstone.golden import groups
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS, words
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden.bounds import SMALLEST_SUBNORMAL
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
 

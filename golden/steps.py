@@ -37,6 +37,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from touchstone.golden.bounds import SMALLEST_SUBNORMAL, rounding, unit_roundoff
 from touchstone.golden.lattices import Lattice
 from touchstone.golden.streams import DTYPES

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
-from touchstone.golden.catalogue import CATALOGUE
-from touchstone.golden.recipes import Recipe
 
 from touchstone.errors import InputError
+from touchstone.golden.catalogue import CATALOGUE
+from touchstone.golden.recipes import Recipe
 
 HERE = Path(__file__).parent
 DATA = HERE / "data"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from safetensors.numpy import save
+
 from touchstone.golden import oracle
 from touchstone.golden.catalogue import CATALOGUE
 from touchstone.golden.recipes import Derived

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+
 from touchstone.adapters.interface import FLOATS, Adapter, Layer, Packed, Scheme
 from touchstone.golden import bounds as forward
 from touchstone.golden.catalogue import Case

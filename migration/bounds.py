@@ -32,6 +32,7 @@ weight of its group. GGUF's products are exact in float32, so that only the sum 
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden.packing import values_of
 from touchstone.migration.parameters import Dequantized
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
+
 from touchstone.migration import bounds
 from touchstone.migration.checkpoint import Rows
 from touchstone.migration.pairing import Pair, rope_axis, rope_order

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+
 from touchstone.golden.packing import Format
 from touchstone.migration import hypotheses
 from touchstone.migration.bounds import SIGNIFICAND

@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from touchstone import files
+from touchstone.errors import InputError
 from touchstone.migration.guide_observations import FULL_RUN, TARGETS, Observations, load
 from touchstone.migration.guide_text import TITLES_OF, Guide, Side
 from touchstone.reports.differences import by_name, differences
 from touchstone.reports.model import Column
 from touchstone.reports.severity import MEANINGS, ORDER, TITLES
-
-from touchstone import files
-from touchstone.errors import InputError
 
 PAGES = Path(__file__).parent.parent / "docs" / "guides"
 INDEX = "README.md"

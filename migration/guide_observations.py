@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from touchstone import files
+from touchstone.errors import InputError
 from touchstone.reports import kept, model
 from touchstone.reports.cases import case_name
 from touchstone.reports.model import Column, Report
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import SCHEMA, Device, EndLine, Machine, Number, Requirement, RunLine, Scalar, Target
-
-from touchstone import files
-from touchstone.errors import InputError
 from touchstone.verdict.rule import RED, Verdict
 
 FOLDER = Path(__file__).parent / "observations"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from touchstone.migration import bounds, rope
 from touchstone.migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
 from touchstone.migration.conventions import Name, Rope

@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from touchstone import files
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.findings import Finding
-
-from touchstone import files
 
 _PATTERN = "check-*.ledger"
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
+
 from touchstone.migration import conventions, rope
 from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError

@@ -8,6 +8,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.golden.packing import FORMATS, Format, format_of, values_of
 from touchstone.migration.checkpoint import Checkpoint, Tensor
 

@@ -8,6 +8,7 @@ of its query and key projections permuted within each head (transformers, conver
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.migration.conventions import Rope
 
 

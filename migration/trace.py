@@ -30,6 +30,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.tracing import Known, Recording, Traceable

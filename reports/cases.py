@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from touchstone.reports.model import Report
 from touchstone.reports.records import EndLine, Number, Requirement, Scalar, StartLine
-
 from touchstone.verdict.requirement import LAYERS as NAMED
 
 OTHER = "not recorded"

@@ -11,7 +11,6 @@ from touchstone.reports import history, model
 from touchstone.reports.history import Night, NightColumn, Seen, night_of
 from touchstone.reports.model import Report
 from touchstone.reports.reading import Progress, ReportError
-
 from touchstone.verdict.rule import RED, UNANSWERED
 
 _NAMED = 3

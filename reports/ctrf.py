@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+
 from touchstone.reports.model import Column, Report
 from touchstone.reports.records import EndLine, StartLine
-
 from touchstone.verdict.rule import RED
 
 SPECIFICATION = "0.0.0"

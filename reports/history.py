@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
+
 from touchstone.reports.model import Column, Report, State
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import BenchmarkLine, Machine

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
 from touchstone.reports.failure import explain
 from touchstone.reports.model import Column, Report
 from touchstone.reports.records import EndLine
-
 from touchstone.verdict.rule import RED
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

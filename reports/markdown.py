@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from touchstone.reports.changes import Changes, Kind
 from touchstone.reports.model import Column, Report
 from touchstone.reports.regressions import Change as SpeedChange
-
 from touchstone.verdict.rule import RED, Verdict
 
 ROWS = 50

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
+
 from touchstone.reports import model, reading
 from touchstone.reports.reading import Progress, ReportError
 from touchstone.reports.recorder import RENDERED, concatenate

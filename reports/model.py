@@ -26,7 +26,6 @@ from touchstone.reports.records import (
     Target,
 )
 from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
-
 from touchstone.verdict.rule import RED, UNANSWERED
 
 State = Literal["conforms", "deviates", "unreviewed", "incomplete", "empty", "unsupported"]

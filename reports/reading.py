@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from touchstone.reports.records import SCHEMA, Line
 
 from touchstone.errors import InputError
+from touchstone.reports.records import SCHEMA, Line
 
 _DECODER = msgspec.json.Decoder(Line)
 Progress = Callable[[int], object]

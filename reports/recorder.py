@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 import msgspec
-from touchstone.reports.records import Line
 
 from touchstone import files
 from touchstone.errors import InputError
+from touchstone.reports.records import Line
 
 RENDERED = ("results.json", "ctrf.json", "junit.xml", "summary.md", "report.html")
 """What `touchstone.reports.render` makes of the records in a folder."""

@@ -29,6 +29,7 @@ from statistics import median
 from typing import Literal, NamedTuple
 
 import msgspec
+
 from touchstone.reports.history import Night
 from touchstone.reports.records import BenchmarkLine
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from touchstone import files
 from touchstone.reports import changes, ctrf, history, junit, markdown, model, regressions, results
 from touchstone.reports.changes import Changes, Streak
 from touchstone.reports.history import Night
@@ -13,8 +14,6 @@ from touchstone.reports.model import Report
 from touchstone.reports.page import report as page
 from touchstone.reports.page import trend as trends
 from touchstone.reports.reading import Progress, ReportError
-
-from touchstone import files
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+
 from touchstone.reports.model import Column, Report
 from touchstone.reports.records import SCHEMA
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+
 from touchstone.reports.records import SCHEMA, Line
 
 

@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 from touchstone.reports.records import EndLine, Requirement
-
 from touchstone.verdict.behaviour import Behaviour, Kind
 from touchstone.verdict.rule import UNANSWERED, Verdict
 

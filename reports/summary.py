@@ -9,7 +9,6 @@ from typing import Any
 from touchstone.reports.apart import told_apart
 from touchstone.reports.records import EndLine
 from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
-
 from touchstone.verdict.rule import UNANSWERED, Verdict
 
 

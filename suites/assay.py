@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
+
 from touchstone.adapters.interface import Adapter, Scheme
 from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt, settled
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
-
 from touchstone.verdict import comparing
 from touchstone.verdict.expectation import Expectations
 from touchstone.verdict.observation import Deviates, Observation

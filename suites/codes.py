@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.golden import bounds, packing, quantized_bounds
 from touchstone.golden.cases import quantized
 from touchstone.golden.packing import Format
 from touchstone.suites.assay import Assay
-
 from touchstone.verdict.observation import Deviates, Observation
 
 MEAN_ERROR = 0.05

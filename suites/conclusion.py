@@ -6,7 +6,6 @@ from touchstone.adapters import blame
 from touchstone.adapters.isolation import Unanswered
 from touchstone.golden.cases import generated
 from touchstone.suites.assay import Assay
-
 from touchstone.verdict.behaviour import Behaviour, Kind
 from touchstone.verdict.expectation import Expectations
 from touchstone.verdict.observation import Deviates, NotAsked, Observation

@@ -11,7 +11,6 @@ from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.suites import requirements
 from touchstone.suites.assay import Assay, Bench
-
 from touchstone.verdict.observation import NotAsked
 from touchstone.verdict.requirement import Requirement
 

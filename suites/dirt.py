@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Adapter, Packed
 from touchstone.suites import probes
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.libraries import conversion
 from touchstone.golden import bounds, lattices, steps
 from touchstone.golden.lattices import Lattice
 from touchstone.suites.assay import Assay
 from touchstone.suites.codes import MEAN_ERROR
-
 from touchstone.verdict.observation import Deviates, Observation
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
 from touchstone.adapters import memory
 from touchstone.adapters.interface import Adapter, Packed, Scheme
 from touchstone.golden.cases.extents import DIMS, FACTORS

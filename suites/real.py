@@ -10,12 +10,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 from safetensors import SafetensorError, safe_open
+
+from touchstone.errors import InputError
 from touchstone.golden.catalogue import Case
 from touchstone.golden.packing import FORMATS
 from touchstone.golden.store import Store
 from touchstone.golden.streams import SIGNIFICAND_BITS, words
-
-from touchstone.errors import InputError
 
 TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR = "table", "quantized table", "linear", "quantized linear"
 KINDS = (TABLE, QUANTIZED_TABLE, LINEAR, QUANTIZED_LINEAR)

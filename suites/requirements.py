@@ -8,9 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from touchstone.golden.catalogue import Case
-
 from touchstone.errors import InputError
+from touchstone.golden.catalogue import Case
 from touchstone.verdict.requirement import LAYERS, Requirement
 
 PATH = Path(__file__).with_name("requirements.toml")

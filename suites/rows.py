@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+
 from touchstone.adapters.isolation import Outcome
 from touchstone.suites.assay import Assay
-
 from touchstone.verdict.behaviour import Behaviour, Kind
 
 

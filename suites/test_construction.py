@@ -9,6 +9,7 @@ from math import erf, log, sqrt
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Layer
 from touchstone.golden.cases import construction
 from touchstone.suites import probes

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed
 from touchstone.golden import bounds
 from touchstone.golden.cases import elsewhere as cases

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Operand, Packed
 from touchstone.golden.cases import extents
 from touchstone.golden.streams import DTYPES
@@ -16,7 +17,6 @@ from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
 from touchstone.suites.test_linear import assay_exact
 from touchstone.suites.test_quantized_layers import assay_given_gradient, assay_given_product
-
 from touchstone.verdict.observation import Deviates, NotAsked, Observation
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from touchstone.golden import bounds
 from touchstone.golden.cases import gradients, quantized
 from touchstone.suites import probes

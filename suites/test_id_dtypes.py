@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.isolation import Outcome
 from touchstone.golden.cases import lookup
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 from touchstone.suites.rows import classify, conclude
-
 from touchstone.verdict.behaviour import Behaviour, Kind
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden import bounds
 from touchstone.golden.cases import linear
 from touchstone.golden.streams import DTYPES

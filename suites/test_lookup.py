@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden.cases import lookup
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.isolation import Outcome
 from touchstone.golden.cases import lookup

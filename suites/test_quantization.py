@@ -5,13 +5,13 @@ from __future__ import annotations
 import platform
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed
 from touchstone.golden import bounds, packing, quantized_bounds
 from touchstone.golden.cases import quantized
 from touchstone.suites import codes, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
-
 from touchstone.verdict.observation import Deviates, Observation
 
 

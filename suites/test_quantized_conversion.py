@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.golden.cases import conversion, quantized
 from touchstone.suites import codes, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
-
 from touchstone.verdict.observation import Deviates, Observation
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.golden import bounds, rounding
 from touchstone.golden.cases import quantized

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed
 from touchstone.golden import bounds
 from touchstone.suites import codes, probes, real, similarity

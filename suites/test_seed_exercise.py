@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from touchstone.golden.cases import exercise
 from touchstone.golden.cases.lookup import V
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 from touchstone.suites.rows import classify, conclude
-
 from touchstone.verdict.comparing import same_bits
 from touchstone.verdict.observation import Deviates
 

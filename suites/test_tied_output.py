@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+
 from touchstone.adapters.interface import Layer
 from touchstone.golden import bounds
 from touchstone.golden.cases import gradients, linear

@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.migration.checkpoint import Checkpoint
 from touchstone.migration.opening import open_checkpoint
 

@@ -19,13 +19,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from tests.command import ROOT, clean
+from tools.versions.timeline import UNDEFINED
 from touchstone.adapters import known, registry
 from touchstone.reports import reading
 from touchstone.reports.records import EndLine, FinishLine, Number, RunLine
 from touchstone.suites import identity, requirements
-
-from tests.command import ROOT, clean
-from tools.versions.timeline import UNDEFINED
 from touchstone.verdict.expectation import Expectations, Place
 
 RUNS = int(os.environ.get("TOUCHSTONE_RUNS", "30"))

@@ -22,13 +22,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
-from touchstone.golden import store
-from touchstone.reports import reading
-from touchstone.reports.records import EndLine
 
 from tests.command import ROOT, clean
 from tests.test_absent import NAMED, check_absence, hiding
 from touchstone import command
+from touchstone.golden import store
+from touchstone.reports import reading
+from touchstone.reports.records import EndLine
 
 RUNS = 40
 SUITES = ["suites/test_out_of_range.py", "suites/test_checked_lookup.py", "-k", "raw or checked"]

@@ -9,7 +9,6 @@ from typing import Any
 from touchstone.reports import records
 from touchstone.reports.recorder import Recorder
 from touchstone.reports.records import SCHEMA
-
 from touchstone.verdict import rule
 
 MACHINE = records.Machine(

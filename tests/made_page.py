@@ -8,6 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from tests import made
+from tests.made import DEVIATES, KNOWN, MACHINE, REQUIREMENTS, end, finish, run_line, start, target
 from touchstone.reports import history, model
 from touchstone.reports.changes import Change, Changes, Moved, Streak
 from touchstone.reports.history import Night, Seen
@@ -15,9 +18,6 @@ from touchstone.reports.model import Column, Report
 from touchstone.reports.page import report as page
 from touchstone.reports.records import SCHEMA, BenchmarkLine, EndLine, Line, Requirement
 from touchstone.reports.regressions import Change as SpeedChange
-
-from tests import made
-from tests.made import DEVIATES, KNOWN, MACHINE, REQUIREMENTS, end, finish, run_line, start, target
 
 replace = msgspec.structs.replace
 QUANTIZED = Requirement(

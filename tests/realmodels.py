@@ -19,13 +19,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from touchstone.migration.opening import open_checkpoint
-from touchstone.reports import model
 
 from tests import made_checkpoints as made
 from tests.checkpoint_files import opened, write_mlx_npz, write_msgpack, write_pytorch
 from tests.command import run
 from tests.made_checkpoints import Arrays, halves, red, verdicts
+from touchstone.migration.opening import open_checkpoint
+from touchstone.reports import model
 
 CONVERSIONS = {
     "bfloat16": ("--dtype", "bfloat16"),

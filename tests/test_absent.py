@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from touchstone.reports import model
-from touchstone.suites import direct
 
 from tests.command import PYTEST, ROOT, run
+from touchstone.reports import model
+from touchstone.suites import direct
 
 PACKAGES = {"mlx": ("mlx",), "jax": ("jax", "jaxlib", "flax", "optax"), "torch": ("torch",)}
 NAMED = {"mlx": "mlx", "jax": "flax", "torch": "torch"}

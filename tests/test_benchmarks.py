@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from touchstone.adapters import registry
-from touchstone.adapters.interface import Adapter
-from touchstone.reports import model, reading
-from touchstone.reports.records import BenchmarkLine, FinishLine, RunLine
 
 from tests.command import PYTEST, run
 from tools.benchmarks import calls, layers, limits, measuring, workloads
 from tools.benchmarks.calls import DTYPES
 from tools.benchmarks.workloads import ALL, Workload, scheme_of
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Adapter
+from touchstone.reports import model, reading
+from touchstone.reports.records import BenchmarkLine, FinishLine, RunLine
 
 
 @cache

@@ -8,13 +8,13 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from tests import made
+from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, target, whole
 from touchstone.reports import changes, history, model
 from touchstone.reports.history import Night
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import EndLine, Line
-
-from tests import made
-from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, target, whole
 
 NEWER_SYSTEM = msgspec.structs.replace(MACHINE, os="macOS 26.1", os_build="25B78")
 NEWER_BUILD = msgspec.structs.replace(MACHINE, os="macOS 15.8", os_build="24H1")

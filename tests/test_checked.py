@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.adapters import registry
 from touchstone.adapters.checked import checked_lookup
 from touchstone.adapters.interface import Operand, Unsupported

@@ -19,12 +19,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from touchstone.migration.checkpoint import CheckpointError
-from touchstone.migration.formats import reading
-from touchstone.migration.opening import open_checkpoint
 
 from tests import checkpoint_files as files
 from tests.checkpoint_files import WRITERS, arrays, everything
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import reading
+from touchstone.migration.opening import open_checkpoint
 
 Make = Callable[[Path], Path]
 SHARD, INDEX = "model-00001-of-00002.safetensors", "model.safetensors.index.json"

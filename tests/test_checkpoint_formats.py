@@ -13,13 +13,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from touchstone.migration.checkpoint import CheckpointError
-from touchstone.migration.formats import reading
-from touchstone.migration.opening import open_checkpoint
 
 from tests import checkpoint_files as files
 from tests.checkpoint_files import HELD, WRITERS, arrays, everything, opened
 from tests.command import run
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import reading
+from touchstone.migration.opening import open_checkpoint
 
 FORMATS = {
     "safetensors": "safetensors",

@@ -8,6 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.libraries import conversion
 from touchstone.adapters.libraries.conversion import Lattice

@@ -7,15 +7,15 @@ from typing import Any
 
 import msgspec
 import pytest
+
+from tests import made
+from tests.made import DEVIATES, KNOWN, MACHINE, REQUIREMENTS, end, target
 from touchstone.reports import differences, severity
 from touchstone.reports.cases import LAYERS, case_name, layer_of, spelled
 from touchstone.reports.differences import Difference
 from touchstone.reports.model import Column, Report
 from touchstone.reports.records import EndLine, Requirement
 from touchstone.reports.severity import Severity
-
-from tests import made
-from tests.made import DEVIATES, KNOWN, MACHINE, REQUIREMENTS, end, target
 
 SOURCE, TARGET = "torch@cpu", "mlx@gpu"
 EXACT: dict[str, Any] = {"behaviour": "exact"}

@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests import test_planted_defects as planted
+from tests.command import copy_repository, run
+from tests.test_planted_defects import _Planted, wrap
+from tests.test_upstream_cases import changes_products
 from touchstone.adapters import known, registry
 from touchstone.adapters.checked import checked_lookup
 from touchstone.golden.cases import generated, regressions
@@ -23,11 +28,6 @@ from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.generated import explore, finding, linear, lookup
 from touchstone.suites.generated.drawn import Example, Made, Property
 from touchstone.suites.generated.properties import PROPERTIES
-
-from tests import test_planted_defects as planted
-from tests.command import copy_repository, run
-from tests.test_planted_defects import _Planted, wrap
-from tests.test_upstream_cases import changes_products
 from touchstone.verdict.expectation import Deviation, Expectations, Scope
 from touchstone.verdict.observation import Deviates
 from touchstone.verdict.rule import Judgement

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save
+
 from touchstone.golden import store
 from touchstone.golden.store import GoldenError
 

@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 from safetensors.numpy import save
-from touchstone.golden import store, writer
-from touchstone.golden.recipes import Recipe
-from touchstone.golden.store import GoldenError
 
 from tests.command import PYTEST, copy_repository, run
 from touchstone import command
+from touchstone.golden import store, writer
+from touchstone.golden.recipes import Recipe
+from touchstone.golden.store import GoldenError
 
 FILE, KEY = "tied.safetensors", "tied/ids/7"
 RECIPE = "exact/float32/x/2x32769"

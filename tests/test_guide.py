@@ -15,6 +15,11 @@ import pytest
 from markdown_it import MarkdownIt
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+
+from tests import made
+from tests.command import ROOT, run
+from tools import guides
+from touchstone import command
 from touchstone.adapters import known, registry
 from touchstone.migration import guide, guide_observations, guide_text
 from touchstone.migration.guide import GuideError
@@ -23,11 +28,6 @@ from touchstone.reports import records, severity
 from touchstone.reports.cases import case_name
 from touchstone.reports.records import EndLine
 from touchstone.suites import requirements
-
-from tests import made
-from tests.command import ROOT, run
-from tools import guides
-from touchstone import command
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Place
 from touchstone.verdict.observation import Observation

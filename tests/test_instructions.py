@@ -7,10 +7,10 @@ import subprocess
 import sys
 
 import pytest
-from touchstone.adapters import conditions, instructions, machine
-from touchstone.adapters.machine import ARM, X86
 
 from tests.command import ROOT, clean
+from touchstone.adapters import conditions, instructions, machine
+from touchstone.adapters.machine import ARM, X86
 
 LADDER = X86 if machine.facts()["machine"] == "x86_64" else ARM
 

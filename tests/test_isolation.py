@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from touchstone.adapters.isolation import Isolation, Outcome, attempt
 
 from tests import hazards
+from touchstone.adapters.isolation import Isolation, Outcome, attempt
 
 
 @pytest.fixture

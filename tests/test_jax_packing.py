@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.adapters.interface import Scheme
 
 COLUMNS = 64
@@ -16,6 +17,7 @@ def test_a_product_is_rounded_before_anything_is_added(dtype: str, form: tuple[i
     """XLA would multiply and add in one instruction where the processor has it for float16 (AVX512-FP16)."""
     import jax
     import jax.numpy as jnp
+
     from touchstone.adapters.jax.packing import dequantize
 
     scheme, of = Scheme(4, 32), jnp.dtype(dtype)

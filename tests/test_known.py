@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from touchstone.adapters import known, registry, update
-from touchstone.adapters.known import KnownError, load
-from touchstone.adapters.update import UpdateError, induce
-from touchstone.suites import requirements
 
 from tools import specification
 from touchstone import command
+from touchstone.adapters import known, registry, update
+from touchstone.adapters.known import KnownError, load
+from touchstone.adapters.update import UpdateError, induce
 from touchstone.errors import InputError
+from touchstone.suites import requirements
 from touchstone.verdict.expectation import WRITTEN_BY_HAND, Expectations, Place, matches
 from touchstone.verdict.observation import Observation
 from touchstone.verdict.requirement import Requirement

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.adapters import registry
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests.test_planted_defects import _Planted
 from touchstone.adapters import known, registry
 from touchstone.adapters.interface import Packed
 from touchstone.adapters.registry import Target
@@ -17,8 +19,6 @@ from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
 from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.direct import Question
-
-from tests.test_planted_defects import _Planted
 
 SLOW = "LLAMA-COMPILED-1"
 """Asked only of the defect it is there for."""
@@ -118,6 +118,7 @@ def rope_one_further_behind_a_cache(adapter: Any, patch: Any) -> None:
 
 def no_mask(adapter: Any, patch: Any) -> None:
     from torch.nn.functional import scaled_dot_product_attention
+
     from touchstone.adapters.torch import llama as torch_llama
 
     patch.setattr(torch_llama.Attend, "forward", lambda self, q, k, v: scaled_dot_product_attention(q, k, v))
@@ -126,6 +127,7 @@ def no_mask(adapter: Any, patch: Any) -> None:
 def mask_from_the_first_key(adapter: Any, patch: Any) -> None:
     """As PyTorch's ``is_causal=True`` does where there are more keys than queries."""
     from torch.nn.functional import scaled_dot_product_attention
+
     from touchstone.adapters.torch import llama as torch_llama
 
     def wrong(self: Any, q: Any, k: Any, v: Any) -> Any:
@@ -144,6 +146,7 @@ def scale_by_the_head_size(adapter: Any, patch: Any) -> None:
 def compile_anew(patch: Any) -> None:
     """What JAX compiled before a defect was planted would be met instead of it."""
     from flax import nnx
+
     from touchstone.adapters.jax import llama as jax_llama
 
     for name in ("_forward", "_loss_and_gradients"):
@@ -242,6 +245,7 @@ def climbs(adapter: Any, patch: Any) -> None:
 
 def table_without_gradient(adapter: Any, patch: Any) -> None:
     import jax
+
     from touchstone.adapters.jax import llama as jax_llama
 
     compile_anew(patch)
@@ -286,6 +290,7 @@ def quantizes_with_another_group(adapter: Any, patch: Any) -> None:
 
 def saves_no_norm(adapter: Any, patch: Any) -> None:
     import torch
+
     from touchstone.adapters.torch import llama as torch_llama
 
     def wrong(self: Any, path: Path) -> None:
@@ -323,6 +328,7 @@ def loss_of_the_same_token(adapter: Any, patch: Any) -> None:
 
 def loss_is_a_sum(adapter: Any, patch: Any) -> None:
     import mlx.nn as nn
+
     from touchstone.adapters.mlx import llama as mlx_llama
 
     def wrong(self: Any, logits: Any, targets: Any) -> Any:

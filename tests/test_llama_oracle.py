@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.golden import llama, llama_bounds, rounding
 from touchstone.golden.cases import llama as cases
 from touchstone.golden.catalogue import CATALOGUE

@@ -30,6 +30,7 @@ def test_a_product_in_jax_holds_two_tiles_at_most(mode: str, m: int) -> None:
     pytest.importorskip("flax")
     import jax
     import numpy as np
+
     from touchstone.adapters.jax import product as jax_product
 
     scheme, columns = workloads.scheme_of(mode), 1024

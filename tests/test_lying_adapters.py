@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from touchstone.golden.store import open_golden, open_recorded
-from touchstone.suites.assay import Bench
 
 from tests.test_planted_defects import red_requirements, wrap
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.suites.assay import Bench
 
 MAKERS = ("embedding", "raw_lookup", "linear", "load_quantized_embedding", "load_quantized_linear")
 Change = Callable[[Any], None]

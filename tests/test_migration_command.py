@@ -13,12 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from touchstone.adapters.interface import Scheme
-from touchstone.migration.check import Check
-from touchstone.reports import model
 
 from tests.command import PYTEST, ROOT, clean, run
 from tests.made_checkpoints import hugging_face, meta, packed, quantization, write
+from touchstone.adapters.interface import Scheme
+from touchstone.migration.check import Check
+from touchstone.reports import model
 
 UP1 = "model.layers.1.mlp.up_proj.weight"
 TENSORS = len(meta())

@@ -8,10 +8,6 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from touchstone.adapters.interface import Scheme
-from touchstone.golden import packing
-from touchstone.migration.opening import open_checkpoint
-from touchstone.migration.parameters import parameters
 
 from tests.made_checkpoints import (
     CONFIG,
@@ -29,6 +25,10 @@ from tests.made_checkpoints import (
     verdicts,
     write,
 )
+from touchstone.adapters.interface import Scheme
+from touchstone.golden import packing
+from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.parameters import parameters
 
 SCHEMES = [
     Scheme(4, 32),

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from touchstone.migration import llama_names
 
 from tests import checkpoint_files as files
 from tests.made_checkpoints import GGUF, HEADS, hugging_face, meta, red, renamed, verdicts
+from touchstone.migration import llama_names
 
 FORMATS = ("pytorch", "safetensors", "shards", "mlx npz", "npz", "msgpack", "orbax", "gguf")
 

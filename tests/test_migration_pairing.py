@@ -6,6 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+from tests import made_checkpoints as made
+from tests.checkpoint_files import write_gguf
+from tests.made_checkpoints import Arrays, hugging_face, meta, red, renamed, verdicts, write
 from touchstone.adapters.interface import Scheme
 from touchstone.migration import hypotheses, llama_names
 from touchstone.migration.checkpoint import CheckpointError
@@ -22,10 +26,6 @@ from touchstone.migration.conventions import (
 from touchstone.migration.keymap import KeyMap
 from touchstone.migration.opening import open_checkpoint
 from touchstone.migration.pairing import Pair, Pairing, pair
-
-from tests import made_checkpoints as made
-from tests.checkpoint_files import write_gguf
-from tests.made_checkpoints import Arrays, hugging_face, meta, red, renamed, verdicts, write
 
 SPELLED = {
     "Meta": (meta(), META),

@@ -14,13 +14,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from touchstone.suites import identity, requirements
 
 from tests.command import ROOT, run
 from tools.mutants import __main__ as command
 from tools.mutants import choosing, defects, own_tests, page, planting, recording, running, score
 from tools.mutants.defects import CLASSES, Defect, DefectError
 from tools.mutants.running import BROKEN, CAUGHT, ELSEWHERE, SURVIVED, Outcome
+from touchstone.suites import identity, requirements
 
 EVERY = {d.id: d for d in defects.load()}
 RUN = (

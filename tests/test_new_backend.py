@@ -10,15 +10,15 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
+from tests import hazards
+from tests.command import ROOT, clean, run
 from touchstone.adapters import known
 from touchstone.adapters.interface import DECLARED, Capabilities
 from touchstone.adapters.registry import TargetError, adapter_class
 from touchstone.reports import model
 from touchstone.suites import requirements
-
-from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
-from tests import hazards
-from tests.command import ROOT, clean, run
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Deviation, Pin
 

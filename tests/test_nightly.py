@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from touchstone.adapters import known, registry
-from touchstone.reports import history, model
-from touchstone.reports.markdown import plain
-from touchstone.reports.records import Line
 
 from tests import made
 from tests.command import ROOT, copy_repository, run
 from tools.nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
 from tools.nightly import __main__ as command
 from tools.nightly.outcome import Ran
+from touchstone.adapters import known, registry
+from touchstone.reports import history, model
+from touchstone.reports.markdown import plain
+from touchstone.reports.records import Line
 from touchstone.verdict.expectation import Deviation, Pin
 
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from touchstone.golden.streams import DTYPES
 
+from touchstone.golden.streams import DTYPES
 from touchstone.verdict.comparing import same_bits, within
 from touchstone.verdict.observation import Deviates, Observation
 

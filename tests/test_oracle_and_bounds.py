@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.adapters.registry import BUILT_IN
 from touchstone.golden import bounds, oracle
 from touchstone.golden.cases import gradients, linear
@@ -21,7 +22,6 @@ from touchstone.golden.recipes import Recipe
 from touchstone.golden.store import Store, open_golden
 from touchstone.golden.streams import DTYPES, words
 from touchstone.suites.test_linear import rounded_once, rounded_twice
-
 from touchstone.verdict.comparing import same_bits, within
 from touchstone.verdict.observation import Deviates
 

@@ -16,12 +16,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from touchstone.migration.checkpoint import CheckpointError
-from touchstone.migration.formats import orbax, streams
-from touchstone.migration.opening import open_checkpoint
 
 from tests import checkpoint_files as files
 from tests.checkpoint_files import HELD, arrays, everything
+from touchstone.migration.checkpoint import CheckpointError
+from touchstone.migration.formats import orbax, streams
+from touchstone.migration.opening import open_checkpoint
 
 STREAMED: tuple[dict[str, bool], ...] = ({}, {"use_ocdbt": False}, {"use_compression": False})
 """Layouts in which an array that is one piece need not be decoded whole."""

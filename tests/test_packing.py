@@ -5,6 +5,7 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 import pytest
+
 from touchstone.golden import packing, quantized_bounds
 from touchstone.golden.cases import quantized
 from touchstone.golden.packing import FORMATS, Format

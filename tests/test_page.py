@@ -8,9 +8,6 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
-from touchstone.reports import model
-from touchstone.reports.page import report as page
-from touchstone.reports.records import Line
 
 from tests import browser as browsers
 from tests import made, made_page
@@ -18,6 +15,9 @@ from tests.browser import Watched, findings, launched, open_everything, serious
 from tests.command import PYTEST, run
 from tests.made_page import HIT, HOSTILE
 from tests.test_report_model import STATES
+from touchstone.reports import model
+from touchstone.reports.page import report as page
+from touchstone.reports.records import Line
 
 LOADS_WITHIN, FILTERS_WITHIN = 15.0, 2.0
 """Seconds for the page of 100,000 cases; 0.6 and 0.03 were measured on two shared cores."""

@@ -11,15 +11,15 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
+
+from tests import made, made_page
+from tests.made import DEVIATES, KNOWN, end, target, whole
 from touchstone.reports import model
 from touchstone.reports.changes import Change, Changes, Streak, compare
 from touchstone.reports.history import Seen, night_of
 from touchstone.reports.page import detection, headline, looks, payload, since, speed_table, svg, templating
 from touchstone.reports.page.visible import visible, web_address
 from touchstone.reports.records import BenchmarkLine, Line
-
-from tests import made, made_page
-from tests.made import DEVIATES, KNOWN, end, target, whole
 
 VISIBLE = {
     "plain text, ä and 漢": "plain text, ä and 漢",

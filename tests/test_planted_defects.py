@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from touchstone.adapters import known, registry
 from touchstone.adapters.registry import Target
 from touchstone.golden.store import open_golden, open_recorded

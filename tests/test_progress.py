@@ -6,9 +6,9 @@ import io
 import time
 
 import pytest
-from touchstone.reports.progress import Progress
 
 from tests.command import run
+from touchstone.reports.progress import Progress
 
 
 class Clock:

@@ -7,6 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+
 from touchstone.golden import bounds, groups, packing, quantized_bounds, rounding
 from touchstone.golden.cases import quantized
 from touchstone.golden.packing import AFFINE, BLOCK, FORMATS, Format

@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from touchstone.reports.recorder import RENDERED, Recorder, RecorderError
 
 from tests import made
 from tests.command import ROOT
+from touchstone.reports.recorder import RENDERED, Recorder, RecorderError
 
 
 def test_a_record_is_on_disk_as_soon_as_it_is_made(tmp_path: Path) -> None:

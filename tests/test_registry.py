@@ -14,12 +14,12 @@ from typing import Any
 from unittest import mock
 
 import pytest
+
+from tests import hazards
 from touchstone.adapters import conditions, devices, instructions, machine, registry
 from touchstone.adapters.devices import Found
 from touchstone.adapters.interface import DECLARED, Adapter, Unsupported
 from touchstone.adapters.registry import BUILT_IN, TargetError, adapter_class, resolve
-
-from tests import hazards
 
 
 @pytest.fixture(autouse=True)

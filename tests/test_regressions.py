@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from touchstone.reports import history, regressions
 from touchstone.reports.records import SCHEMA, BenchmarkLine, Machine
 from touchstone.reports.regressions import Change, find

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+
+from tests import hazards
 from touchstone.adapters.interface import Layer
 from touchstone.adapters.isolation import Isolation, Unanswered
 from touchstone.adapters.remote import Remote
-
-from tests import hazards
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 import jsonschema
 import pytest
 from markdown_it import MarkdownIt
-from touchstone.reports import ctrf, junit, markdown, model, records, results, schema
-from touchstone.reports.records import Line
 
 from tests import made, made_page
 from tests.command import ROOT
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, start, target, whole
+from touchstone.reports import ctrf, junit, markdown, model, records, results, schema
+from touchstone.reports.records import Line
 from touchstone.verdict.rule import RED, Verdict
 
 CTRF = json.loads((ROOT / "tests" / "ctrf-schema-0.0.json").read_text())

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
+from tests import made
+from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
 from touchstone.reports import markdown, model
 from touchstone.reports.page import report as page
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import Line
 from touchstone.reports.stale import not_seen_here, stale_deviations, unconfirmed
-
-from tests import made
-from tests.made import DEVIATES, KNOWN, MACHINE, end, finish, folder, run_line, start, target, whole
 
 OTHER_MACHINE = msgspec.structs.replace(MACHINE, id="bbbbbbbbbbbb", chip="Apple M4", os="macOS 26.1")
 STALE = {"sometimes": "mlx.toml: deviation 1 (EMB-1)"}

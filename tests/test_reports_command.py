@@ -12,13 +12,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from touchstone.reports.recorder import RENDERED
-from touchstone.reports.records import BenchmarkLine, Line
 
 from tests import made_page
 from tests.command import PYTEST, ROOT, run
 from tests.made import DEVIATES, KNOWN, end, finish, folder, run_line, target, whole
 from touchstone import command
+from touchstone.reports.recorder import RENDERED
+from touchstone.reports.records import BenchmarkLine, Line
 
 LOOKUP = ("suites/test_lookup.py", "-k", "test_special_values")
 """Six cases: two layers in three dtypes."""

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from touchstone.golden.catalogue import Case
 from touchstone.migration import inputs
 from touchstone.suites import real, requirements
 from touchstone.suites.requirements import RequirementError, load
-
 from touchstone.verdict.requirement import Requirement
 
 REQUIRED = """

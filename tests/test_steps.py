@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+
 from touchstone.golden import steps
 from touchstone.golden.lattices import Lattice
 

@@ -6,10 +6,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from touchstone.reports.apart import told_apart
-from touchstone.reports.summary import Tally
 
 from tests.made import KNOWN, end
+from touchstone.reports.apart import told_apart
+from touchstone.reports.summary import Tally
 
 
 class Terminal:

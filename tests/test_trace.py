@@ -15,14 +15,14 @@ import pytest
 import torch
 from flax import nnx
 from torch import nn
+
+from tests.command import ROOT, run
 from touchstone.adapters import registry
 from touchstone.adapters.language import LlamaConfig
 from touchstone.adapters.tracing import Known, Recording
 from touchstone.golden import llama
 from touchstone.migration import llama_names
 from touchstone.migration.trace import Step, compare, first_beyond
-
-from tests.command import ROOT, run
 
 FRAMEWORKS = ("torch", "mlx", "jax")
 CONVENTION = {"torch": "meta", "mlx": "mlx", "jax": "flax"}

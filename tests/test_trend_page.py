@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect
-from touchstone.reports.history import Night
-from touchstone.reports.page import trend as trend_page
-from touchstone.reports.page.trend_plots import amounts
 
 from tests import made_page
 from tests.browser import Watched, findings, open_everything
 from tests.made_page import HOSTILE, replace
+from touchstone.reports.history import Night
+from touchstone.reports.page import trend as trend_page
+from touchstone.reports.page.trend_plots import amounts
 
 
 @pytest.fixture(scope="module")

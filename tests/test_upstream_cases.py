@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+
+from tests.test_planted_defects import _Planted, wrap
 from touchstone.adapters import known, memory, registry
 from touchstone.adapters.isolation import Outcome
 from touchstone.golden.cases import extents
@@ -20,8 +22,6 @@ from touchstone.suites import direct, dirt, requirements
 from touchstone.suites import extents as large
 from touchstone.suites.assay import Assay, Bench
 from touchstone.suites.conclusion import verdict_of
-
-from tests.test_planted_defects import _Planted, wrap
 from touchstone.verdict import expectation
 from touchstone.verdict.rule import Judgement
 

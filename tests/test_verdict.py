@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 from packaging.specifiers import SpecifierSet
+
+from tests import hazards
 from touchstone.adapters.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.suites.assay import Assay, Bench
 from touchstone.suites.conclusion import verdict_of
-
-from tests import hazards
 from touchstone.verdict.expectation import ClashError, Deviation, Expectation, Expectations, Pin, Place, Scope
 from touchstone.verdict.observation import Deviates, NotAsked, Observation
 from touchstone.verdict.requirement import Requirement

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from touchstone.reports import model
 
 from tests.command import ROOT, run
 from tools.versions import overlay, releases, running
 from tools.versions.releases import Release, VersionsError
+from touchstone.reports import model
 
 
 def toml(tmp_path: Path, text: str) -> Path:

@@ -12,9 +12,6 @@ from typing import Any
 import msgspec
 import pytest
 from packaging.specifiers import SpecifierSet
-from touchstone.adapters import known, registry
-from touchstone.reports.records import Scalar
-from touchstone.suites import requirements
 
 from tests import made
 from tests.command import run
@@ -23,6 +20,9 @@ from tools.versions.__main__ import main
 from tools.versions.observed import NOTHING, Head, Observed, Outcome, Ran
 from tools.versions.releases import Release, VersionsError
 from tools.versions.running import ERROR
+from touchstone.adapters import known, registry
+from touchstone.reports.records import Scalar
+from touchstone.suites import requirements
 from touchstone.verdict import expectation
 
 RELEASES = [Release("mlx", version, (("mlx", version),)) for version in ("1.0", "1.1", "1.2")]

@@ -21,10 +21,10 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from touchstone.reports import history
 
 from tests.command import ROOT
 from tools.nightly import MINUTES, legs
+from touchstone.reports import history
 
 FOLDER = ROOT / ".github" / "workflows"
 FILES = sorted(FOLDER.glob("*.yml"))

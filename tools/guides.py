@@ -6,9 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from touchstone.migration import guide, guide_observations
-
 from touchstone.errors import InputError
+from touchstone.migration import guide, guide_observations
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -23,13 +23,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from touchstone.adapters import instructions, known, machine, registry
-from touchstone.adapters.registry import Target
-from touchstone.suites import requirements
-
 from tools import settings
 from tools.settings import PLAIN, ROOT, Setting, SettingError
+from touchstone.adapters import instructions, known, machine, registry
+from touchstone.adapters.registry import Target
 from touchstone.errors import InputError
+from touchstone.suites import requirements
 from touchstone.verdict.expectation import Expectation, Expectations, Place
 
 SAME, DIFFERS, NO_EFFECT = 0, 1, 2

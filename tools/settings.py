@@ -14,9 +14,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
+
 from touchstone.adapters import instructions
 from touchstone.adapters.conditions import LEVELS
-
 from touchstone.errors import InputError
 
 FILE = Path(__file__).parent / "settings.toml"

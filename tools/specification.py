@@ -15,12 +15,12 @@ from typing import Any
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
-from touchstone.adapters import known, registry
-from touchstone.adapters.conditions import overlap
-from touchstone.suites import direct, requirements
 
 from touchstone import files
+from touchstone.adapters import known, registry
+from touchstone.adapters.conditions import overlap
 from touchstone.errors import InputError
+from touchstone.suites import direct, requirements
 from touchstone.verdict import expectation
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -20,14 +20,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tools import settings
 from touchstone.adapters import machine, registry
 from touchstone.adapters.isolation import attempt
+from touchstone.errors import InputError
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct
 from touchstone.suites.assay import Assay, Bench
-
-from tools import settings
-from touchstone.errors import InputError
 from touchstone.verdict.observation import NotAsked
 
 ROOT = Path(__file__).parent.parent

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
@@ -245,6 +246,7 @@ class JaxLayer(Layer):
 
     def sgd_step(self, learning_rate: float) -> None:
         import optax
+
         from touchstone.adapters.jax import releases as jax_releases
 
         nnx = self.adapter.nnx

@@ -12,6 +12,7 @@ import optax
 from flax import nnx, serialization
 from flax.traverse_util import flatten_dict, unflatten_dict
 from jax import Array
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.jax.releases import List, assign, update
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed

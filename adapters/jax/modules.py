@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 from jax import Array
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.jax.packing import dequantize
 from touchstone.adapters.jax.product import Parts, product

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import ml_dtypes
 import numpy as np
 from jax import Array
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.packed import LARGEST_ELEMENT
 

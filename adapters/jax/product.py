@@ -15,6 +15,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 from jax import Array
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.jax.packing import decode, decode_scales, dequantize, unpack_lanes
 

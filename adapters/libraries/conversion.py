@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import AFFINE_BITS, AFFINE_GROUPS, Packed, Scheme
 
 SIZES: dict[str, tuple[tuple[int, ...], tuple[int, ...]]] = {

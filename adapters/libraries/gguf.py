@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import FLOATS, INTEGERS, Adapter, Capabilities, Layer, Packed, Scheme
 from touchstone.adapters.libraries.elsewhere import ABSENT
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import FLOATS, Adapter, Capabilities, Layer, Scheme
 from touchstone.adapters.libraries.elsewhere import ABSENT
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme, Unsupported
 from touchstone.adapters.jax.adapter import JaxAdapter, JaxLayer
 from touchstone.adapters.libraries.elsewhere import ABSENT, OWN_SCHEMES

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme
 from touchstone.adapters.libraries.elsewhere import ABSENT
 from touchstone.adapters.torch.adapter import TorchAdapter, TorchLayer

@@ -9,6 +9,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,

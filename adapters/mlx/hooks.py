@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.tracing import Change, Known, Log, Recording, patched
 
 METHODS = ("__call__", "as_linear")

@@ -16,6 +16,7 @@ import mlx.nn as nn
 import mlx.optimizers as optimizers
 import numpy as np
 from mlx.utils import tree_flatten, tree_unflatten
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, resolve, split_packed
 

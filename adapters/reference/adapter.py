@@ -14,6 +14,8 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 from safetensors.numpy import load_file, save_file
+
+from touchstone import files
 from touchstone.adapters.interface import (
     INTEGERS,
     LIBRARY_SCHEMES,
@@ -28,8 +30,6 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.reference.packing import dequantize, quantize
-
-from touchstone import files
 
 _DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
 

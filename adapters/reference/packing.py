@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 
 _E2M1, _E4M3, _E8M0 = ml_dtypes.float4_e2m1fn, ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e8m0fnu

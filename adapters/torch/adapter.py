@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters.interface import (
     FLOATS,
     LIBRARY_SCHEMES,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
 from touchstone.adapters.tracing import Call, Change, Known, Log, Recording
 
 

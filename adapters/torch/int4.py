@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.torch.packing import unpack
 

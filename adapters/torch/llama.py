@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights, check_names, pack, resolve, split_packed
 from touchstone.adapters.torch.quantized import QuantizedLinear

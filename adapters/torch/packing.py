@@ -12,6 +12,7 @@ import ml_dtypes
 import numpy as np
 import torch
 from torch import Tensor
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.packed import LARGEST_ELEMENT
 

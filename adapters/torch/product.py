@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, library
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.torch import int4 as torch_int4
 from touchstone.adapters.torch.packing import dequantize

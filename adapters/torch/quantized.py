@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
 from touchstone.adapters.interface import Scheme
 from touchstone.adapters.torch.packing import dequantize
 from touchstone.adapters.torch.product import product

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters.interface import (
     FLOATS,
     LIBRARY_SCHEMES,

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
 from touchstone.golden.recipes import Derived, Recipe
 from touchstone.golden.streams import DTYPES

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Rows, Tensor
 from touchstone.migration.formats.names import check_name
 from touchstone.migration.formats.reading import (

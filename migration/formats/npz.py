@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
 from touchstone.migration.formats.names import check_name
 from touchstone.migration.formats.reading import DamagedError, array_bytes, file_bytes, fortran, numpy_dtype, stored

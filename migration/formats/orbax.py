@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
+
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
 from touchstone.migration.formats.documents import json_object
 from touchstone.migration.formats.names import MOST_NODES, Leaf, named, passed_over, without_value

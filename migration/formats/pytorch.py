@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
 from touchstone.migration.formats import pickles
 from touchstone.migration.formats.names import MOST_LEVELS, check_name, passed_over

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.migration.checkpoint import CheckpointError, Rows, Tensor
 
 MOST_AXES = 32

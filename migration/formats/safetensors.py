@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
 from touchstone.migration.formats.names import check_name
 from touchstone.migration.formats.reading import DamagedError, FileBytes, file_bytes, numpy_dtype, stored

@@ -12,7 +12,6 @@ from touchstone.reports.history import Night, night_of
 from touchstone.reports.model import Column, Report, State
 from touchstone.reports.page.since import NOT_COMPARABLE, is_unknown
 from touchstone.reports.records import EndLine
-
 from touchstone.verdict.rule import RED, UNANSWERED, Verdict
 
 NIGHTS = 14

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from touchstone.reports.cases import catalogue, size
 from touchstone.reports.model import Report
 from touchstone.reports.page.svg import Log, decades, element, picture, power
 from touchstone.reports.records import EndLine
-
 from touchstone.verdict.rule import RED
 
 STRIP_WIDTH, STRIP_HEIGHT = 170, 28

@@ -11,6 +11,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+
 from touchstone.reports.cases import LAYERS, by_requirement, case_name, catalogue, layer_of, spelled
 from touchstone.reports.changes import Streak
 from touchstone.reports.differences import Difference, Pairs, by_name

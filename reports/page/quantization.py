@@ -7,11 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from touchstone.reports.cases import catalogue, size
 from touchstone.reports.model import Column, Report
 from touchstone.reports.page.svg import Log, decades, element, marker, picture, power
 from touchstone.reports.records import EndLine
-
 from touchstone.verdict.rule import RED
 
 _LEAST_PLACES = 4

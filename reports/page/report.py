@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
+
 from touchstone.reports import differences
 from touchstone.reports.cases import LAYERS, catalogue
 from touchstone.reports.changes import Changes, Streak
@@ -25,7 +26,6 @@ from touchstone.reports.page.templating import asset
 from touchstone.reports.page.templating import render as render_template
 from touchstone.reports.regressions import Change as SpeedChange
 from touchstone.reports.severity import MEANINGS, ORDER, TITLES
-
 from touchstone.verdict.rule import Verdict
 
 _BAR_WIDTH, _BAR_HEIGHT = 160, 14

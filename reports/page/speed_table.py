@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from markupsafe import Markup
+
 from touchstone.reports.model import Report
 from touchstone.reports.page.svg import Linear, element, picture
 from touchstone.reports.records import BenchmarkLine

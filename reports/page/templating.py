@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jinja2
 from markupsafe import Markup
+
 from touchstone.reports.page.headline import when
 from touchstone.reports.page.looks import LOOKS
 from touchstone.reports.page.speed_table import spell_time

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 from markupsafe import Markup
+
 from touchstone.reports.changes import match
 from touchstone.reports.history import Night, NightColumn
 from touchstone.reports.page import templating
@@ -16,7 +17,6 @@ from touchstone.reports.page.speed_table import spell_time
 from touchstone.reports.page.trend_plots import InNight, Point, line, verdicts
 from touchstone.reports.records import BenchmarkLine
 from touchstone.reports.regressions import Key, key
-
 from touchstone.verdict.rule import Verdict
 
 NIGHTS = 120

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
+
 from touchstone.reports.history import Night, NightColumn
 from touchstone.reports.page.headline import when
 from touchstone.reports.page.looks import LOOKS, STATES
 from touchstone.reports.page.svg import Linear, Log, element, picture
-
 from touchstone.verdict.rule import RED
 
 LEFT, TOP, HEIGHT, BOTTOM = 54, 26, 150, 34

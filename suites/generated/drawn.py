@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
 from touchstone.adapters.interface import Capabilities
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
 from touchstone.golden.packing import BLOCK, FORMATS, Format

@@ -11,6 +11,7 @@ import hypothesis
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.internal.conjecture import providers
+
 from touchstone.adapters.devices import cache_folder
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
@@ -18,7 +19,6 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.conclusion import verdict_of
 from touchstone.suites.generated import finding
 from touchstone.suites.generated.drawn import Example, Made, Property
-
 from touchstone.verdict.expectation import Expectations
 from touchstone.verdict.observation import Deviates, Observation
 from touchstone.verdict.rule import Verdict

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
 from touchstone.adapters.interface import Capabilities
 from touchstone.golden import bounds
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 from hypothesis import strategies as st
+
 from touchstone.adapters.interface import Capabilities
 from touchstone.golden import bounds, oracle
 from touchstone.golden.cases.lookup import FLOATS, ID_DTYPES

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
+
 from touchstone.adapters import registry
 from touchstone.adapters.interface import Capabilities
 from touchstone.adapters.registry import Target

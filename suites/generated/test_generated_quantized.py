@@ -7,7 +7,6 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.generated import quantized
 from touchstone.suites.generated.explore import explore
 from touchstone.suites.requirements import requirement
-
 from touchstone.verdict.observation import NotAsked
 
 

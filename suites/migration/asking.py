@@ -9,7 +9,6 @@ from touchstone.migration import behaviour, findings
 from touchstone.migration.check import Check
 from touchstone.migration.inputs import CheckpointInput
 from touchstone.suites.assay import Assay
-
 from touchstone.verdict.observation import Deviates, Observation
 
 

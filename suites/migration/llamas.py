@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig
 from touchstone.golden import llama, llama_bounds, packing, rounding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden.cases import llama as cases
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+
 from touchstone.golden import llama, llama_bounds, rounding
 from touchstone.golden.cases import llama as cases
 from touchstone.golden.llama import Step

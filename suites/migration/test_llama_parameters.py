@@ -8,6 +8,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
+
 from touchstone.golden import llama
 from touchstone.golden.cases import llama as cases
 from touchstone.suites.assay import Assay

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.adapters.interface import Packed
 from touchstone.golden import llama, llama_bounds, quantized_bounds
 from touchstone.golden.cases import llama as cases

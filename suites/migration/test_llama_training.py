@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+
 from touchstone.golden import llama_bounds
 from touchstone.golden.cases import llama as cases
 from touchstone.suites.assay import Assay
 from touchstone.suites.migration import llamas
 from touchstone.suites.requirements import requirement
-
 from touchstone.verdict.observation import Deviates, Observation
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+
 from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme
 
 FRAMEWORKS = ("mlx", "jax", "torch")

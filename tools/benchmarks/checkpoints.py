@@ -22,11 +22,12 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
+from tqdm import tqdm
+
 from touchstone.adapters import registry
 from touchstone.adapters.interface import Scheme
 from touchstone.golden.streams import words
 from touchstone.migration.check import Check, cores
-from tqdm import tqdm
 
 ROWS, COLUMNS = 4096, 4096
 PER_SHARD = 32

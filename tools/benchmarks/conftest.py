@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from touchstone.adapters.registry import TargetError
-from touchstone.reports.reading import ReportError
-from touchstone.reports.recorder import RecorderError
 
 from tools.benchmarks import workloads
 from tools.benchmarks.measuring import Measuring
+from touchstone.adapters.registry import TargetError
+from touchstone.reports.reading import ReportError
+from touchstone.reports.recorder import RecorderError
 
 # PyTorch's OpenMP threads spin at the end of every operation; where another process has the core they wait for, each
 # operation takes that process's time slice (70 ms a lookup instead of 0.3). Read when PyTorch is imported.

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.interface import Adapter, Layer
-from touchstone.golden import packing
 
 from tools.benchmarks import calls
 from tools.benchmarks.calls import DTYPES
 from tools.benchmarks.workloads import Workload, scheme_of
+from touchstone.adapters.interface import Adapter, Layer
+from touchstone.golden import packing
 
 SAMPLES = 5
 """Rows of the matrix whose results are checked."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from touchstone.adapters.interface import Adapter
 
 from tools.benchmarks.calls import DTYPES, synchronised
+from touchstone.adapters.interface import Adapter
 
 COPY_BYTES = 256 * 2**20
 """Eight times the last cache (32 MiB) of the processor this was written on; an M-series Ultra has 96 MiB."""

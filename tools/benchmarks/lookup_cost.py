@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from touchstone.adapters import registry
-from touchstone.adapters.interface import Adapter
-from touchstone.suites import probes
 
 from tools.benchmarks.calls import jitted, native_call, packed, synchronised
 from tools.benchmarks.workloads import scheme_of
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Adapter
+from touchstone.suites import probes
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = 384

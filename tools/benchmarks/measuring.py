@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from touchstone.adapters import machine, registry
-from touchstone.adapters.registry import Target, TargetError
-from touchstone.reports import records, render
-from touchstone.reports.recorder import Recorder
-from touchstone.reports.records import SCHEMA, BenchmarkLine
-from touchstone.suites.identity import hash_of
 
 from tools.benchmarks import limits
 from tools.benchmarks.calls import FRAMEWORKS
 from tools.benchmarks.layers import Placed
 from tools.benchmarks.limits import Limit
 from tools.benchmarks.workloads import Workload
+from touchstone.adapters import machine, registry
+from touchstone.adapters.registry import Target, TargetError
+from touchstone.reports import records, render
+from touchstone.reports.recorder import Recorder
+from touchstone.reports.records import SCHEMA, BenchmarkLine
+from touchstone.suites.identity import hash_of
 
 HERE = Path(__file__).parent
 ROUND_SECONDS = 1e-3

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from touchstone.adapters import registry
-from touchstone.adapters.interface import Packed, Scheme
-from touchstone.adapters.registry import Target
 
 from tools.benchmarks import calls, lookup_cost
 from tools.benchmarks.calls import DTYPES, as_used, jitted, synchronised
 from tools.benchmarks.lookup_cost import COLUMNS, FLAX_CAST, LAYERS, PEAK_LIMIT, TABLE_SIZES
 from tools.benchmarks.workloads import scheme_of
+from touchstone.adapters import registry
+from touchstone.adapters.interface import Packed, Scheme
+from touchstone.adapters.registry import Target
 
 SMALLEST, LARGEST = TABLE_SIZES
 TIME_LIMIT = 3.0
@@ -57,6 +57,7 @@ def kernel(target: Target, group_size: int, dtype: str) -> Callable[[], Any]:
     adapter: Any = target.adapter
     rows, columns = DECODE
     import torch
+
     from touchstone.adapters.torch import int4 as torch_int4
 
     words, scales, biases = adapter._parts(_packed(rows, columns, Scheme(4, group_size), dtype))

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from touchstone.adapters.registry import Target
-
 from tools.benchmarks import layers
 from tools.benchmarks.calls import synchronised
 from tools.benchmarks.measuring import Measuring, plan
 from tools.benchmarks.workloads import Workload
+from touchstone.adapters.registry import Target
 
 
 def test_throughput(request: Any, benchmark: Any, measuring: Measuring, target: Target, workload: Workload) -> None:

@@ -9,9 +9,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
-from touchstone.adapters import known, registry, update
-
 from tools.nightly import NightlyError
+from touchstone.adapters import known, registry, update
 
 REVIEWED = Path(__file__).parent / "reviewed.toml"
 

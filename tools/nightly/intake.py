@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tools.nightly import BROKEN, GREEN, outcome
 from touchstone.reports import model
 from touchstone.reports.reading import ReportError
-
-from tools.nightly import BROKEN, GREEN, outcome
 
 
 @dataclass(frozen=True)

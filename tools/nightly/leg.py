@@ -14,10 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from touchstone.adapters import registry
-
 from tools.nightly import candidates, legs, outcome
 from tools.nightly.outcome import Ran
+from touchstone.adapters import registry
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("--fuzz-examples", "2000", "--fuzz-seed", "fresh")

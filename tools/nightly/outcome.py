@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from touchstone.reports import model
-from touchstone.reports.reading import ReportError
 
 from tools.nightly import BROKEN, GREEN, RED
 from touchstone import files
+from touchstone.reports import model
+from touchstone.reports.reading import ReportError
 
 FILE = "leg.json"
 ONCE_FOUND = "required once a night has found it"

@@ -13,13 +13,12 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from tools.nightly import BROKEN, GREEN, RED, intake, placeholder
+from tools.nightly.intake import Row
 from touchstone.reports import changes, history, model
 from touchstone.reports.history import Night
 from touchstone.reports.markdown import plain
 from touchstone.reports.reading import ReportError
-
-from tools.nightly import BROKEN, GREEN, RED, intake, placeholder
-from tools.nightly.intake import Row
 
 PUBLISHED = {"report.html": "index.html", "results.json": "results.json", "summary.md": "summary.md"}
 """Files of a report -> their names on the site."""

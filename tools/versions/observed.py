@@ -14,15 +14,15 @@ from typing import Any
 
 import msgspec
 from packaging.version import Version
+
+from tools.versions.releases import Release, VersionsError
+from tools.versions.running import ERROR
+from touchstone import files
 from touchstone.reports import kept, model
 from touchstone.reports.cases import case_name
 from touchstone.reports.model import Column
 from touchstone.reports.reading import ReportError
 from touchstone.reports.records import Number, Scalar
-
-from tools.versions.releases import Release, VersionsError
-from tools.versions.running import ERROR
-from touchstone import files
 
 FOLDER = Path(__file__).parent / "observations"
 SUFFIX = ".jsonl.xz"

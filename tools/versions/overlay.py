@@ -14,9 +14,8 @@ from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
-from touchstone.adapters import registry
-
 from tools.versions.releases import Release, VersionsError
+from touchstone.adapters import registry
 
 ROOT = Path(__file__).parents[2]
 _INSTALLING, _IMPORTING = 900, 300

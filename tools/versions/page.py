@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from touchstone.reports.cases import spelled
-from touchstone.reports.records import Scalar
-from touchstone.suites import requirements
-
 from tools.versions import observed, upstream
 from tools.versions.observed import Observed
 from tools.versions.timeline import KINDS, Change, Kind, Step, by_release
 from touchstone import files
+from touchstone.reports.cases import spelled
+from touchstone.reports.records import Scalar
+from touchstone.suites import requirements
 
 PATH = Path(__file__).parents[2] / "docs" / "versions.md"
 WRITE = "python -m tools.versions page --write"

@@ -13,16 +13,15 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from touchstone.adapters import known, registry
-from touchstone.adapters.interface import Adapter
-from touchstone.reports import kept
-from touchstone.suites import requirements
-
 from tools.versions import observed
 from tools.versions.observed import NOTHING, Observed, Outcome
 from tools.versions.releases import VersionsError
 from tools.versions.timeline import UNDEFINED, Params
 from touchstone import files
+from touchstone.adapters import known, registry
+from touchstone.adapters.interface import Adapter
+from touchstone.reports import kept
+from touchstone.suites import requirements
 from touchstone.verdict import expectation
 from touchstone.verdict.expectation import Deviation, Expectation, Expectations, Pin, Place
 

@@ -11,8 +11,8 @@ from typing import Any
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
-from touchstone.adapters import registry
 
+from touchstone.adapters import registry
 from touchstone.errors import InputError
 
 PATH = Path(__file__).with_name("releases.toml")

@@ -8,10 +8,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from tools.versions.observed import NOTHING, Observed, Outcome, Ran
 from touchstone.adapters.update import UNDEFINED as HEAP
 from touchstone.reports.records import Scalar
-
-from tools.versions.observed import NOTHING, Observed, Outcome, Ran
 
 UNDEFINED = HEAP | {"memory outside the table", "write not observed"}
 """What a read or write outside the table may show, by the state of the heap; from one to another is no change."""
