@@ -88,6 +88,11 @@ def update(report: Path, folder: Path | None = None) -> str:
     return "\n".join(lines) or "nothing to change"
 
 
+def specs(report: Path) -> set[str]:
+    """The adapters whose cases the report holds, as ``--adapter`` named them. Raises UpdateError."""
+    return {record["spec"] for record in _records(report / "results.jsonl")}
+
+
 def _document(path: Path) -> Any:
     try:
         return tomlkit.parse(path.read_text()) if path.exists() else tomlkit.document()

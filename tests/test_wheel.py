@@ -254,6 +254,43 @@ def project(tmp_path_factory: pytest.TempPathFactory, home: Path, wheel: Path) -
     return folder
 
 
+def test_another_project_may_have_options_of_the_same_names(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "conftest.py").write_text(
+        "def pytest_addoption(parser):\n"
+        "    for name in ('--report', '--target', '--source', '--shard', '--adapter', '--table'):\n"
+        "        parser.addoption(name, default='mine')\n"
+    )
+    (tmp_path / "test_own.py").write_text(
+        "def test_own(pytestconfig): assert pytestconfig.getoption('report') == 'mine'"
+    )
+    done = within(project / ".venv", tmp_path, "python", "-m", "pytest", "-q", "-p", "no:cacheprovider")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+NO_CASES = {
+    "a value that is missing": (("--adapter",), "argument --adapter: expected one argument"),
+    "a file that is not there": (("suites/test_nothing.py",), "suites/test_nothing.py: no such file or folder"),
+    "a file of another project": (("test_own.py",), "test_own.py: no such file or folder of the suites"),
+}
+
+
+@pytest.mark.parametrize("name", NO_CASES)
+def test_the_command_asks_the_suites_or_nothing(name: str, installed: Path, tmp_path: Path) -> None:
+    arguments, said = NO_CASES[name]
+    (tmp_path / "test_own.py").write_text("def test_own(): pass")
+    done = within(installed, tmp_path, "touchstone", "run", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert said in done.stderr
+
+
+def test_what_is_left_out_is_no_case(installed: Path, tmp_path: Path) -> None:
+    left_out = ("--ignore", "suites/test_lookup.py", "--deselect", "suites/test_linear.py")
+    done = within(installed, tmp_path, "touchstone", "run", "--co", "-q", "--adapter", "reference", *left_out)
+    assert done.returncode == 0, done.stderr
+    assert len(ids(done.stdout)) > 3000
+    assert not any(name.startswith(("test_lookup.py", "test_linear.py")) for name in ids(done.stdout))
+
+
 @pytest.mark.parametrize("options", [(), ("-v",), ("-m", "inductor"), ("--markers",), ("-n", "2")], ids=" ".join)
 def test_another_project_s_run_is_left_alone(options: tuple[str, ...], bare: Path, project: Path) -> None:
     command = ("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:benchmark", *options)
@@ -266,5 +303,6 @@ def test_another_project_s_run_is_left_alone(options: tuple[str, ...], bare: Pat
 
 def told(said: str, venv: Path) -> list[str]:
     """The lines that pytest printed, without times, names of workers, the environment and its list of plugins."""
-    plain = re.sub(r"\d+\.\d+s|\bgw\d\b", "", re.sub(r"^(plugins|platform): .*$", "", said, flags=re.MULTILINE))
-    return sorted(line.strip("= ") for line in plain.replace(str(venv), "").splitlines())
+    said = re.sub(r"^(plugins|platform): .*$", "", said.replace(str(venv), ""), flags=re.MULTILINE)
+    plain = re.sub(r"\d+\.\d+s|\bgw\d\b", "", said)
+    return sorted(line.strip("= ") for line in plain.splitlines())

@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from touchstone import __version__
@@ -63,9 +63,10 @@ def parser_of(name: str, description: str | None) -> argparse.ArgumentParser:
     )
 
 
-def find_adapters_here() -> None:
-    """Let ``package.module:Class`` be found in the current folder too, after all that is installed."""
-    sys.path.append(os.getcwd())
+def find_adapters_here(specs: Iterable[str]) -> None:
+    """Let a ``package.module:Class`` among these be found in the current folder too, after all that is installed."""
+    if any(":" in spec for spec in specs):
+        sys.path.append(os.getcwd())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,6 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(importlib.import_module(f"touchstone.commands.{name}").main(given[1:]))
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
     except Exception:  # a fault of the command: Python's own exit status, 1, would say that something deviates
         traceback.print_exc()
     return 2

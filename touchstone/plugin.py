@@ -1,7 +1,7 @@
 """pytest's plugin: the suites' options, and a `Session` where a run is asked for cases of the suites.
 
 Loaded by an entry point before any conftest: otherwise pytest would take the value of ``--source A`` for a path of
-tests, and load a ``conftest.py`` that lies beside the checkpoint. In every other run it adds options, and does nothing.
+tests, and load a ``conftest.py`` that lies beside the checkpoint. In every other run it does nothing.
 """
 
 from __future__ import annotations
@@ -85,10 +85,26 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Only where a run may ask the suites: another project may have options of the same names."""
+    config = pluginmanager.get_plugin("pytestconfig")
+    if not (isinstance(config, pytest.Config) and _may_ask(config.invocation_params)):
+        return
     group = parser.getgroup("touchstone")
     for name, settings in OPTIONS.items():
         group.addoption(name, **settings)
+
+
+def _may_ask(given: pytest.Config.InvocationParams) -> bool:
+    """Whether any word names the package, or a place in or above the suites; or the run begins inside a checkout."""
+    words = [str(word).partition("::")[0] for word in given.args]
+    own = SUITES.parent if IN_CHECKOUT else SUITES
+    named = [Path(given.dir, word).resolve() for word in words if not word.startswith("-")]
+    return (
+        any(word.partition(".")[0] == "touchstone" for word in words)
+        or any(place == own or own in place.parents or (IN_CHECKOUT and place in own.parents) for place in named)
+        or (IN_CHECKOUT and own in (given.dir, *given.dir.parents))
+    )
 
 
 def places(config: pytest.Config) -> list[Path]:

@@ -233,7 +233,7 @@ class Session:
         try:
             self.checkpoints.start(tensors, folder, process, alone=not self.is_worker)
         except CheckpointError as error:
-            pytest.exit(f"error: {error}", returncode=1)
+            pytest.exit(f"error: {error}", returncode=pytest.ExitCode.INTERRUPTED)
 
     # How the cases are spread over processes
 
@@ -329,7 +329,7 @@ class Session:
             return report
         error = call.excinfo.value if call.excinfo else None
         if isinstance(error, GoldenError):
-            pytest.exit(f"error: {error}", returncode=1)
+            pytest.exit(f"error: {error}", returncode=pytest.ExitCode.INTERRUPTED)
         judgement, seen = verdict_of(
             made, error, self.known[made.target.id], bootstrap=made.target.id in self.bootstrap
         )
@@ -448,4 +448,4 @@ def _record_or_exit(write: Callable[..., None], content: Any) -> None:
     try:
         write(content)
     except RecorderError as error:
-        pytest.exit(f"error: {error}", returncode=1)
+        pytest.exit(f"error: {error}", returncode=pytest.ExitCode.INTERRUPTED)

@@ -60,9 +60,9 @@ def main(arguments: Sequence[str]) -> int:
     if report:
         print(f"report: {report / 'report.html'}")
     red = sum(r.verdict.is_red for r in found)
-    print(
-        f"verdict: {red:,} of {len(found):,} cases deviate" if red else "verdict: the target holds what its source says"
-    )
+    share = f"in share {options.shard} alone, " if options.shard else ""
+    said = f"{red:,} of {len(found):,} cases deviate" if red else "the target holds what its source says"
+    print(f"verdict: {share}{said}")
     return int(bool(red))
 
 

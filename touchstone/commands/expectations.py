@@ -17,6 +17,6 @@ def main(arguments: Sequence[str]) -> int:
     )
     updating.add_argument("report", type=Path, metavar="DIR", help="the folder that a run with --report wrote")
     options = parser.parse_args(arguments)
-    command.find_adapters_here()
+    command.find_adapters_here(update.specs(options.report))
     print(update.update(options.report))
     return 0
