@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_a_disk_that_fills_while_shards_are_taken_in(tmp_path: Path) -> None:
     recorder, shard = Recorder(tmp_path), Recorder(tmp_path, "gw0")
     shard.write(made.start("a"))
     shard.close()
-    (tmp_path / "results.partial").symlink_to("/dev/full")
+    (tmp_path / f".results.jsonl.{os.getpid()}.partial").symlink_to("/dev/full")
     with pytest.raises(RecorderError, match=r"results\.jsonl: cannot be written \(No space left on device\)"):
         recorder.close()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["results.gw0.jsonl", "results.jsonl"]

@@ -34,7 +34,8 @@ def environment(folder: Path, home: Path, *wheels: Path) -> Path:
     (site / "beside.pth").write_text(f"import sys; sys.path.append({str(seen(home))!r})\n")
     if wheels:
         pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python")]
-        subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", *map(str, wheels)], check=True)
+        command = [*pip, "install", "-q", "--no-deps", "--no-index", *map(str, wheels)]
+        subprocess.run(command, check=True, env=clean())  # a checkout on the path would be taken for an installation
     return folder
 
 
@@ -65,6 +66,7 @@ def wheel(home: Path) -> Path:
     subprocess.run(
         [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", str(home), str(source)],
         check=True,
+        env=clean(),
     )
     (made,) = home.glob("touchstone*.whl")
     return made
