@@ -18,6 +18,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from touchstone.adapters import conditions
 from touchstone.adapters.conditions import ConditionError
 from touchstone.adapters.interface import Adapter
+from touchstone.adapters.registry import Target
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import WRITTEN_BY_HAND, Deviation, Expectation, Expectations, Pin
 
@@ -43,6 +44,11 @@ def path_for(cls: type[Adapter], spec: str, folder: Path | None = None) -> Path:
     import inspect
 
     return Path(inspect.getfile(cls)).parent / "known" / f"{cls.name}.toml"
+
+
+def of_targets(targets: Iterable[Target], requirements: Collection[str]) -> dict[str, Expectations]:
+    """Target's id -> what is registered of its adapter, on its device too. Raises as `load`."""
+    return {t.id: load(path_for(t.cls, t.spec), t.cls, requirements, [t.device]) for t in targets}
 
 
 def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Expectations:

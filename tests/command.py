@@ -19,6 +19,14 @@ def run(*arguments: str, cwd: Path = ROOT, **environment: str) -> subprocess.Com
     )
 
 
+def in_shell(text: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """What a user types in a shell in `cwd`, with this environment's programs on the path."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", "-c", text], cwd=cwd, env=clean() | {"PATH": path}, capture_output=True, text=True, timeout=300
+    )
+
+
 def clean() -> dict[str, str]:
     """The environment without what belongs to this test run."""
     own = ("PYTEST_", "TOUCHSTONE_REQUIRE", "PYTHONPATH")

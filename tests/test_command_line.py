@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from tests.command import PYTEST, ROOT, clean, run
+from tests.command import PYTEST, ROOT, in_shell, run
 from touchstone.adapters import machine
 from touchstone.golden.packing import FORMATS
 from touchstone.golden.recipes import Recipe
@@ -30,15 +28,7 @@ MINIMAL = ("--adapter", "tests.hazards:Minimal")
 
 def typed(line: str, report: Path) -> subprocess.CompletedProcess[str]:
     """The line that a failure prints, in a shell in another folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return subprocess.run(
-        ["bash", "-c", f"{line} --report {shlex.quote(str(report))}"],
-        cwd=report.parent,
-        env=clean() | {"PATH": path},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    return in_shell(f"{line} --report {shlex.quote(str(report))}", report.parent)
 
 
 def suites(*arguments: str | Path, **environment: Any) -> subprocess.CompletedProcess[str]:

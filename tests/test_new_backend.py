@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 
 from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
 from tests import hazards
-from tests.command import ROOT, clean, run
+from tests.command import ROOT, in_shell, run
 from touchstone.adapters import known
 from touchstone.adapters.interface import DECLARED, Capabilities
 from touchstone.adapters.registry import TargetError, adapter_class
@@ -54,11 +51,7 @@ def suites(*arguments: str, adapter: str, path: Path = ROOT) -> str:
 
 def typed(block: str, folder: Path) -> str:
     """What a block of the page prints in a shell in this folder: as it stands, but for the checkout's own path."""
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", block.replace("/path/to/touchstone", str(ROOT))],
-        cwd=folder, env=clean() | {"PATH": path}, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
+    done = in_shell(block.replace("/path/to/touchstone", str(ROOT)), folder)
     return done.stdout + done.stderr
 
 

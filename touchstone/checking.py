@@ -19,11 +19,11 @@ from touchstone.migration.check import Check, Listener
 from touchstone.migration.inputs import BEHAVIOUR, TENSORS, CheckpointInput
 from touchstone.reports import records, render
 from touchstone.reports.recorder import Recorder
-from touchstone.suites import requirements
-from touchstone.suites.assay import Assay, Bench
+from touchstone.suites import direct, requirements
+from touchstone.suites.assay import Bench
 from touchstone.suites.conclusion import verdict_of
+from touchstone.suites.direct import Question
 from touchstone.suites.migration import asking
-from touchstone.verdict.observation import NotAsked
 from touchstone.verdict.requirement import Requirement
 
 _TESTS = {
@@ -59,10 +59,7 @@ class CheckRun:
     def __post_init__(self) -> None:
         self.targets = self.checkpoints.targets
         self.recorded = {t.id: lines.target(t, bootstrap=False) for t in self.targets}
-        self.known = {
-            t.id: known.load(known.path_for(t.cls, t.spec), t.cls, self.requirements.keys(), [t.device])
-            for t in self.targets
-        }
+        self.known = known.of_targets(self.targets, self.requirements.keys())
         for kind, names in ((TENSORS, findings.REQUIREMENTS), (BEHAVIOUR, behaviour.METHODS)):
             for name in names:
                 found = self.checkpoints.cases(name, kind)
@@ -73,8 +70,7 @@ class CheckRun:
 
     def rerun(self, identifier: str, target: Target, case: Case) -> str:
         """The command that asks this case alone again, from any folder."""
-        asked = None if self.checkpoints.asks(target, TENSORS) else target
-        return rerun.command(identifier, self.checkpoints.options, asked)
+        return rerun.of_checkpoint(identifier, self.checkpoints, target)
 
 
 def check(
@@ -124,17 +120,11 @@ def check(
 
 
 def _answer(run: CheckRun, bench: Bench, target: Target, case: Case, requirement: Requirement) -> records.EndLine:
-    assay = Assay(target, case, requirement, bench)
     identifier = f"suites/migration/{_TESTS[requirement.id]}[{_escaped(f'{target.id}-{case.id}')}]"
     if run.recorder:
         run.recorder.write(lines.start(run, identifier, target, case, requirement))
-    begun, error = time.perf_counter(), None
-    try:
-        if not assay.asked():
-            raise NotAsked
-        asking.ask(assay)
-    except Exception as raised:  # a verdict like any other
-        error = raised
+    begun = time.perf_counter()
+    assay, error = direct.run(Question(asking.ask, requirement, (case,)), target, case, bench)
     judgement, seen = verdict_of(assay, error, run.known[target.id], bootstrap=False)
     record = lines.end(run, identifier, assay, judgement, seen, round(time.perf_counter() - begun, 6))
     if run.recorder:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.registry import Target
+from touchstone.migration.inputs import TENSORS, CheckpointInput
 from touchstone.places import SUITES
 
 DISTRIBUTION = "touchstone-conformance"
@@ -31,6 +32,11 @@ def command(identifier: str, options: Sequence[str], target: Target | None = Non
         path += _beside(target.cls)
     before = f"PYTHONPATH={shlex.quote(':'.join(map(str, path)))} " if path else ""
     return before + shlex.join([*words, *options])
+
+
+def of_checkpoint(identifier: str, given: CheckpointInput, target: Target) -> str:
+    """As `command`, of a case of two checkpoints: of no adapter where the files are asked."""
+    return command(identifier, given.options, None if given.asks(target, TENSORS) else target)
 
 
 def _is_installed() -> bool:

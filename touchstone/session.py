@@ -79,10 +79,7 @@ class Session:
         if unknown := self.bootstrap - {t.id for t in self.targets}:
             raise registry.TargetError(f"--bootstrap {unknown.pop()}: not among this run's targets")
         self.requirements = requirements.load()
-        self.known = {
-            t.id: known.load(known.path_for(t.cls, t.spec), t.cls, self.requirements.keys(), [t.device])
-            for t in self.targets
-        }
+        self.known = known.of_targets(self.targets, self.requirements.keys())
         self.real = RealInput.open(config.getoption("table"), config.getoption("linear"))
         if self.real and self.checkpoints:
             raise CheckpointError("--source: a check of checkpoints goes without --table and --linear")
@@ -196,7 +193,8 @@ class Session:
         slow = [] if config.option.markexpr else [item for item in own if item.get_closest_marker("inductor")]
         if slow:
             config.hook.pytest_deselected(items=slow)
-            items[:] = [item for item in items if item not in slow]
+            left_out = set(slow)
+            items[:] = [item for item in items if item not in left_out]
         self._refuse_clashes(map(_parameters, own))
 
     def _refuse_clashes(self, collected: Iterable[tuple[Target, Case, Requirement]]) -> None:
@@ -288,8 +286,7 @@ class Session:
     def rerun(self, identifier: str, target: Target, case: Case) -> str:
         """The command that asks this case alone again, from any folder."""
         if self.checkpoints.check:
-            asked = None if self.checkpoints.asks(target, inputs.TENSORS) else target
-            return rerun.command(identifier, self.checkpoints.options, asked)
+            return rerun.of_checkpoint(identifier, self.checkpoints, target)
         options = [*self.real.options.get(case.arrays.get("weight", ""), ())]
         options += ["-m", " or ".join(case.marks)] if case.marks else []
         if generated.MARK in case.marks:

@@ -10,9 +10,7 @@ import pytest
 
 from tools.benchmarks import workloads
 from tools.benchmarks.measuring import Measuring
-from touchstone.adapters.registry import TargetError
-from touchstone.reports.reading import ReportError
-from touchstone.reports.recorder import RecorderError
+from touchstone.errors import InputError
 
 # PyTorch's OpenMP threads spin at the end of every operation; where another process has the core they wait for, each
 # operation takes that process's time slice (70 ms a lookup instead of 0.3). Read when PyTorch is imported.
@@ -35,7 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     try:
         arguments = [str(a) for a in config.invocation_params.args]
         config.stash[MEASURING] = Measuring(config.getoption("adapter"), report, arguments)
-    except (TargetError, RecorderError) as error:
+    except InputError as error:
         raise pytest.UsageError(str(error)) from error
 
 
@@ -79,7 +77,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     if MEASURING in config.stash:
         try:
             config.stash[MEASURING].close()
-        except (RecorderError, ReportError) as error:
+        except InputError as error:
             raise pytest.UsageError(str(error)) from error
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tools.nightly import NightlyError
 from touchstone.adapters import known, registry, update
+from touchstone.errors import InputError
 
 REVIEWED = Path(__file__).parent / "reviewed.toml"
 
@@ -61,7 +62,7 @@ def write(reports: Sequence[Path], output: Path) -> str:
         for report in reports:
             try:
                 said = update.update(report, copies)
-            except (known.KnownError, registry.TargetError, update.UpdateError, OSError) as error:
+            except (InputError, OSError) as error:
                 said = f"error: {error}"
             lines.append(f"$ touchstone expectations update {report}\n{said}")
         for path in sorted(copies.glob("*.toml")):
