@@ -6,9 +6,9 @@ from collections.abc import Collection, Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from touchstone.adapters import instructions
+from touchstone.adapters.discovery import instructions
+from touchstone.adapters.discovery.machine import ARM, X86
 from touchstone.adapters.interface import Adapter
-from touchstone.adapters.machine import ARM, X86
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import Scope
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from touchstone.adapters.discovery.registry import Target, versions
 from touchstone.adapters.interface import Adapter, Capabilities
 from touchstone.adapters.libraries.elsewhere import ABSENT
-from touchstone.adapters.registry import Target, versions
 
 NAME, DEVICE = "checkpoint", "files"
 

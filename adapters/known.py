@@ -1,4 +1,4 @@
-"""Known deviations and pins: what each framework was seen to do, as data in ``adapters/known/NAME.toml``.
+"""Known deviations and pins: what each framework was seen to do, as data in ``known/NAME.toml`` beside its adapter.
 
 A *deviation* says that a framework departs from a requirement in certain cases; a *pin* says which of the documented
 choices it makes for a characterised requirement. Both select cases by their parameters and say where they hold
@@ -7,6 +7,7 @@ choices it makes for a characterised requirement. Both select cases by their par
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
@@ -17,12 +18,12 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
 from touchstone.adapters import conditions
 from touchstone.adapters.conditions import ConditionError
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Adapter
-from touchstone.adapters.registry import Target
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import WRITTEN_BY_HAND, Deviation, Expectation, Expectations, Pin
 
-FOLDER = Path(__file__).parent / "known"
 _COMMON = {"requirement", "framework", "versions", "cases", "seen_on"}
 _FIELDS = {
     "deviation": _COMMON | {"observed", "seen", *WRITTEN_BY_HAND},
@@ -37,18 +38,20 @@ class KnownError(InputError):
     """A file of known deviations is malformed; the message names the file, the entry and the field."""
 
 
-def path_for(cls: type[Adapter], spec: str, folder: Path | None = None) -> Path:
-    """``NAME.toml`` in `folder` (default `FOLDER`), or in a ``known`` folder beside a third party's module."""
-    if ":" not in spec:
-        return (folder or FOLDER) / f"{spec}.toml"
-    import inspect
+def path_for(cls: type[Adapter], folder: Path | None = None) -> Path:
+    """``NAME.toml`` in `folder`, by default in the folder ``known`` beside the adapter's module."""
+    return (folder or Path(inspect.getfile(cls)).parent / "known") / f"{cls.name}.toml"
 
-    return Path(inspect.getfile(cls)).parent / "known" / f"{cls.name}.toml"
+
+def shipped() -> list[Path]:
+    """The files of the adapters that the project ships, of those that have one."""
+    paths = [path_for(registry.adapter_class(name)) for name in registry.SHIPPED]
+    return [path for path in paths if path.exists()]
 
 
 def of_targets(targets: Iterable[Target], requirements: Collection[str]) -> dict[str, Expectations]:
     """Target's id -> what is registered of its adapter, on its device too. Raises as `load`."""
-    return {t.id: load(path_for(t.cls, t.spec), t.cls, requirements, [t.device]) for t in targets}
+    return {t.id: load(path_for(t.cls), t.cls, requirements, [t.device]) for t in targets}
 
 
 def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Expectations:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Scheme
 from touchstone.golden.cases import quantized
 from touchstone.golden.packing import format_of

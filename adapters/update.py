@@ -26,8 +26,9 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
 
 from touchstone import files
-from touchstone.adapters import conditions, known, registry
+from touchstone.adapters import conditions, known
 from touchstone.adapters.conditions import ConditionError
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.errors import InputError
 from touchstone.verdict import expectation
@@ -65,16 +66,15 @@ class UpdateError(InputError):
 def update(report: Path, folder: Path | None = None) -> str:
     """Edit the files of every target in the run; a line per change, and per change left to a person.
 
-    folder: of the files of shipped adapters. Raises UpdateError.
+    folder: of the files, where they are not those beside the adapters. Raises UpdateError.
     """
     by_target: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for record in _records(report / "results.jsonl"):
         by_target[record["target"]].append(record)
     lines = []
     for target, records in sorted(by_target.items()):
-        spec = records[0]["spec"]
-        cls = registry.adapter_class(spec)
-        path = known.path_for(cls, spec, folder)
+        cls = registry.adapter_class(records[0]["spec"])
+        path = known.path_for(cls, folder)
         complete, told = _complete(target, records)
         document = _document(path)
         covered = {kind: _covered(kind, document.get(kind, ()), complete, path, cls) for kind in ("deviation", "pin")}

@@ -6,8 +6,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from touchstone.adapters import files, registry
-from touchstone.adapters.registry import Target
+from touchstone.adapters import files
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.migration.behaviour import framework_of, samples
 from touchstone.migration.check import Check, Listener, cores, headline

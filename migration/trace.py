@@ -31,7 +31,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.adapters.tracing import Known, Recording, Traceable
 from touchstone.golden import bounds, llama, llama_bounds

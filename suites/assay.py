@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Adapter, Scheme
-from touchstone.adapters.isolation import TIME_LIMIT, Isolation, Outcome, attempt, settled
-from touchstone.adapters.registry import Target
+from touchstone.adapters.isolation.outcome import Outcome, attempt, settled
+from touchstone.adapters.isolation.process import TIME_LIMIT, Isolation
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
 from touchstone.verdict import comparing

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from touchstone.adapters import blame
-from touchstone.adapters.isolation import Unanswered
+from touchstone.adapters.isolation import blame
+from touchstone.adapters.isolation.outcome import Unanswered
 from touchstone.golden.cases import generated
 from touchstone.suites.assay import Assay
 from touchstone.verdict.behaviour import Behaviour, Kind

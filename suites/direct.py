@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.suites import requirements
 from touchstone.suites.assay import Assay, Bench

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from touchstone.adapters.isolation import Outcome
+from touchstone.adapters.isolation.outcome import Outcome
 from touchstone.suites.assay import Assay
 from touchstone.verdict.behaviour import Behaviour, Kind
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.adapters.isolation import Outcome
+from touchstone.adapters.isolation.outcome import Outcome
 from touchstone.golden.cases import lookup
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay

@@ -5,7 +5,7 @@
 suites are not made again. Every odd run is single-threaded; among runs with as many threads, errors agree to the last
 bit too. Needs pytest-random-order.
 
-What a read or write outside a table does depends on the heap: where an entry of adapters/known registers several such
+What a read or write outside a table does depends on the heap: where a known deviation registers several such
 classes, each of them counts as the same.
 """
 
@@ -22,7 +22,8 @@ import pytest
 
 from tests.command import ROOT, clean
 from tools.versions.timeline import UNDEFINED
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
 from touchstone.reports import reading
 from touchstone.reports.records import EndLine, FinishLine, Number, RunLine
 from touchstone.suites import identity, requirements
@@ -78,7 +79,7 @@ def behaviour(line: EndLine) -> str:
 @cache
 def registered(name: str) -> Expectations:
     cls = registry.adapter_class(name)
-    return known.load(known.path_for(cls, name), cls, requirements.load().keys())
+    return known.load(known.path_for(cls), cls, requirements.load().keys())
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import save_file
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Scheme
 from touchstone.migration.check import Check
 from touchstone.migration.findings import Finding

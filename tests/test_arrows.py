@@ -215,7 +215,7 @@ PLANTED = [
     ("suites/test_x.py", "from suites import rows"),
     ("suites/test_x.py", "from touchstone import session"),
     ("golden/x.py", "from touchstone.command import main"),
-    ("touchstone/verdict/x.py", "from touchstone.adapters.registry import Target"),
+    ("touchstone/verdict/x.py", "from touchstone.adapters.discovery.registry import Target"),
     ("touchstone/errors.py", "from touchstone import command"),
     ("adapters/torch/adapter.py", "from touchstone.suites import rows"),
     ("adapters/torch/adapter.py", "import torch"),
@@ -309,7 +309,7 @@ def test_other_comparisons_are_accepted(source: str) -> None:
 COLLECT = f"""
 import sys
 import pytest
-from touchstone.adapters import devices, registry
+from touchstone.adapters.discovery import devices, registry
 
 devices.probe = lambda *args, **kwargs: devices.Found({{"cpu": {{}}}})  # the real one asks a child process
 loaded = lambda: sorted({FRAMEWORKS!r} & sys.modules.keys())

@@ -17,7 +17,7 @@ from tests.command import PYTEST, run
 from tools.benchmarks import calls, layers, limits, measuring, workloads
 from tools.benchmarks.calls import DTYPES
 from tools.benchmarks.workloads import ALL, Workload, scheme_of
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.reports import model, reading
 from touchstone.reports.records import BenchmarkLine, FinishLine, RunLine

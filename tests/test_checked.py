@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from touchstone.adapters import registry
 from touchstone.adapters.checked import checked_lookup
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import adapter_class
 from touchstone.adapters.interface import Operand, Unsupported
-from touchstone.adapters.registry import adapter_class
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 IDS: dict[str, tuple[Any, tuple[int, ...]]] = {

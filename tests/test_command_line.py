@@ -15,7 +15,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from tests.command import PYTEST, ROOT, in_shell, run
-from touchstone.adapters import machine
+from touchstone.adapters.discovery import machine
 from touchstone.golden.packing import FORMATS
 from touchstone.golden.recipes import Recipe
 from touchstone.suites.real import LINEAR, QUANTIZED_TABLE, TABLE, RealInput, RealInputError

@@ -17,8 +17,9 @@ from tests import test_planted_defects as planted
 from tests.command import copy_repository, run
 from tests.test_planted_defects import _Planted, wrap
 from tests.test_upstream_cases import changes_products
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
 from touchstone.adapters.checked import checked_lookup
+from touchstone.adapters.discovery import registry
 from touchstone.golden.cases import generated, regressions
 from touchstone.golden.catalogue import CATALOGUE, Case
 from touchstone.golden.store import open_golden, open_recorded
@@ -46,7 +47,7 @@ def bench() -> Iterator[Bench]:
 @cache
 def entries(name: str) -> Expectations:
     cls = registry.adapter_class(name)
-    return known.load(known.path_for(cls, name), cls, requirements.load().keys())
+    return known.load(known.path_for(cls), cls, requirements.load().keys())
 
 
 def assayed(

@@ -20,7 +20,8 @@ from tests import made
 from tests.command import ROOT, run
 from tools import guides
 from touchstone import command
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
 from touchstone.migration import guide, guide_observations, guide_text
 from touchstone.migration.guide import GuideError
 from touchstone.migration.guide_observations import TARGETS, Observations, ObservationsError
@@ -393,7 +394,7 @@ import json
 import sys
 import os
 import pytest
-from touchstone.adapters import devices
+from touchstone.adapters.discovery import devices
 from touchstone.suites.assay import Assay
 
 devices.probe = lambda *args, **kwargs: devices.Found({"cpu": {}})  # the real one asks a child process
@@ -459,7 +460,7 @@ def stale_verdicts(observed: Observations) -> list[str]:
     out = []
     for column in observed.report.columns:
         cls = registry.adapter_class(column.facts.spec)
-        entries = known.load(known.path_for(cls, column.facts.spec), cls, catalogue)
+        entries = known.load(known.path_for(cls), cls, catalogue)
         framework, device = column.target.split("@")
         place = Place(framework, device, column.facts.device.facts)
         version = column.facts.versions[cls.distributions[0]]

@@ -9,15 +9,19 @@ import sys
 import pytest
 
 from tests.command import ROOT, clean
-from touchstone.adapters import conditions, instructions, machine
-from touchstone.adapters.machine import ARM, X86
+from touchstone.adapters import conditions
+from touchstone.adapters.discovery import instructions, machine
+from touchstone.adapters.discovery.machine import ARM, X86
 
 LADDER = X86 if machine.facts()["machine"] == "x86_64" else ARM
 
 
 def used(*distributions: str, **environment: str) -> dict[str, str]:
     """What the libraries of these distributions say in a process of its own, with these variables."""
-    code = "import json, sys; from touchstone.adapters.instructions import used; print(json.dumps(used(sys.argv[1:])))"
+    code = (
+        "import json, sys; from touchstone.adapters.discovery.instructions import used; "
+        "print(json.dumps(used(sys.argv[1:])))"
+    )
     unset = {name: value for name, value in clean().items() if name not in instructions.VARIABLES}
     command = [sys.executable, "-c", code, *distributions]
     done = subprocess.run(command, cwd=ROOT, env=unset | environment, capture_output=True, text=True, timeout=120)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests import hazards
-from touchstone.adapters.isolation import Isolation, Outcome, attempt
+from touchstone.adapters.isolation.outcome import Outcome, attempt
+from touchstone.adapters.isolation.process import Isolation
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def test_a_process_that_has_grown_is_replaced_between_cases(
     isolation.renew_if_grown()
     assert pid(isolation) == first
     isolation.run(hazards.grow, {"megabytes": 64})
-    monkeypatch.setattr("touchstone.adapters.isolation.GROWN", 64e6)
+    monkeypatch.setattr("touchstone.adapters.isolation.process.GROWN", 64e6)
     assert pid(isolation) == first, "not within a case"
     isolation.renew_if_grown()
     assert not is_alive(first)

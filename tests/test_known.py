@@ -14,7 +14,8 @@ import pytest
 
 from tools import specification
 from touchstone import command
-from touchstone.adapters import known, registry, update
+from touchstone.adapters import known, update
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.known import KnownError, load
 from touchstone.adapters.update import UpdateError, induce
 from touchstone.errors import InputError
@@ -265,7 +266,7 @@ def test_a_deviation_shows_its_class_up_to_its_headroom(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [*registry.BUILT_IN, "keras", "qwix"])
 def test_shipped_files_load(name: str) -> None:
     cls = registry.adapter_class(name)
-    path = known.path_for(cls, name)
+    path = known.path_for(cls)
     assert path.is_file()
     found = load(path, cls, requirements.load().keys())
     assert {entry.scope.framework for entry in (*found.deviations, *found.pins)} == {name}
@@ -274,7 +275,7 @@ def test_shipped_files_load(name: str) -> None:
 def test_a_third_party_keeps_its_file_beside_its_module() -> None:
     from tests.hazards import Minimal
 
-    assert known.path_for(Minimal, "tests.hazards:Minimal") == Path(__file__).parent / "known" / "minimal.toml"
+    assert known.path_for(Minimal) == Path(__file__).parent / "known" / "minimal.toml"
 
 
 SPACES: list[dict[str, list[Any]]] = [
@@ -413,7 +414,7 @@ def test_the_check_reports_a_wrong_entry_in_one_line(
     path = tmp_path / "torch.toml"
     path.write_text(later(DEVIATION, requirement=f'"{identifier}"', cases="[{planted = [1]}]"))
     monkeypatch.setattr(registry, "SHIPPED", {"torch": registry.SHIPPED["torch"]})
-    monkeypatch.setattr(known, "FOLDER", tmp_path)
+    monkeypatch.setattr(known, "path_for", lambda cls: tmp_path / f"{cls.name}.toml")
     monkeypatch.setattr(sys, "argv", ["specification", "--check"])
     assert specification.main() == 1
     told = capsys.readouterr().err
@@ -425,7 +426,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Files of known deviations that `touchstone.adapters.update` may edit."""
     made = tmp_path / "known"
     made.mkdir()
-    monkeypatch.setattr(known, "FOLDER", made)
+    monkeypatch.setattr(known, "path_for", lambda cls, folder=None: made / f"{cls.name}.toml")
     return made
 
 

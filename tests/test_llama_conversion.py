@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Packed, Scheme
 from touchstone.adapters.language import LanguageModel, LlamaConfig
 from touchstone.golden import llama, llama_bounds

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from tests.test_planted_defects import _Planted
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Packed
-from touchstone.adapters.registry import Target
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
@@ -55,7 +56,7 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any, Any], None] 
 
 
 def _red(target: Target, bench: Bench, *, slow: bool) -> set[str]:
-    entries = known.load(known.path_for(target.cls, target.cls.name), target.cls, requirements.load().keys())
+    entries = known.load(known.path_for(target.cls), target.cls, requirements.load().keys())
     out = set()
     for question in questions():
         if question.requirement.id == SLOW and not slow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Scheme
 from touchstone.golden import groups, packing
 from touchstone.golden.packing import FORMATS, Format

@@ -12,8 +12,8 @@ from examples.onnxruntime_backend.touchstone import OnnxRuntimeAdapter
 from tests import hazards
 from tests.command import ROOT, in_shell, run
 from touchstone.adapters import known
+from touchstone.adapters.discovery.registry import TargetError, adapter_class
 from touchstone.adapters.interface import DECLARED, Capabilities
-from touchstone.adapters.registry import TargetError, adapter_class
 from touchstone.reports import model
 from touchstone.suites import requirements
 from touchstone.verdict import expectation

@@ -21,7 +21,8 @@ from tests.command import ROOT, copy_repository, run
 from tools.nightly import BROKEN, GREEN, RED, NightlyError, candidates, keep, leg, legs, outcome, placeholder, report
 from tools.nightly import __main__ as command
 from tools.nightly.outcome import Ran
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
 from touchstone.reports import history, model
 from touchstone.reports.markdown import plain
 from touchstone.reports.records import Line
@@ -78,7 +79,7 @@ class TestFirstNight:
 
     @pytest.mark.parametrize("kind", ["deviation", "pin"])
     def test_an_entry_and_its_system_end_it(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-        monkeypatch.setattr(known, "FOLDER", tmp_path)
+        monkeypatch.setattr(known, "path_for", lambda cls: tmp_path / f"{cls.name}.toml")
         monkeypatch.setattr(candidates, "REVIEWED", tmp_path / "reviewed.toml")
         (tmp_path / "reviewed.toml").write_text(f'"mlx@gpu" = ["{MAC}"]')
         assert candidates.is_first_night("mlx@gpu", MAC), "listed, and without an entry"
@@ -92,7 +93,7 @@ class TestFirstNight:
 
     def test_every_target_with_entries_has_a_reviewed_system(self) -> None:
         named = set()
-        for path in known.FOLDER.glob("*.toml"):
+        for path in known.shipped():
             named |= {f"{path.stem}@{device}" for device in candidates.seen_on(path)}
         assert named == set(candidates.reviewed())
         assert all(systems and set(systems) <= {LINUX, MAC} for systems in candidates.reviewed().values())
@@ -218,7 +219,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def bad(repository: Path) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """A leg in which one target is new, one is killed in the middle, and two are absent."""
-    torch = repository / "adapters" / "known" / "torch.toml"
+    torch = repository / "adapters" / "torch" / "known" / "torch.toml"
     kept = torch.read_bytes()
     torch.unlink()
     dies = repository / "suites" / "test_dies.py"

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from touchstone.adapters.registry import BUILT_IN
+from touchstone.adapters.discovery.registry import BUILT_IN
 from touchstone.golden import bounds, oracle
 from touchstone.golden.cases import gradients, linear
 from touchstone.golden.catalogue import Case

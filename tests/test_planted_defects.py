@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from touchstone.adapters import known, registry
-from touchstone.adapters.registry import Target
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
@@ -47,8 +48,7 @@ def red_requirements(
 
 
 def _red(target: Target, planted: Target, bench: Bench, only: Collection[str]) -> dict[str, set[str]]:
-    name = target.cls.name
-    entries = known.load(known.path_for(target.cls, name), target.cls, requirements.load().keys())
+    entries = known.load(known.path_for(target.cls), target.cls, requirements.load().keys())
     red: dict[str, set[str]] = {}
     for question in direct.questions():
         if only and question.requirement.id not in only:

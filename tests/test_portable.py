@@ -18,8 +18,8 @@ from tests.command import run
 from tools import portable, settings
 from tools.portable import DIFFERS, NO_EFFECT, SAME, Cases, Runs
 from tools.settings import PLAIN, Setting, SettingError
-from touchstone.adapters import instructions, machine, registry
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery import instructions, machine, registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.verdict.expectation import Deviation, Expectations, Scope
 
 FACTS = {"system": "Linux", "machine": "x86_64", "instruction_set": "avx2", "threads": "2"}

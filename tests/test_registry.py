@@ -16,10 +16,11 @@ from unittest import mock
 import pytest
 
 from tests import hazards
-from touchstone.adapters import conditions, devices, instructions, machine, registry
-from touchstone.adapters.devices import Found
+from touchstone.adapters import conditions
+from touchstone.adapters.discovery import devices, instructions, machine, registry
+from touchstone.adapters.discovery.devices import Found
+from touchstone.adapters.discovery.registry import BUILT_IN, TargetError, adapter_class, resolve
 from touchstone.adapters.interface import DECLARED, Adapter, Unsupported
-from touchstone.adapters.registry import BUILT_IN, TargetError, adapter_class, resolve
 
 
 @pytest.fixture(autouse=True)
@@ -287,7 +288,7 @@ def children(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def test_a_probe_is_remembered_per_version(children: list[list[str]], cache: Path) -> None:
     names = [probe(numpy=v).devices["cpu"]["name"] for v in ("1", "1", "2", "1")]
     assert names == ["cpu 1", "cpu 1", "cpu 2", "cpu 1"]
-    assert children[0] == [sys.executable, "-P", "-m", "touchstone.adapters.devices", "minimal"]
+    assert children[0] == [sys.executable, "-P", "-m", "touchstone.adapters.discovery.devices", "minimal"]
     assert [p.name for p in cache.iterdir()] == ["devices.json"]
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from tests import hazards
 from touchstone.adapters.interface import Layer
-from touchstone.adapters.isolation import Isolation, Unanswered
-from touchstone.adapters.remote import Remote
+from touchstone.adapters.isolation.outcome import Unanswered
+from touchstone.adapters.isolation.process import Isolation
+from touchstone.adapters.isolation.remote import Remote
 
 TABLE = np.arange(12, dtype=np.float32).reshape(4, 3)
 

@@ -17,7 +17,7 @@ from flax import nnx
 from torch import nn
 
 from tests.command import ROOT, run
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.language import LlamaConfig
 from touchstone.adapters.tracing import Known, Recording
 from touchstone.golden import llama

@@ -13,8 +13,9 @@ import psutil
 import pytest
 
 from tests.test_planted_defects import _Planted, wrap
-from touchstone.adapters import known, memory, registry
-from touchstone.adapters.isolation import Outcome
+from touchstone.adapters import known, memory
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.isolation.outcome import Outcome
 from touchstone.golden.cases import extents
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import open_golden, open_recorded
@@ -45,7 +46,7 @@ def target() -> registry.Target:
 @cache
 def entries() -> expectation.Expectations:
     cls = target().cls
-    return known.load(known.path_for(cls, "torch"), cls, requirements.load().keys())
+    return known.load(known.path_for(cls), cls, requirements.load().keys())
 
 
 def asked(name: str, case: Case, bench: Bench, plant: Callable[[Any], None] = lambda adapter: None) -> Judgement:

@@ -10,7 +10,7 @@ import pytest
 from packaging.specifiers import SpecifierSet
 
 from tests import hazards
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.suites.assay import Assay, Bench
 from touchstone.suites.conclusion import verdict_of

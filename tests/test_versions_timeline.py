@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,8 @@ from tools.versions.__main__ import main
 from tools.versions.observed import NOTHING, Head, Observed, Outcome, Ran
 from tools.versions.releases import Release, VersionsError
 from tools.versions.running import ERROR
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
 from touchstone.reports.records import Scalar
 from touchstone.suites import requirements
 from touchstone.verdict import expectation
@@ -339,10 +341,10 @@ def test_a_range_that_rests_on_no_observation_is_that_of_the_last_release_or_ups
 
 @pytest.fixture
 def registered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of adapters/known."""
-    for name in ("mlx", "jax", "torch"):
-        (tmp_path / f"{name}.toml").write_text((known.FOLDER / f"{name}.toml").read_text())
-    monkeypatch.setattr(known, "FOLDER", tmp_path)
+    """Copies of the frameworks' known deviations."""
+    for path in known.shipped():
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(known, "path_for", lambda cls: tmp_path / f"{cls.name}.toml")
     return tmp_path
 
 

@@ -25,8 +25,9 @@ from typing import Any
 
 from tools import settings
 from tools.settings import PLAIN, ROOT, Setting, SettingError
-from touchstone.adapters import instructions, known, machine, registry
-from touchstone.adapters.registry import Target
+from touchstone.adapters import known
+from touchstone.adapters.discovery import instructions, machine, registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.errors import InputError
 from touchstone.suites import requirements
 from touchstone.verdict.expectation import Expectation, Expectations, Place
@@ -157,7 +158,7 @@ def _known(spec: str, target: str) -> tuple[Expectations, str]:
     """The entries of an adapter, and the distribution whose version they speak of."""
     cls = registry.adapter_class(spec)
     device = target.partition("@")[2]
-    return known.load(known.path_for(cls, spec), cls, requirements.load().keys(), [device]), cls.distributions[0]
+    return known.load(known.path_for(cls), cls, requirements.load().keys(), [device]), cls.distributions[0]
 
 
 def check_records(name: str, setting: Setting, cases: Cases, plain: Mapping[str, str]) -> None:

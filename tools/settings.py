@@ -15,8 +15,8 @@ from pathlib import Path
 
 import msgspec
 
-from touchstone.adapters import instructions
 from touchstone.adapters.conditions import LEVELS
+from touchstone.adapters.discovery import instructions
 from touchstone.errors import InputError
 
 FILE = Path(__file__).parent / "settings.toml"
@@ -25,7 +25,8 @@ PLAIN = "plain"
 """Name of the run with none of the variables set."""
 _THREADS = "_threads"
 _READ = (
-    "import json, sys; from touchstone.adapters import instructions; print(json.dumps(instructions.used(sys.argv[1:])))"
+    "import json, sys; from touchstone.adapters.discovery.instructions import used; "
+    "print(json.dumps(used(sys.argv[1:])))"
 )
 
 
@@ -59,7 +60,7 @@ def load(path: Path = FILE) -> dict[str, Setting]:
             raise SettingError(f"{path}: {name} must have variables and what it shows, and another name than {PLAIN}")
         if unknown := [v for v in setting.variables if v not in instructions.VARIABLES]:
             raise SettingError(
-                f"{path}: {name} sets {unknown[0]}, which is none of touchstone.adapters.instructions.VARIABLES"
+                f"{path}: {name} sets {unknown[0]}, none of the VARIABLES of adapters/discovery/instructions.py"
             )
         if unknown := [fact for fact in setting.shows if fact not in facts]:
             raise SettingError(f"{path}: {name} shows {unknown[0]}, which nothing reads back")
@@ -99,7 +100,7 @@ def read_back(setting: Setting, distributions: Collection[str], caches: Path) ->
 def obstacle(setting: Setting, plain: Mapping[str, str], machine: Mapping[str, str]) -> str:
     """Why this machine cannot have the setting, "" where it can.
 
-    plain: what the libraries use without it; machine: `touchstone.adapters.machine.facts`.
+    plain: what the libraries use without it; machine: `touchstone.adapters.discovery.machine.facts`.
 
     >>> facts = {"machine": "x86_64", "instruction_set": "avx2", "threads": "2"}
     >>> obstacle(Setting({"XLA_FLAGS": "--xla_cpu_max_isa=AVX512"}, {"xla": "avx512"}), {"xla": "avx2"}, facts)

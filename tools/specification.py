@@ -17,8 +17,9 @@ from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from touchstone import files
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
 from touchstone.adapters.conditions import overlap
+from touchstone.adapters.discovery import registry
 from touchstone.errors import InputError
 from touchstone.suites import direct, requirements
 from touchstone.verdict import expectation
@@ -72,7 +73,7 @@ def _reported() -> list[str]:
 def deviations() -> str:
     """What each framework was seen to do: deviations with cause, reproduction and advice, then pins."""
     catalogue, found = requirements.load(), registered()
-    lines = [_NOTICE.format("adapters/known/*.toml") + "# Known deviations and pinned choices\n", "## Deviations\n"]
+    lines = [_NOTICE.format("adapters/*/known/*.toml") + "# Known deviations and pinned choices\n", "## Deviations\n"]
     for identifier in catalogue:
         entries = [d for d in found.deviations if d.requirement == identifier]
         if entries:
@@ -106,7 +107,7 @@ def registered() -> expectation.Expectations:
     """Every entry of the shipped adapters. Raises KnownError."""
     names = requirements.load().keys()
     classes = {name: registry.adapter_class(name) for name in registry.SHIPPED}
-    found = [known.load(known.path_for(cls, name), cls, names) for name, cls in classes.items()]
+    found = [known.load(known.path_for(cls), cls, names) for name, cls in classes.items()]
     return expectation.Expectations(
         tuple(d for one in found for d in one.deviations), tuple(p for one in found for p in one.pins)
     )

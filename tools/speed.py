@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from tools import settings
-from touchstone.adapters import machine, registry
-from touchstone.adapters.isolation import attempt
+from touchstone.adapters.discovery import machine, registry
+from touchstone.adapters.isolation.outcome import attempt
 from touchstone.errors import InputError
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from touchstone import lines, rerun
 from touchstone.adapters import known
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import open_golden
 from touchstone.migration import behaviour, findings

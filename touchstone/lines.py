@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 import msgspec
 
-from touchstone.adapters import machine
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery import machine
+from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.migration.inputs import CheckpointInput
 from touchstone.reports import records

@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Adapter
-from touchstone.adapters.registry import Target
 from touchstone.migration.inputs import TENSORS, CheckpointInput
 from touchstone.places import SUITES
 

@@ -21,9 +21,10 @@ import msgspec
 import pytest
 
 from touchstone import distribution, lines, rerun
-from touchstone.adapters import known, registry
-from touchstone.adapters.isolation import Unanswered
-from touchstone.adapters.registry import Target
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
+from touchstone.adapters.isolation.outcome import Unanswered
 from touchstone.errors import InputError
 from touchstone.golden.cases import generated
 from touchstone.golden.catalogue import Case

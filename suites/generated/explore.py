@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 from hypothesis.internal.conjecture import providers
 
-from touchstone.adapters.devices import cache_folder
+from touchstone.adapters.discovery.devices import cache_folder
 from touchstone.golden.catalogue import Case
 from touchstone.golden.store import Store
 from touchstone.suites.assay import Assay

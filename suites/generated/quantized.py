@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Capabilities
-from touchstone.adapters.registry import Target
 from touchstone.golden.cases import quantized
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
 from touchstone.golden.packing import Format

@@ -24,7 +24,7 @@ import numpy as np
 from safetensors.numpy import save_file
 from tqdm import tqdm
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Scheme
 from touchstone.golden.streams import words
 from touchstone.migration.check import Check, cores

@@ -21,7 +21,7 @@ import numpy as np
 
 from tools.benchmarks.calls import jitted, native_call, packed, synchronised
 from tools.benchmarks.workloads import scheme_of
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.suites import probes
 

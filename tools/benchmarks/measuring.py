@@ -20,8 +20,8 @@ from tools.benchmarks.calls import FRAMEWORKS
 from tools.benchmarks.layers import Placed
 from tools.benchmarks.limits import Limit
 from tools.benchmarks.workloads import Workload
-from touchstone.adapters import machine, registry
-from touchstone.adapters.registry import Target, TargetError
+from touchstone.adapters.discovery import machine, registry
+from touchstone.adapters.discovery.registry import Target, TargetError
 from touchstone.reports import records, render
 from touchstone.reports.recorder import Recorder
 from touchstone.reports.records import SCHEMA, BenchmarkLine

@@ -13,9 +13,9 @@ from tools.benchmarks import calls, lookup_cost
 from tools.benchmarks.calls import DTYPES, as_used, jitted, synchronised
 from tools.benchmarks.lookup_cost import COLUMNS, FLAX_CAST, LAYERS, PEAK_LIMIT, TABLE_SIZES
 from tools.benchmarks.workloads import scheme_of
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Packed, Scheme
-from touchstone.adapters.registry import Target
 
 SMALLEST, LARGEST = TABLE_SIZES
 TIME_LIMIT = 3.0

@@ -8,7 +8,7 @@ from tools.benchmarks import layers
 from tools.benchmarks.calls import synchronised
 from tools.benchmarks.measuring import Measuring, plan
 from tools.benchmarks.workloads import Workload
-from touchstone.adapters.registry import Target
+from touchstone.adapters.discovery.registry import Target
 
 
 def test_throughput(request: Any, benchmark: Any, measuring: Measuring, target: Target, workload: Workload) -> None:

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tools.nightly import NightlyError
-from touchstone.adapters import known, registry, update
+from touchstone.adapters import known, update
+from touchstone.adapters.discovery import registry
 from touchstone.errors import InputError
 
 REVIEWED = Path(__file__).parent / "reviewed.toml"
@@ -24,13 +25,13 @@ def here() -> str:
 def is_first_night(target: str, system: str = "") -> bool:
     """Whether nobody has reviewed yet what the target ``NAME@DEVICE`` shows on a system, by default this one.
 
-    So where no entry of ``adapters/known/NAME.toml`` has been seen on the device, not even a candidate, and where
+    So where no entry of ``known/NAME.toml`` has been seen on the device, not even a candidate, and where
     reviewed.toml does not list the system. Raises NightlyError for a target that no shipped adapter has.
     """
     name, at, device = target.partition("@")
     if name not in registry.SHIPPED or not at or not device:
         raise NightlyError(f"{target!r} is no target NAME@DEVICE of {', '.join(registry.SHIPPED)}")
-    path = known.FOLDER / f"{name}.toml"
+    path = known.path_for(registry.adapter_class(name))
     if not path.exists():
         return True
     return device not in seen_on(path) or (system or here()) not in reviewed().get(target, ())
@@ -56,8 +57,8 @@ def write(reports: Sequence[Path], output: Path) -> str:
     """
     lines = []
     with tempfile.TemporaryDirectory() as folder:
-        copies = Path(folder)
-        for path in known.FOLDER.glob("*.toml"):
+        copies, own = Path(folder), known.shipped()
+        for path in own:
             shutil.copy(path, copies)
         for report in reports:
             try:
@@ -66,8 +67,7 @@ def write(reports: Sequence[Path], output: Path) -> str:
                 said = f"error: {error}"
             lines.append(f"$ touchstone expectations update {report}\n{said}")
         for path in sorted(copies.glob("*.toml")):
-            own = known.FOLDER / path.name
-            if not own.exists() or own.read_bytes() != path.read_bytes():
+            if path.read_bytes() not in [one.read_bytes() for one in own if one.name == path.name]:
                 output.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, output / path.name)
                 lines.append(f"candidates: {output / path.name}")

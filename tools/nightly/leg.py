@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tools.nightly import candidates, legs, outcome
 from tools.nightly.outcome import Ran
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("--fuzz-examples", "2000", "--fuzz-seed", "fresh")

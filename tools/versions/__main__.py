@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> int:
     which.add_argument("--check", action="store_true", help="exit status 1 where it is stale")
     paging.set_defaults(run=_page)
     ranging = commands.add_parser("ranges", help="from which release on each known deviation is observed")
-    ranging.add_argument("--write", action="store_true", help="write them into adapters/known")
+    ranging.add_argument("--write", action="store_true", help="write them into the files of known deviations")
     ranging.set_defaults(run=_ranges)
 
     options = parser.parse_args(arguments)

@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 
 from tools.versions.releases import Release, VersionsError
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 
 ROOT = Path(__file__).parents[2]
 _INSTALLING, _IMPORTING = 900, 300

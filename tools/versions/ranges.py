@@ -1,4 +1,4 @@
-"""From which release on does each known deviation hold? What the timeline says about adapters/known.
+"""From which release on does each known deviation hold? What the timeline says about the files of known deviations.
 
 An entry holds in a release where each of its cases that was asked shows what is registered; where `some_conform` is
 set, a case may conform too. A pin leaves a case to the deviation that explains it, as a verdict does. The range begins
@@ -18,7 +18,8 @@ from tools.versions.observed import NOTHING, Observed, Outcome
 from tools.versions.releases import VersionsError
 from tools.versions.timeline import UNDEFINED, Params
 from touchstone import files
-from touchstone.adapters import known, registry
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.reports import kept
 from touchstone.suites import requirements
@@ -82,7 +83,7 @@ def _explains(entry: Deviation, outcome: Outcome) -> bool:
 
 def _paths(found: list[Observed]) -> Iterator[tuple[Observed, Path]]:
     for one in found:
-        yield one, known.path_for(_class(one), one.head.adapter)
+        yield one, known.path_for(_class(one))
 
 
 def _class(one: Observed) -> type[Adapter]:

@@ -12,7 +12,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from touchstone.adapters import registry
+from touchstone.adapters.discovery import registry
 from touchstone.errors import InputError
 
 PATH = Path(__file__).with_name("releases.toml")

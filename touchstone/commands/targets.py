@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Sequence
 
 from touchstone import command
-from touchstone.adapters import machine, registry
-from touchstone.adapters.devices import probe
+from touchstone.adapters.discovery import machine, registry
+from touchstone.adapters.discovery.devices import probe
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -1,4 +1,4 @@
-"""The child side of `touchstone.adapters.isolation`: answers probes over a pipe until the pipe closes or it dies."""
+"""The child side of `touchstone.adapters.isolation.process`: answers probes over a pipe until it closes."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from touchstone.adapters import remote
+from touchstone.adapters.discovery.registry import adapter_class
 from touchstone.adapters.interface import Operand, Packed
-from touchstone.adapters.isolation import Outcome, attempt
-from touchstone.adapters.registry import adapter_class
+from touchstone.adapters.isolation import remote
+from touchstone.adapters.isolation.outcome import Outcome, attempt
 
 
 def _protect(given: Any) -> None:

@@ -15,8 +15,8 @@ import tempfile
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
-from touchstone.adapters import machine
-from touchstone.adapters.machine import ARM, X86
+from touchstone.adapters.discovery import machine
+from touchstone.adapters.discovery.machine import ARM, X86
 
 VARIABLES = (
     "ATEN_CPU_CAPABILITY",

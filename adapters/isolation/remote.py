@@ -15,10 +15,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from touchstone.adapters.interface import Adapter, Layer
+from touchstone.adapters.isolation.outcome import Outcome, Unanswered
 from touchstone.adapters.language import LanguageModel
 
 if TYPE_CHECKING:
-    from touchstone.adapters.isolation import Isolation
+    from touchstone.adapters.isolation.process import Isolation
 
 ADAPTER = "adapter"
 STAYS: dict[str, type] = {"layer": Layer, "model": LanguageModel, "function": types.FunctionType}
@@ -48,7 +49,7 @@ class Held:
 class Remote:
     """A layer, model, function or the adapter itself in a target's process.
 
-    Methods of its interface are called there; other attributes are fetched. Raises `isolation.Unanswered` where the
+    Methods of its interface are called there; other attributes are fetched. Raises `Unanswered` where the
     object raised, or its process has ended.
     """
 
@@ -79,8 +80,6 @@ class Remote:
         return self._run(_invoke, name=method, arguments=arguments, named=named)
 
     def _run(self, function: Any, **arguments: Any) -> Any:
-        from touchstone.adapters.isolation import Outcome, Unanswered
-
         if not self.is_alive:
             raise Unanswered(Outcome("crashed", message="the process that held this layer has ended"))
         outcome = self._isolation.run(function, {"owner": self, **arguments})

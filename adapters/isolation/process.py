@@ -2,7 +2,7 @@
 
 One process per target, started fresh (never forked: a fork after JAX or MLX was imported hangs). It answers one
 probe at a time over a pipe, within a time limit. A dead or hung process is replaced for the next probe, and so is one
-that has grown. Layers stay in the process that made them: see `touchstone.adapters.remote`.
+that has grown. Layers stay in the process that made them: see `touchstone.adapters.isolation.remote`.
 """
 
 from __future__ import annotations
@@ -12,17 +12,15 @@ import signal
 import subprocess
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
-from touchstone.adapters import blame, remote
-from touchstone.adapters.interface import Unsupported
-from touchstone.verdict.behaviour import Behaviour, Kind
+from touchstone.adapters.isolation import remote
+from touchstone.adapters.isolation.outcome import Ending, Outcome, settled
 
+_CHILD = "touchstone.adapters.isolation.worker"
 TIME_LIMIT = 60.0
 """Seconds for one probe in a process that is already up; a first compilation takes up to 20."""
 START_LIMIT = 180.0
@@ -31,70 +29,6 @@ GROWN = 1.0e9
 """Resident bytes from which on a process is replaced before the next case: frameworks keep what they compiled."""
 DEATHS = 3
 """Unexpected deaths in a row that end a target: what follows would end the same way, a start each."""
-
-Ending = Literal["value", "raised", "crashed", "timed out", "ended without an answer"]
-
-
-@dataclass
-class Outcome:
-    """What came of one probe: a value, an exception (its type and message), or the end of the process."""
-
-    kind: Ending
-    value: Any = None
-    error_types: tuple[str, ...] = ()
-    """Names of the exception's classes, most derived first."""
-    message: str = ""
-    slip: str = ""
-    """Where the project's own code failed, and how, so that this is no answer of the target's."""
-
-    @property
-    def behaviour(self) -> Behaviour:
-        """The class of behaviour: "value", "raises IndexError", "crashed", "timed out"."""
-        return Behaviour.of(Kind.RAISES, self.error_types[0]) if self.kind == "raised" else Behaviour(self.kind)
-
-
-class SlipError(Exception):
-    """The project's own code failed around a call to a framework; the message says where and how."""
-
-
-def settled(outcome: Outcome) -> Outcome:
-    """The outcome, where it is the target's. Raises SlipError where it is not."""
-    if outcome.slip:
-        raise SlipError(outcome.slip)
-    return outcome
-
-
-class Unanswered(Exception):
-    """A layer in another process raised, or that process ended; carries the outcome that says how."""
-
-    def __init__(self, outcome: Outcome) -> None:
-        super().__init__(f"{outcome.behaviour}: {outcome.message}")
-        self.outcome = outcome
-
-
-def attempt(function: Callable[..., Any], adapter: Any, arguments: Mapping[str, Any]) -> Outcome:
-    """Call a probe in this process and turn an exception into an outcome.
-
-    `Unsupported` passes through as raised too: whether it was declared is for the suite to judge.
-    """
-    try:
-        return Outcome("value", function(adapter, **arguments))
-    except (KeyboardInterrupt, SystemExit):
-        raise
-    except Unanswered as error:  # a layer that lives in another process
-        return error.outcome
-    except BaseException as error:  # what a framework raises is an observation, whatever its base class
-        names = tuple(c.__name__ for c in type(error).__mro__ if c not in (object, BaseException))
-        if isinstance(error, Unsupported):
-            names = ("Unsupported",)
-        return Outcome("raised", None, names, str(error).strip()[:2000], _slip(error))
-
-
-def _slip(error: BaseException) -> str:
-    if isinstance(error, Unsupported) or not blame.slipped(error):
-        return ""
-    at = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__}: {error} ({Path(at.filename).name}, line {at.lineno}: {at.line})"
 
 
 @dataclass(eq=False)
@@ -156,7 +90,15 @@ class Isolation:
                 environment[name] = value
         output = None if self.shows_output else errors
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "touchstone.adapters.worker", str(theirs.fileno()), self.spec, self.device],
+            [
+                sys.executable,
+                "-P",
+                "-m",
+                _CHILD,
+                str(theirs.fileno()),
+                self.spec,
+                self.device,
+            ],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=output,

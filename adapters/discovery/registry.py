@@ -13,7 +13,7 @@ from functools import cached_property
 from importlib import metadata
 from typing import Any
 
-from touchstone.adapters import devices, machine
+from touchstone.adapters.discovery import devices, machine
 from touchstone.adapters.interface import DECLARED, Adapter
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import Place
@@ -145,7 +145,7 @@ class Target:
         return f"{self.adapter_spec}@{self.device}"
 
     def describe(self) -> dict[str, Any]:
-        """Fields: spec, framework, versions, device (`touchstone.adapters.machine.device`), unavailable."""
+        """Fields: spec, framework, versions, device (`touchstone.adapters.discovery.machine.device`), unavailable."""
         return {
             "spec": self.adapter_spec,
             "framework": self.cls.is_framework,

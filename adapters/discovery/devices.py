@@ -15,7 +15,7 @@ from typing import Any
 import platformdirs
 
 from touchstone import files
-from touchstone.adapters import instructions, machine
+from touchstone.adapters.discovery import instructions, machine
 from touchstone.adapters.interface import Adapter
 
 TIMEOUT = 120.0
@@ -57,7 +57,7 @@ def _ask(name: str) -> Found:
         print(f"asking {name} which devices it finds", file=sys.stderr, flush=True)
     try:
         child = subprocess.run(
-            [sys.executable, "-P", "-m", "touchstone.adapters.devices", name],
+            [sys.executable, "-P", "-m", "touchstone.adapters.discovery.devices", name],
             capture_output=True,
             text=True,
             timeout=TIMEOUT,
@@ -85,7 +85,7 @@ def _write(path: Path, content: dict[str, Any]) -> None:
 
 
 def _main(name: str) -> None:
-    from touchstone.adapters.registry import adapter_class
+    from touchstone.adapters.discovery.registry import adapter_class
 
     cls = adapter_class(name)
     found: dict[str, dict[str, Any]] = {

@@ -1,0 +1,1 @@
+"""How a target is asked in a process of its own, and whose the failure is."""
