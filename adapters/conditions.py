@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from itertools import product
-from typing import Any
+from typing import Annotated
+
+import msgspec
 
 from touchstone.adapters.discovery import instructions
 from touchstone.adapters.discovery.machine import ARM, X86
@@ -29,6 +31,10 @@ SYSTEMS_OF = {"mps": ("Darwin",), "coreml": ("Darwin",), "cuda": ("Linux", "Wind
 _LIBRARIES = ("numpy", "xla", "torch", "onednn")
 
 
+AT_LEAST_ONE = msgspec.Meta(min_length=1)
+NotEmpty = Annotated[list[str], AT_LEAST_ONE]
+
+
 class ConditionError(InputError):
     """Where an entry holds is spelled wrongly, or can be nowhere; the message names the field."""
 
@@ -50,64 +56,67 @@ def _both(first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tupl
     return tuple(value for value in first if value in second)
 
 
-def scope(raw: Mapping[str, Any], cls: type[Adapter], devices: Collection[str] = ()) -> Scope:
-    """What an entry says of where it holds. Raises ConditionError.
+class Placed(msgspec.Struct, kw_only=True):
+    """What an entry of known/NAME.toml is about, and where it holds."""
+
+    requirement: str
+    framework: str
+    seen_on: Annotated[list[str | dict[str, str]], AT_LEAST_ONE]
+    device: str | NotEmpty | None = None
+    where: Annotated[dict[str, NotEmpty], AT_LEAST_ONE] | None = None
+
+
+def scope(entry: Placed, cls: type[Adapter], devices: Collection[str] = ()) -> Scope:
+    """Where an entry holds. Raises ConditionError.
 
     cls: the adapter whose file it stands in; devices: those that it has beyond the ones that it declares.
     """
-    if raw["framework"] != cls.name:
-        raise ConditionError(f"framework must be {cls.name!r}, whose file this is, not {raw['framework']!r}")
+    if entry.framework != cls.name:
+        raise ConditionError(f"framework must be {cls.name!r}, whose file this is, not {entry.framework!r}")
     known = dict.fromkeys((*cls.devices, *devices))
-    chosen = _devices(raw.get("device"), known) if "device" in raw else ()
-    where = _where(raw["where"], cls) if "where" in raw else {}
+    chosen = _devices(entry.device or [], known)
+    where = _where(entry.where or {}, cls)
     if not _possible(chosen, where):
         parts = [f"device {' or '.join(chosen)}"] * bool(chosen)
         parts += [f"{name} {' or '.join(values)}" for name, values in where.items()]
         raise ConditionError(f"where can hold nowhere: no machine has {', '.join(parts)}")
-    return Scope(cls.name, chosen, where, _seen_on(raw["seen_on"], chosen or tuple(known), where))
+    return Scope(cls.name, chosen, where, _seen_on(entry.seen_on, chosen or tuple(known), where))
 
 
-def _devices(raw: Any, known: Collection[str]) -> tuple[str, ...]:
-    values = _strings("device", [raw] if isinstance(raw, str) else raw)
+def _devices(raw: str | list[str], known: Collection[str]) -> tuple[str, ...]:
+    values = _each_once("device", [raw] if isinstance(raw, str) else raw)
     if unknown := [d for d in values if d not in known]:
         raise ConditionError(f"device {unknown[0]!r} is none of the adapter's: {', '.join(known)}")
     return values
 
 
-def _where(raw: Any, cls: type[Adapter]) -> dict[str, tuple[str, ...]]:
-    if not isinstance(raw, Mapping) or not raw:
-        raise ConditionError(f'where must be a table of conditions, such as {{xla = ["avx512"]}}, not {raw!r}')
+def _where(raw: Mapping[str, list[str]], cls: type[Adapter]) -> dict[str, tuple[str, ...]]:
     recorded = [n for n in VALUES if n not in _LIBRARIES or n in instructions.readable(cls.distributions)]
     for name, values in raw.items():
         if name not in VALUES:
             raise ConditionError(f"where names an unknown condition {name!r}: use one of {', '.join(VALUES)}")
         if name not in recorded:
             raise ConditionError(f"where names {name!r}, which a run of {cls.name} does not record")
-        if wrong := [v for v in _strings(f"where.{name}", values) if v not in VALUES[name]]:
+        if wrong := [v for v in _each_once(f"where.{name}", values) if v not in VALUES[name]]:
             raise ConditionError(f"where.{name} can never be {wrong[0]!r}: it is one of {', '.join(VALUES[name])}")
     return {name: tuple(values) for name, values in raw.items()}
 
 
-def _strings(name: str, raw: Any) -> tuple[str, ...]:
-    if not isinstance(raw, list) or not raw or not all(isinstance(value, str) for value in raw):
-        raise ConditionError(f"{name} must be a list of at least one string, not {raw!r}")
+def _each_once(name: str, raw: list[str]) -> tuple[str, ...]:
     if len(set(raw)) < len(raw):
         raise ConditionError(f"{name} names {max(raw, key=raw.count)!r} twice")
     return tuple(raw)
 
 
-def _seen_on(raw: Any, devices: Collection[str], where: Mapping[str, tuple[str, ...]]) -> tuple[Mapping[str, str], ...]:
+def _seen_on(
+    raw: list[str | dict[str, str]], devices: Collection[str], where: Mapping[str, tuple[str, ...]]
+) -> tuple[Mapping[str, str], ...]:
     """Device names, or of an entry with `where` tables that give the device and each of its facts."""
-    if not where:
-        seen = [{"device": name} for name in _strings("seen_on", raw)]
-    else:
-        names = ("device", *where)
-        form = f"seen_on must be a list of tables with {', '.join(names)}, each a string, not {raw!r}"
-        if not isinstance(raw, list) or not raw or not all(isinstance(one, Mapping) for one in raw):
-            raise ConditionError(form)
-        seen = [{name: one[name] for name in one} for one in raw]
-        if any(set(one) != set(names) or not all(isinstance(v, str) for v in one.values()) for one in seen):
-            raise ConditionError(form)
+    names = {"device", *where}
+    seen = [{"device": one} if isinstance(one, str) else one for one in raw]
+    form = f"tables with {', '.join(('device', *where))}" if where else "devices"
+    if any(set(one) != names for one in seen) or any(isinstance(one, str) == bool(where) for one in raw):
+        raise ConditionError(f"seen_on must be a list of {form}, each a string, not {raw!r}")
     for one in seen:
         for name, value in one.items():
             allowed = devices if name == "device" else where[name]

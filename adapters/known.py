@@ -8,30 +8,23 @@ choices it makes for a characterised requirement. Both select cases by their par
 from __future__ import annotations
 
 import inspect
-import tomllib
 from collections.abc import Collection, Iterable, Mapping
 from datetime import date
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
+from touchstone import documents
 from touchstone.adapters import conditions
-from touchstone.adapters.conditions import ConditionError
+from touchstone.adapters.conditions import AT_LEAST_ONE, ConditionError, NotEmpty, Placed
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.discovery.registry import Target
 from touchstone.adapters.interface import Adapter
 from touchstone.errors import InputError
 from touchstone.verdict.expectation import WRITTEN_BY_HAND, Deviation, Expectation, Expectations, Pin
-
-_COMMON = {"requirement", "framework", "versions", "cases", "seen_on"}
-_FIELDS = {
-    "deviation": _COMMON | {"observed", "seen", *WRITTEN_BY_HAND},
-    "pin": _COMMON | {"class", "page"},
-}
-_TEXT = {"requirement", "framework", "versions", "upstream", "page", "note", *WRITTEN_BY_HAND}
-_PLACE = {"device", "where"}
-_OPTIONAL = {"deviation": _PLACE | {"upstream", "headroom_at_most", "some_conform"}, "pin": _PLACE | {"note"}}
 
 
 class KnownError(InputError):
@@ -54,6 +47,30 @@ def of_targets(targets: Iterable[Target], requirements: Collection[str]) -> dict
     return {t.id: load(path_for(t.cls), t.cls, requirements, [t.device]) for t in targets}
 
 
+class _Entry(Placed, kw_only=True, forbid_unknown_fields=True):
+    """What deviations and pins share, as the file has it."""
+
+    versions: str
+    cases: Annotated[list[dict[str, list[Any]]], AT_LEAST_ONE]
+
+
+class _DeviationEntry(_Entry, kw_only=True, forbid_unknown_fields=True):
+    observed: NotEmpty
+    seen: date
+    cause: str
+    reproduction: str
+    advice: str
+    headroom_at_most: float | None = None
+    upstream: str = ""
+    some_conform: bool = False
+
+
+class _PinEntry(_Entry, kw_only=True, forbid_unknown_fields=True):
+    class_: str | NotEmpty = msgspec.field(name="class")
+    page: str
+    note: str = ""
+
+
 def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices: Collection[str] = ()) -> Expectations:
     """Read the adapter's file; nothing is known where there is none.
 
@@ -62,78 +79,52 @@ def load(path: Path, cls: type[Adapter], requirements: Collection[str], devices:
     """
     if not path.exists():
         return Expectations()
-    try:
-        content = tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:  # not TOML, or not UTF-8
-        raise KnownError(f"{path}: {error}") from error
-    if unknown := content.keys() - {"deviation", "pin"}:
-        raise KnownError(f"{path}: unknown table {sorted(unknown)[0]!r}; use [[deviation]] and [[pin]]")
-    found: dict[str, list[tuple[Mapping[str, Any], dict[str, Any], str]]] = {"deviation": [], "pin": []}
-    for kind, tables in found.items():
-        if not isinstance(content.get(kind, []), list):
-            raise KnownError(f"{path}: {kind} must be a list of tables: write [[{kind}]]")
-        for number, raw in enumerate(content.get(kind, []), 1):
-            origin = f"{path}: {kind} {number} ({raw.get('requirement', 'no requirement')})"
-            fields = _check(kind, raw, origin, requirements)
-            try:
-                fields["scope"] = conditions.scope(raw, cls, devices)
-            except ConditionError as error:
-                raise KnownError(f"{origin}: {error}") from error
-            tables.append((raw, fields, origin))
-    deviations, pins = [_deviation(*d) for d in found["deviation"]], [_pin(*p) for p in found["pin"]]
+    found = documents.lists(path, KnownError, deviation=_DeviationEntry, pin=_PinEntry)
+    shared = partial(_shared, cls=cls, requirements=requirements, devices=devices)
+    deviations = tuple(_deviation(entry, shared(entry, origin)) for origin, entry in found["deviation"])
+    pins = tuple(_pin(entry, shared(entry, origin)) for origin, entry in found["pin"])
     for entries in (deviations, pins):
         _refuse_duplicates(entries)
-    return Expectations(tuple(deviations), tuple(pins))
+    return Expectations(deviations, pins)
 
 
-def _check(kind: str, raw: Mapping[str, Any], origin: str, requirements: Collection[str]) -> dict[str, Any]:
-    if missing := _FIELDS[kind] - raw.keys():
-        raise KnownError(f"{origin}: lacks {', '.join(sorted(missing))}")
-    if unknown := raw.keys() - _FIELDS[kind] - _OPTIONAL[kind]:
-        raise KnownError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
-    if raw["requirement"] not in requirements:
+def _shared(
+    entry: _Entry, origin: str, cls: type[Adapter], requirements: Collection[str], devices: Collection[str]
+) -> dict[str, Any]:
+    if entry.requirement not in requirements:
         raise KnownError(f"{origin}: there is no such requirement")
-    for name in (_FIELDS[kind] | _OPTIONAL[kind]) & raw.keys() & _TEXT:
-        if not isinstance(raw[name], str):
-            raise KnownError(f"{origin}: {name} must be a string, not {raw[name]!r}")
     try:
-        versions = SpecifierSet(raw["versions"])
+        versions = SpecifierSet(entry.versions)
+        scope = conditions.scope(entry, cls, devices)
     except InvalidSpecifier as error:
-        raise KnownError(f"{origin}: bad version range {raw['versions']!r} ({error})") from error
-    if not isinstance(raw["cases"], list) or not raw["cases"] or not all(isinstance(p, dict) for p in raw["cases"]):
-        raise KnownError(f"{origin}: cases must be a list of tables, one empty table for every case")
-    for pattern in raw["cases"]:
-        if wrong := [name for name, values in pattern.items() if not isinstance(values, list)]:
-            raise KnownError(f"{origin}: case parameter {wrong[0]!r} must be a list of values")
-    cases = tuple({name: tuple(values) for name, values in pattern.items()} for pattern in raw["cases"])
-    return {"requirement": raw["requirement"], "versions": versions, "cases": cases, "origin": origin}
+        raise KnownError(f"{origin}: bad version range {entry.versions!r} ({error})") from error
+    except ConditionError as error:
+        raise KnownError(f"{origin}: {error}") from error
+    cases = tuple({name: tuple(values) for name, values in pattern.items()} for pattern in entry.cases)
+    return {
+        "requirement": entry.requirement,
+        "scope": scope,
+        "versions": versions,
+        "cases": cases,
+        "origin": origin,
+    }
 
 
-def _deviation(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> Deviation:
-    if not isinstance(raw["seen"], date):
-        raise KnownError(f"{origin}: seen must be a date such as 2026-11-21")
-    if not isinstance(raw["observed"], list) or not raw["observed"]:
-        raise KnownError(f"{origin}: observed must list at least one class of behaviour")
-    if not isinstance(raw.get("headroom_at_most", 1.0), int | float):
-        raise KnownError(f"{origin}: headroom_at_most must be a number, not {raw['headroom_at_most']!r}")
-    if not isinstance(raw.get("some_conform", False), bool):
-        raise KnownError(f"{origin}: some_conform must be true or false, not {raw['some_conform']!r}")
+def _deviation(entry: _DeviationEntry, shared: Mapping[str, Any]) -> Deviation:
     return Deviation(
-        **fields,
-        observed=frozenset(raw["observed"]),
-        headroom_at_most=raw.get("headroom_at_most"),
-        seen=raw["seen"],
-        upstream=raw.get("upstream", ""),
-        some_conform=raw.get("some_conform", False),
-        **{name: raw[name] for name in WRITTEN_BY_HAND},
+        **shared,
+        observed=frozenset(entry.observed),
+        headroom_at_most=entry.headroom_at_most,
+        seen=entry.seen,
+        upstream=entry.upstream,
+        some_conform=entry.some_conform,
+        **{name: getattr(entry, name) for name in WRITTEN_BY_HAND},
     )
 
 
-def _pin(raw: Mapping[str, Any], fields: dict[str, Any], origin: str) -> Pin:
-    classes = [raw["class"]] if isinstance(raw["class"], str) else raw["class"]
-    if not classes:
-        raise KnownError(f"{origin}: class must name at least one behaviour")
-    return Pin(**fields, classes=frozenset(classes), page=raw["page"], note=raw.get("note", ""))
+def _pin(entry: _PinEntry, shared: Mapping[str, Any]) -> Pin:
+    classes = [entry.class_] if isinstance(entry.class_, str) else entry.class_
+    return Pin(**shared, classes=frozenset(classes), page=entry.page, note=entry.note)
 
 
 def _refuse_duplicates(entries: Iterable[Expectation]) -> None:

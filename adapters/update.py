@@ -25,9 +25,9 @@ import tomlkit
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from tomlkit.items import Table
 
-from touchstone import files
+from touchstone import documents, files
 from touchstone.adapters import conditions, known
-from touchstone.adapters.conditions import ConditionError
+from touchstone.adapters.conditions import ConditionError, Placed
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
 from touchstone.errors import InputError
@@ -204,11 +204,13 @@ def _covered(
     place = Place(framework, device, records[0]["device"].get("facts", {}))
     found = []
     for number, entry in enumerate(entries):
+        origin = f"{path}: {kind} {number + 1}"
         try:
-            scope = conditions.scope(entry.unwrap(), cls, [device])
+            placed = documents.converted(entry.unwrap(), Placed, origin, UpdateError)
+            scope = conditions.scope(placed, cls, [device])
             current = SpecifierSet(entry["versions"]).contains(version, prereleases=True)
         except (ConditionError, KeyError, InvalidSpecifier) as error:
-            raise UpdateError(f"{path}: {kind} {number + 1}: {error}") from error
+            raise UpdateError(f"{origin}: {error}") from error
         if scope.holds(place) and current:
             found.append(_Covered(number, entry, scope, place))
     for record in records:

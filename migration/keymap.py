@@ -18,21 +18,41 @@ key = 8
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
+import msgspec
+
+from touchstone import documents
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.conventions import Heads
 
-_TABLES = {
-    "rename": None,
-    "transpose": {"targets"},
-    "ignore": {"source", "target"},
-    "heads": {"query", "key"},
-}
+_Number = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class _Transpose(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    targets: list[str] = []
+
+
+class _Ignore(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    source: list[str] = []
+    target: list[str] = []
+
+
+class _Heads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    query: _Number = 0
+    key: _Number = 0
+
+
+class _Map(msgspec.Struct, forbid_unknown_fields=True):
+    """The file's content."""
+
+    rename: dict[str, str] = {}
+    transpose: _Transpose = _Transpose()
+    ignore: _Ignore = _Ignore()
+    heads: _Heads = _Heads()
 
 
 @dataclass(frozen=True)
@@ -49,30 +69,15 @@ class KeyMap:
     @classmethod
     def read(cls, path: Path) -> KeyMap:
         """Raises CheckpointError, naming the file and the key, for a file that is no such map."""
-        try:
-            content = tomllib.loads(path.read_text())
-        except (OSError, ValueError) as error:
-            raise CheckpointError(f"--map {path}: cannot be read as TOML ({error})") from error
-        for table, keys in content.items():
-            if table not in _TABLES:
-                raise CheckpointError(f"--map {path}: unknown table {table!r}; use {', '.join(_TABLES)}")
-            if not isinstance(keys, dict):
-                raise CheckpointError(f"--map {path}: write [{table}] as a table")
-            allowed = _TABLES[table]
-            if allowed is not None and (unknown := keys.keys() - allowed):
-                raise CheckpointError(
-                    f"--map {path}: [{table}] has no key {sorted(unknown)[0]!r}; use {', '.join(sorted(allowed))}"
-                )
-        rename = content.get("rename", {})
-        if wrong := [k for k, v in rename.items() if not isinstance(v, str)]:
-            raise CheckpointError(f"--map {path}: [rename] {wrong[0]!r} is not renamed to a string")
+        origin = f"--map {path}"
+        found = documents.converted(documents.load(path, CheckpointError, origin), _Map, origin, CheckpointError)
         return cls(
             path,
-            rename,
-            _names(path, content, "transpose", "targets"),
-            _names(path, content, "ignore", "source"),
-            _names(path, content, "ignore", "target"),
-            Heads(_number(path, content, "query"), _number(path, content, "key") or _number(path, content, "query")),
+            found.rename,
+            tuple(found.transpose.targets),
+            tuple(found.ignore.source),
+            tuple(found.ignore.target),
+            Heads(found.heads.query, found.heads.key or found.heads.query),
         )
 
     def targets(self, source: Collection[str], target: Collection[str]) -> dict[str, str]:
@@ -140,17 +145,3 @@ def _fill(text: str, numbers: Sequence[str]) -> str:
 
 def _any(texts: Sequence[str], name: str) -> bool:
     return any(_pattern(text).fullmatch(name) for text in texts)
-
-
-def _names(path: Path, content: Mapping[str, Any], table: str, key: str) -> Sequence[str]:
-    names = content.get(table, {}).get(key, [])
-    if not isinstance(names, list) or not all(isinstance(n, str) for n in names):
-        raise CheckpointError(f"--map {path}: [{table}] {key} must be a list of names")
-    return tuple(names)
-
-
-def _number(path: Path, content: Mapping[str, Any], key: str) -> int:
-    number = content.get("heads", {}).get(key, 0)
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
-        raise CheckpointError(f"--map {path}: [heads] {key} must be a number of heads, not {number!r}")
-    return number

@@ -19,7 +19,7 @@ PARTS = ("adapters", "golden", "migration", "reports", "suites")
 """Folders of the checkout that the build places under ``touchstone``."""
 TOOLS = ("benchmarks", "mutants", "nightly", "versions")
 OURS = {"conftest", "examples", "tests", "tools", "touchstone", *PARTS}
-SHARED = ("touchstone.errors", "touchstone.files", "touchstone.verdict")
+SHARED = ("touchstone.documents", "touchstone.errors", "touchstone.files", "touchstone.verdict")
 """What every part may import, and what imports none."""
 OWN_FRAMEWORK = {
     "adapters/jax/exercise.py",
@@ -47,7 +47,7 @@ READERS = {
 GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}
 """Where observations become guides: the only modules of `migration` that may import reports."""
 
-GOLDEN_MAY_USE = {"touchstone", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
+GOLDEN_MAY_USE = {"touchstone", "msgspec", "numpy", "ml_dtypes", "safetensors", *sys.stdlib_module_names}
 
 
 def modules(package: str) -> list[Path]:
@@ -91,7 +91,7 @@ def allowed(path: str) -> set[str]:
     """Parts of this project that the module may import."""
     folder, *rest = path.split("/")
     own = f"tools.{rest[0]}" if folder == "tools" and rest[0] in TOOLS else folder
-    if path.startswith(("touchstone/errors", "touchstone/files", "touchstone/verdict/")):
+    if path.startswith(("touchstone/documents", "touchstone/errors", "touchstone/files", "touchstone/verdict/")):
         return {"shared"}
     return {"shared", *_allowed(path, own)}
 

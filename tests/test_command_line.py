@@ -148,9 +148,9 @@ def test_an_entry_that_is_assumed_and_does_not_show_is_unreviewed(sometimes: boo
 TWICE = SOMETIMES + SOMETIMES.replace("cases = [{}]", 'cases = [{dtype = ["float16"]}]')
 BAD_ENTRIES = {
     "two equally narrow": (TWICE, "deviation 2 (EMB-BITS-1): covers layer embedding, dtype float16"),
-    "an unknown condition": (_seen('{isa = ["avx2"]}', "[]"), "deviation 1 (EMB-BITS-1): where names an unknown"),
+    "an unknown condition": (_seen('{isa = ["avx2"]}', "[{}]"), "deviation 1 (EMB-BITS-1): where names an unknown"),
     "one that can never hold": (
-        _seen('{machine = ["arm64"], instruction_set = ["avx2"]}', "[]"),
+        _seen('{machine = ["arm64"], instruction_set = ["avx2"]}', "[{}]"),
         "deviation 1 (EMB-BITS-1): where can hold nowhere",
     ),
 }

@@ -256,25 +256,31 @@ TABLE = 'table = {kind = "uniform", dtype = "float32", shape = [2, 3], options =
 
 
 MALFORMED = {
-    "no why": (GOOD.replace('why = "because"\n', ""), "regression 1 (a): lacks 'why'"),
-    "empty why": (GOOD.replace('"because"', '" "'), "regression 1 (a): 'why' is empty: write why it is kept"),
+    "no why": (GOOD.replace('why = "because"\n', ""), "regression 1 (a): lacks why"),
+    "empty why": (GOOD.replace('"because"', '" "'), "regression 1 (a): why must not be blank: write why it is kept"),
     "unknown field": (GOOD.replace("needs", "need"), "regression 1 (a): has an unknown field 'need'"),
-    "no date": (GOOD.replace("2026-11-21", '"today"'), "regression 1 (a): 'found' must be a day, as 2026-11-21"),
-    "a number for a list": (GOOD.replace("[]", "3"), "regression 1 (a): 'needs' must be a list, not 3"),
-    "numbers in a list": (GOOD.replace("[]", "[3]"), "regression 1 (a): 'needs' must be a list of strings"),
-    "a list for a name": (GOOD.replace('"a"', '["a"]'), "regression 1 (['a']): 'name' must be a string"),
-    "a list for a parameter": (GOOD.replace('"float32"', '["float32"]'), "parameter 'dtype' must be a string or a num"),
-    "an array of no table": (GOOD + "table = 3", "regression 1 (a): array 'table': must be a table, not 3"),
+    "no date": (
+        GOOD.replace("2026-11-21", '"today"'),
+        "regression 1 (a): found must be a date such as 2026-11-21, not 'today'",
+    ),
+    "a number for a list": (GOOD.replace("[]", "3"), "regression 1 (a): needs must be a list, not 3"),
+    "numbers in a list": (GOOD.replace("[]", "[3]"), "regression 1 (a): each of needs must be a string, not 3"),
+    "a list for a name": (GOOD.replace('"a"', '["a"]'), "regression 1 (['a']): name must be a string"),
+    "a list for a parameter": (
+        GOOD.replace('"float32"', '["float32"]'),
+        "params 'dtype' must be true or false or a number or a string",
+    ),
+    "an array of no table": (GOOD + "table = 3", "regression 1 (a): arrays 'table' must be a table, not 3"),
     "no recipe": (GOOD + TABLE.replace("uniform", "uniformly"), "array 'table': no recipe makes 'uniformly'"),
-    "no stream": (GOOD + TABLE.replace(', stream = "generated/1"', ""), "array 'table': lacks 'stream'"),
-    "no size": (GOOD + TABLE.replace("[2, 3]", "[2, -3]"), "array 'table': 'shape' must be a list of sizes"),
+    "no stream": (GOOD + TABLE.replace(', stream = "generated/1"', ""), "arrays lacks stream"),
+    "no size": (GOOD + TABLE.replace("[2, 3]", "[2, -3]"), "each of arrays 'table' shape must be 0 or more, not -3"),
     "no such option": (
         GOOD + TABLE.replace("{}", "{nan = 1}"),
         "array 'table': its 'options' and 'shape' make no array",
     ),
     "same name": (GOOD + GOOD, "regression 2 (a): the name occurs twice"),
     "one table": ("[regression]\nname = 1", "'regression' must be a list of tables"),
-    "another table": ("[[regressions]]", "unknown key 'regressions'"),
+    "another table": ("[[regressions]]", "unknown table 'regressions'"),
     "no TOML": ("[[regression]", "at the end of an array declaration"),
 }
 

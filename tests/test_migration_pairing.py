@@ -144,11 +144,11 @@ def test_a_map_pairs_what_no_convention_knows(tmp_path: Path) -> None:
 
 
 BAD_MAPS = {
-    "[renames]\n": "unknown table 'renames'",
-    "rename = 3\n": "write \\[rename\\] as a table",
-    "[transpose]\ntarget = []\n": "\\[transpose\\] has no key 'target'",
-    "[transpose]\ntargets = 'x'\n": "must be a list of names",
-    "[rename]\n'norm.weight' = 3\n": "'norm.weight' is not renamed to a string",
+    "[renames]\n": "unknown field 'renames'; use rename, transpose, ignore, heads",
+    "rename = 3\n": "rename must be a table, not 3",
+    "[transpose]\ntarget = []\n": "transpose has an unknown field 'target'; use targets",
+    "[transpose]\ntargets = 'x'\n": "transpose.targets must be a list, not 'x'",
+    "[rename]\n'norm.weight' = 3\n": "rename 'norm.weight' must be a string, not 3",
     "[rename]\n'nope' = 'model.norm.weight'\n": "'nope' is no tensor of the source",
     "[rename]\n'norm.weight' = 'nope'\n": "'nope' is no tensor of the target",
     "[rename]\n'layers.{n}.attention.wq.weight' = 'model.norm.weight'\n": "both claim 'model.norm.weight'",
@@ -159,8 +159,8 @@ BAD_MAPS = {
     "[rename]\n'norm.weight' = 'model.norm.weight'\n'n{n}rm.weight' = 'lm_head.weight'\n": "is no tensor of the source",
     "[rename]\n'layers.0.ffn_norm.weight' = 'model.norm.weight'\n'layers.{n}.ffn_norm.weight' = "
     "'model.layers.{n}.input_layernorm.weight'\n": "to both",
-    "[heads]\nquery = -1\n": "\\[heads\\] query must be a number of heads",
-    "[heads]\nquery = 'four'\n": "\\[heads\\] query must be a number of heads",
+    "[heads]\nquery = -1\n": "heads.query must be 0 or more, not -1",
+    "[heads]\nquery = 'four'\n": "heads.query must be a whole number, not 'four'",
     "= \n": "cannot be read as TOML",
 }
 

@@ -71,10 +71,13 @@ BAD: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     ),
     "unknown operator": (lambda d: d.update(operator="omit"), "'omit' is no operator"),
     "too many requirements": (lambda d: d.update(expect=["LIN-*"]), "expects any of 6 requirements; name 4 at most"),
-    "both origins": (lambda d: d.update(upstream="https://x"), "mine.toml: wrong: give upstream or operator"),
+    "both origins": (
+        lambda d: d.update(upstream="https://x"),
+        "mine.toml: defect 1 \\(wrong\\): give upstream or operator",
+    ),
     "no plant": (lambda d: d.pop("code"), "give upstream or operator, and edits or code"),
-    "no sentence": (lambda d: d.pop("what"), "mine.toml: wrong: .*what"),
-    "unknown key": (lambda d: d.update(colour="red"), "mine.toml: wrong: .*colour"),
+    "no sentence": (lambda d: d.pop("what"), "mine.toml: defect 1 \\(wrong\\): lacks what"),
+    "unknown key": (lambda d: d.update(colour="red"), "mine.toml: defect 1 \\(wrong\\): .*colour"),
 }
 
 

@@ -263,7 +263,7 @@ class TestTheFile:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("[x]\nvariables = {XLA_FLAG = 'x'}\nshows = {xla = 'avx'}", "x sets XLA_FLAG, which"),
+            ("[x]\nvariables = {XLA_FLAG = 'x'}\nshows = {xla = 'avx'}", "x sets XLA_FLAG, none"),
             ("[x]\nvariables = {XLA_FLAGS = 'x'}\nshows = {xlb = 'avx'}", "x shows xlb, which nothing"),
             ("[x]\nvariables = {XLA_FLAGS = 'x'}", "x must have"),
             ("[x]\nshows = {xla = 'avx'}", "x must have"),

@@ -75,25 +75,28 @@ def test_a_missing_field_is_named(field: str, tmp_path: Path) -> None:
 
 
 ERRORS: dict[str, tuple[str | bytes, str]] = {
-    "bad level": (REQUIRED.replace('"required"', '"optional"'), "requirement 1 (R-1): level must be required or"),
-    "permitted on a required one": (REQUIRED + 'permitted = ["rows"]\n', "requirement 1 (R-1): `permitted` belongs to"),
+    "bad level": (
+        REQUIRED.replace('"required"', '"optional"'),
+        "requirement 1 (R-1): level must be one of required, characterised, not 'optional'",
+    ),
+    "permitted on a required one": (REQUIRED + 'permitted = ["rows"]\n', "requirement 1 (R-1): permitted belongs to"),
     "characterised without permitted": (
         REQUIRED.replace('"required"', '"characterised"'),
-        "requirement 1 (R-1): `permitted` belongs to",
+        "requirement 1 (R-1): permitted belongs to",
     ),
-    "advice on a required one": (REQUIRED + 'advice = "Wait."\n', "requirement 1 (R-1): `advice` belongs to"),
+    "advice on a required one": (REQUIRED + 'advice = "Wait."\n', "requirement 1 (R-1): advice belongs to"),
     "characterised without advice": (
         CHARACTERISED.replace("advice", "# advice"),
-        "requirement 1 (C-1): `advice` belongs to",
+        "requirement 1 (C-1): advice belongs to",
     ),
     "unknown difference": (
         CHARACTERISED.replace('"silent"', '"loud"'),
         "requirement 1 (C-1): difference must be one of silent, dtype, rounding, convention",
     ),
-    "unknown field": (REQUIRED + 'note = "x"\n', "requirement 1 (R-1): unknown field 'note'"),
+    "unknown field": (REQUIRED + 'note = "x"\n', "requirement 1 (R-1): has an unknown field 'note'; use id, group"),
     "duplicate id": (REQUIRED + CHARACTERISED + REQUIRED, "requirement 3 (R-1): duplicate id"),
     "empty file": ("", "holds no requirement"),
-    "another table": ("[[rule]]\n", "holds no requirement"),
+    "another table": ("[[rule]]\n", "unknown table 'rule'; use [[requirement]]"),
     "one table instead of a list": (REQUIRED.replace("[[requirement]]", "[requirement]"), "requirement"),
     "not TOML": ("[[requirement", ""),
     "not UTF-8": (b"# caf\xe9\n" + REQUIRED.encode(), ""),

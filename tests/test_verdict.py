@@ -19,8 +19,10 @@ from touchstone.verdict.observation import Deviates, NotAsked, Observation
 from touchstone.verdict.requirement import Requirement
 from touchstone.verdict.rule import Judgement, Verdict, judge
 
-REQUIRED = Requirement("R-1", "group", "required", "sentence", "source")
-CHARACTERISED = Requirement("C-1", "group", "characterised", "sentence", "source", ("rows", "raises *"))
+REQUIRED = Requirement("R-1", "group", "required", "sentence", "source", "linear")
+CHARACTERISED = Requirement(
+    "C-1", "group", "characterised", "sentence", "source", "linear", ("rows", "raises *"), "silent", "advice"
+)
 EVERY_CASE: tuple[dict, ...] = ({},)
 MLX = Scope("mlx", seen_on=({"device": "cpu"},))
 NARROW = Scope("narrow", seen_on=({"device": "cpu"},))

@@ -9,12 +9,12 @@ import json
 import os
 import subprocess
 import sys
-import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
+from touchstone import documents
 from touchstone.adapters.conditions import LEVELS
 from touchstone.adapters.discovery import instructions
 from touchstone.errors import InputError
@@ -50,10 +50,8 @@ class Setting(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def load(path: Path = FILE) -> dict[str, Setting]:
     """Every setting by name. Raises SettingError."""
-    try:
-        found = msgspec.convert(tomllib.loads(path.read_text()), dict[str, Setting])
-    except (ValueError, msgspec.ValidationError) as error:
-        raise SettingError(f"{path}: {error}") from error
+    raw = documents.load(path, SettingError)
+    found = {name: documents.converted(one, Setting, f"{path}: {name}", SettingError) for name, one in raw.items()}
     facts = instructions.readable(("jax", "torch"))
     for name, setting in found.items():
         if name == PLAIN or not setting.variables or not setting.shows:

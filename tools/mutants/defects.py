@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tomllib
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from touchstone import documents
 from touchstone.errors import InputError
 
 FOLDER = Path(__file__).parent / "definitions"
@@ -128,22 +130,51 @@ def load(folder: Path = FOLDER) -> list[Defect]:
     """Every defect, by file and place in it. Raises DefectError, which names the file and the defect."""
     found: list[Defect] = []
     for path in sorted(folder.glob("*.toml")):
-        found += [_defect(path, target, entry) for target, entry in _entries(path)]
+        found += _defects(path)
     if repeated := [name for name, count in Counter(d.id for d in found).items() if count > 1]:
         raise DefectError(f"{folder}: {', '.join(repeated)} occur more than once")
     kept = held_out(d.id for d in found)
     return [replace(d, held_out=d.id in kept) for d in found]
 
 
-def _entries(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """(target, entry) of each defect of a file."""
-    try:
-        document = tomllib.loads(path.read_text())
-        return [(document["target"], entry) for entry in document["defect"]]
-    except (OSError, ValueError) as error:
-        raise DefectError(f"{path}: {error}") from error
-    except KeyError as error:
-        raise DefectError(f"{path}: lacks the key {error}") from error
+class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """A defect as its file has it."""
+
+    id: str
+    layer: str
+    class_: str = msgspec.field(name="class")
+    what: str
+    expect: list[str]
+    module: str
+    upstream: str = ""
+    operator: str = ""
+    edits: list[dict[str, Any]] = []
+    code: str = ""
+    equivalent: str = ""
+    since: str = ""
+
+
+def _defects(path: Path) -> Iterator[Defect]:
+    content = documents.load(path, DefectError)
+    if missing := {"target", "defect"} - content.keys():
+        raise DefectError(f"{path}: lacks the key {sorted(missing)[0]!r}")
+    for origin, entry in documents.tables(path, DefectError, _Entry, "defect", content):
+        if bool(entry.upstream) == bool(entry.operator) or bool(entry.edits) == bool(entry.code):
+            raise DefectError(f"{origin}: give upstream or operator, and edits or code")
+        yield Defect(
+            id=entry.id,
+            target=content["target"],
+            layer=entry.layer,
+            kind=entry.class_,
+            what=entry.what,
+            expect=tuple(entry.expect),
+            module=entry.module,
+            origin=entry.upstream or f"operator: {entry.operator}",
+            edits=tuple(entry.edits),
+            code=entry.code,
+            equivalent=entry.equivalent,
+            since=entry.since,
+        )
 
 
 def chosen(defects: Sequence[Defect], patterns: Sequence[str]) -> list[Defect]:
@@ -186,22 +217,3 @@ def _expecting(defect: Defect, requirements: Collection[str]) -> list[str]:
     if (count := sum(map(defect.expects, requirements))) > MOST_EXPECTED:
         problems.append(f"{defect.id}: expects any of {count} requirements; name {MOST_EXPECTED} at most")
     return problems
-
-
-def _defect(path: Path, target: str, entry: dict[str, Any]) -> Defect:
-    name = entry.get("id", "a defect without an id")
-    fields = dict(entry)
-    try:
-        if ("upstream" in fields) == ("operator" in fields) or ("edits" in fields) == ("code" in fields):
-            raise DefectError(f"{path.name}: {name}: give upstream or operator, and edits or code")
-        origin = fields.pop("upstream", None) or f"operator: {fields.pop('operator')}"
-        return Defect(
-            target=target,
-            kind=fields.pop("class"),
-            origin=origin,
-            expect=tuple(fields.pop("expect")),
-            edits=tuple(fields.pop("edits", ())),
-            **fields,
-        )
-    except (KeyError, TypeError) as error:
-        raise DefectError(f"{path.name}: {name}: {error}") from error

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
 from tools.nightly import NightlyError
+from touchstone import documents
 from touchstone.adapters import known, update
 from touchstone.adapters.discovery import registry
 from touchstone.errors import InputError
@@ -39,7 +39,7 @@ def is_first_night(target: str, system: str = "") -> bool:
 
 def seen_on(path: Path) -> set[str]:
     """The devices on which somebody has seen any of the file's entries."""
-    content = tomllib.loads(path.read_text())
+    content = documents.load(path, NightlyError)
     entries = (entry for kind in ("deviation", "pin") for entry in content.get(kind, ()))
     places = (place for entry in entries for place in entry["seen_on"])
     return {place if isinstance(place, str) else place["device"] for place in places}
@@ -47,7 +47,8 @@ def seen_on(path: Path) -> set[str]:
 
 def reviewed() -> dict[str, list[str]]:
     """Target -> the systems on which a person has reviewed it."""
-    return tomllib.loads(REVIEWED.read_text())
+    raw = documents.load(REVIEWED, NightlyError)
+    return documents.converted(raw, dict[str, list[str]], str(REVIEWED), NightlyError)
 
 
 def write(reports: Sequence[Path], output: Path) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
 from tools.nightly import NightlyError
+from touchstone import documents
 
 FILE = Path(__file__).parent / "legs.toml"
 
@@ -28,10 +28,8 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 def load(path: Path = FILE) -> dict[str, Leg]:
     """Every leg by name. Raises NightlyError."""
-    try:
-        legs = msgspec.convert(tomllib.loads(path.read_text()), dict[str, Leg])
-    except (ValueError, msgspec.ValidationError) as error:
-        raise NightlyError(f"{path}: {error}") from error
+    raw = documents.load(path, NightlyError)
+    legs = {name: documents.converted(one, Leg, f"{path}: {name}", NightlyError) for name, one in raw.items()}
     for name, leg in legs.items():
         if not leg.required:
             raise NightlyError(f"{path}: {name} requires no target, so that it could not fail")

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import msgspec
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
+from touchstone import documents
 from touchstone.adapters.discovery import registry
 from touchstone.errors import InputError
 
 PATH = Path(__file__).with_name("releases.toml")
-_FIELDS = {"adapter", "version"}
 
 
 class VersionsError(InputError):
     """Releases, records or observations that cannot be used; the message names the file and what to do."""
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    adapter: str
+    version: str
+    install: list[str] = []
 
 
 @dataclass(frozen=True)
@@ -57,13 +62,10 @@ class Release:
 
 def load(path: Path = PATH) -> list[Release]:
     """Every release, by adapter in file order, oldest first. Raises VersionsError."""
-    try:
-        entries = tomllib.loads(path.read_text()).get("release", [])
-    except (OSError, ValueError) as error:
-        raise VersionsError(f"{path}: {error}") from error
-    if not isinstance(entries, list) or not entries:
+    entries = documents.lists(path, VersionsError, release=_Entry)["release"]
+    if not entries:
         raise VersionsError(f"{path}: holds no release; write [[release]] tables")
-    found = [_release(raw, f"{path}: release {number}") for number, raw in enumerate(entries, 1)]
+    found = [_release(entry, origin) for origin, entry in entries]
     names = [release.name for release in found]
     if twice := {name for name in names if names.count(name) > 1}:
         raise VersionsError(f"{path}: {sorted(twice)[0]} is there twice")
@@ -90,16 +92,12 @@ def of_adapters(releases: Sequence[Release], names: Iterable[str]) -> list[Relea
     return select(releases, wanted)
 
 
-def _release(raw: Any, origin: str) -> Release:
-    if not isinstance(raw, dict) or not raw.keys() >= _FIELDS:
-        raise VersionsError(f"{origin}: lacks {', '.join(sorted(_FIELDS - dict(raw).keys()))}")
-    if unknown := raw.keys() - _FIELDS - {"install"}:
-        raise VersionsError(f"{origin}: unknown field {sorted(unknown)[0]!r}")
+def _release(entry: _Entry, origin: str) -> Release:
     try:
-        cls = registry.adapter_class(raw["adapter"])
-        Version(raw["version"])
-        pins = [Requirement(text) for text in raw.get("install", [])]
-    except (registry.TargetError, InvalidVersion, InvalidRequirement, TypeError) as error:
+        cls = registry.adapter_class(entry.adapter)
+        Version(entry.version)
+        pins = [Requirement(text) for text in entry.install]
+    except (registry.TargetError, InvalidVersion, InvalidRequirement) as error:
         raise VersionsError(f"{origin}: {error}") from error
     install: list[tuple[str, str]] = []
     for pin in pins:
@@ -108,6 +106,6 @@ def _release(raw: Any, origin: str) -> Release:
             raise VersionsError(f"{origin}: {pin} names no one version; write {pin.name}==VERSION")
         install.append((str(canonicalize_name(pin.name)), exact[0]))
     main = cls.distributions[0]
-    if install and dict(install).get(main) != raw["version"]:
-        raise VersionsError(f"{origin}: its overlay must install {main}=={raw['version']}")
-    return Release(raw["adapter"], raw["version"], tuple(install))
+    if install and dict(install).get(main) != entry.version:
+        raise VersionsError(f"{origin}: its overlay must install {main}=={entry.version}")
+    return Release(entry.adapter, entry.version, tuple(install))

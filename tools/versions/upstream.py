@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from packaging.version import Version
 
 from tools.versions.observed import NOTHING, Observed
 from tools.versions.releases import VersionsError
+from touchstone import documents
 from touchstone.verdict.expectation import matches
 
 PATH = Path(__file__).with_name("upstream.toml")
@@ -44,11 +44,7 @@ class Finding:
 
 def load(path: Path = PATH) -> list[Known]:
     """Every change, in file order. Raises VersionsError."""
-    try:
-        entries = tomllib.loads(path.read_text())["change"]
-        return msgspec.convert(entries, list[Known])
-    except (OSError, ValueError, KeyError) as error:
-        raise VersionsError(f"{path}: {error}; write [[change]] tables") from error
+    return [known for _, known in documents.lists(path, VersionsError, change=Known)["change"]]
 
 
 def find(known: Known, observed: Sequence[Observed]) -> Finding:

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Literal
+from typing import Literal, get_args
 
-LAYERS = (
-    *("embedding", "raw lookup", "quantized embedding", "linear", "quantized linear", "quantized weights"),
-    *("llama", "checkpoint"),
-)
+import msgspec
+
+Level = Literal["required", "characterised"]
+Layer = Literal[
+    "embedding",
+    "raw lookup",
+    "quantized embedding",
+    "linear",
+    "quantized linear",
+    "quantized weights",
+    "llama",
+    "checkpoint",
+]
 """What a case may exercise; "quantized weights" are those outside of any layer, a tied head is its embedding's."""
+LAYERS: tuple[str, ...] = get_args(Layer)
+Difference = Literal["", "silent", "dtype", "rounding", "convention"]
+"""What it means to move between two frameworks that choose differently, from the worst on."""
 
 
-@dataclass(frozen=True)
-class Requirement:
+class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns,
     `difference` what it means to move between two that choose differently, and `advice` what to do then. `layer`, one
     of LAYERS, is what its cases exercise where they do not say."""
 
     id: str
     group: str
-    level: Literal["required", "characterised"]
+    level: Level
     sentence: str
     source: str
+    layer: Layer
     permitted: tuple[str, ...] = ()
-    difference: str = ""
+    difference: Difference = ""
     advice: str = ""
-    layer: str = "embedding"
+
+    def __post_init__(self) -> None:
+        """Raises ValueError for a field of the other level."""
+        is_open = self.level == "characterised"
+        for name in ("permitted", "difference", "advice"):
+            if is_open != bool(getattr(self, name)):
+                raise ValueError(f"{name} belongs to characterised requirements, to each of them and only to them")
 
     def permits(self, behaviour: str) -> bool:
         return any(fnmatchcase(behaviour, pattern) for pattern in self.permitted)
