@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from touchstone import documents
 from touchstone.errors import InputError
 from touchstone.golden.catalogue import CATALOGUE
 from touchstone.golden.recipes import Recipe
@@ -136,6 +138,27 @@ class Store:
         return len(self.arrays)
 
 
+class _File(msgspec.Struct):
+    sha256: str
+    bytes: int
+
+
+class _Array(msgspec.Struct):
+    file: str | None
+    dtype: str
+    shape: list[int]
+    sha256: str
+    made: str
+
+
+class _Manifest(msgspec.Struct):
+    """What a manifest must hold."""
+
+    format: int
+    files: dict[str, _File]
+    arrays: dict[str, _Array]
+
+
 def _read_manifest(path: Path) -> dict[str, Any]:
     try:
         manifest = json.loads(path.read_text())
@@ -143,19 +166,12 @@ def _read_manifest(path: Path) -> dict[str, Any]:
         raise GoldenError(f"{path}: cannot be read ({error.strerror}); run `touchstone golden generate`") from error
     except ValueError as error:
         raise GoldenError(f"{path}: not valid JSON ({error})") from error
-    try:
-        if manifest["format"] != FORMAT:
-            raise GoldenError(f"{path}: format {manifest['format']!r}, this version reads {FORMAT}")
-        for name, fact in manifest["files"].items():
-            if not {"sha256", "bytes"} <= fact.keys():
-                raise GoldenError(f"{path}: file {name!r} lacks sha256 or bytes")
-        for key, entry in manifest["arrays"].items():
-            if missing := {"file", "dtype", "shape", "sha256", "made"} - entry.keys():
-                raise GoldenError(f"{path}: array {key!r} lacks {', '.join(sorted(missing))}")
-            if entry["file"] is not None and entry["file"] not in manifest["files"]:
-                raise GoldenError(f"{path}: array {key!r} is in {entry['file']!r}, which the manifest does not list")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise GoldenError(f"{path}: malformed manifest ({error!r})") from error
+    if isinstance(manifest, dict) and manifest.get("format", FORMAT) != FORMAT:
+        raise GoldenError(f"{path}: format {manifest['format']!r}, this version reads {FORMAT}")
+    facts = documents.converted(manifest, _Manifest, str(path), GoldenError)
+    for key, array in facts.arrays.items():
+        if array.file is not None and array.file not in facts.files:
+            raise GoldenError(f"{path}: array {key!r} is in {array.file!r}, which the manifest does not list")
     return manifest
 
 

@@ -272,7 +272,7 @@ MALFORMED = {
     ),
     "an array of no table": (GOOD + "table = 3", "regression 1 (a): arrays 'table' must be a table, not 3"),
     "no recipe": (GOOD + TABLE.replace("uniform", "uniformly"), "array 'table': no recipe makes 'uniformly'"),
-    "no stream": (GOOD + TABLE.replace(', stream = "generated/1"', ""), "arrays lacks stream"),
+    "no stream": (GOOD + TABLE.replace(', stream = "generated/1"', ""), "arrays 'table' lacks stream"),
     "no size": (GOOD + TABLE.replace("[2, 3]", "[2, -3]"), "each of arrays 'table' shape must be 0 or more, not -3"),
     "no such option": (
         GOOD + TABLE.replace("{}", "{nan = 1}"),

@@ -129,11 +129,11 @@ DAMAGES: dict[str, tuple[Damage, list[str]]] = {
     ),
     "manifest of another form": (
         lambda f: (f / "manifest.json").write_text("[]"),
-        ["manifest.json", "malformed"],
+        ["manifest.json", "must be a table"],
     ),
     "manifest without arrays": (
         lambda f: edit_manifest(f, lambda m: m.pop("arrays")),
-        ["manifest.json", "malformed", "arrays"],
+        ["manifest.json", "lacks arrays"],
     ),
     "another format": (
         lambda f: edit_manifest(f, lambda m: m.update(format=2)),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_type_hints
@@ -85,15 +86,17 @@ def converted(raw: Any, kind: type[T], origin: str, error: type[InputError]) -> 
 def _told(said: str, at: str, raw: Any, kind: Any) -> str:
     """What msgspec says, in the words of the file. at: its path, ".cases[0][...]"."""
     where = re.sub(r"\[.*?\]", "", at).removeprefix(".")
-    inside = f"{where} " * bool(where)
     if missing := re.fullmatch(r"Object missing required field `(.*)`", said):
-        return f"{inside}lacks {missing[1]}"
+        subject, _ = _found(raw, at, lambda value: missing[1] not in value)
+        return f"{subject} lacks {missing[1]}".strip()
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", said):
-        return f"{inside}has an unknown field {unknown[1]!r}; use {', '.join(_fields(kind, where))}"
+        subject, _ = _found(raw, at, lambda value: unknown[1] in value)
+        return f"{subject} has an unknown field {unknown[1]!r}; use {', '.join(_fields(kind, where))}".strip()
     wrong = re.fullmatch(r"Expected `(.*)`, got `.*`", said)
     wanted = [name for name in wrong[1].split(" | ") if name != "null"] if wrong else []
-    subject, value = _value(raw, at, wanted)
-    return f"{subject} must be {_form(said, wanted, kind, where)}, not {value!r}".strip()
+    types = tuple(_PYTHON[name] for name in wanted if name in _PYTHON)
+    subject, value = _found(raw, at, lambda value: not types or type(value) not in types)
+    return f"{subject or 'it'} must be {_form(said, wanted, kind, where)}, not {reprlib.repr(value)}"
 
 
 def _form(said: str, wanted: list[str], kind: Any, where: str) -> str:
@@ -118,20 +121,24 @@ def _fields(kind: Any, where: str) -> list[str]:
     return [field.encode_name for field in msgspec.structs.fields(kind)]
 
 
-def _value(raw: Any, at: str, wanted: list[str]) -> tuple[str, Any]:
-    """What lies at a path, and what to call it: "cases 'dtype'", "each of needs".
+def _found(raw: Any, at: str, is_wrong: Callable[[Any], bool]) -> tuple[str, Any]:
+    """What to call what lies at a path, "cases 'dtype'" or "each of needs", and its value.
 
-    Where the path does not name a table's key, it is the first whose value is of none of the wanted types.
+    Where the path does not say which key of a table it means, it is the first that leads to something wrong.
     """
-    types = tuple(_PYTHON[kind] for kind in wanted if kind in _PYTHON)
-    called = ""
-    for name, step in re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", at):
-        key = name or step
-        if step == "...":
-            key = next((k for k, v in raw.items() if types and not isinstance(v, types)), next(iter(raw)))
-        raw = raw[int(key) if isinstance(raw, list) else key]
-        if name:
-            called += f"{' ' if chr(39) in called else '.' * bool(called)}{name}"
-        elif step == "...":
-            called += f" {key!r}"
-    return f"each of {called}" if at.endswith("]") and not at.endswith("...]") else called, raw
+    found = list(_lying_at(raw, re.findall(r"\.(\w+)|\[(\d+|\.\.\.)\]", at), ""))
+    return next((one for one in found if is_wrong(one[1])), found[0])
+
+
+def _lying_at(raw: Any, steps: list[tuple[str, str]], called: str) -> Iterator[tuple[str, Any]]:
+    if not steps:
+        yield called, raw
+        return
+    (name, step), *rest = steps
+    if name:
+        yield from _lying_at(raw[name], rest, f"{called}{' ' if chr(39) in called else '.' * bool(called)}{name}")
+    elif step == "...":
+        for key, value in raw.items():
+            yield from _lying_at(value, rest, f"{called} {key!r}")
+    else:
+        yield from _lying_at(raw[int(step)], rest, called if rest else f"each of {called}")
