@@ -12,6 +12,7 @@ HERE = Path(__file__).parent
 
 
 def pytest_addoption(parser: pytest.Parser, pluginmanager: pytest.PytestPluginManager) -> None:
+    """Register the plugin. Raises UsageError where touchstone is loaded from elsewhere than this folder."""
     loaded = Path(plugin.__file__).parents[1]
     if loaded != HERE:
         raise pytest.UsageError(

@@ -27,4 +27,5 @@ class SharedRunner(VirtualEnvRunner):
 
 @impl
 def tox_register_tox_env(register: ToxEnvRegister) -> None:
+    """Make `SharedRunner` known to tox by its id, which tox.ini names as ``runner``."""
     register.add_run_env(SharedRunner)

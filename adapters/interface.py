@@ -258,8 +258,11 @@ class Layer(abc.ABC):
         raise self._unsupported("cast")
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        """The call (or tied head) compiled: "default" is the framework's own compiler at its cheapest setting
-        (`mx.compile`, `nnx.jit`, `torch.compile` with ``aot_eager``), "inductor" PyTorch's code generator."""
+        """The call (or tied head) compiled.
+
+        compiler: "default" is the framework's own at its cheapest setting (`mx.compile`, `nnx.jit`, `torch.compile`
+        with ``aot_eager``), "inductor" PyTorch's code generator.
+        """
         raise self._unsupported("compiler")
 
     def save(self, path: Path) -> None:

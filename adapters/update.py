@@ -137,8 +137,11 @@ def _complete(target: str, records: Sequence[dict[str, Any]]) -> tuple[list[dict
 
 
 def _by_hand(target: str, records: Sequence[dict[str, Any]]) -> list[str]:
-    """A line per requirement and class that an entry covers without naming it, and per entry that is to hold in more
-    places, or in fewer."""
+    """What is left to a person, a line each.
+
+    Requirements and classes that an entry covers without naming them; entries that are to hold in more places, or in
+    fewer.
+    """
     seen = Counter((r["requirement"], r["behaviour"]) for r in records if r["missing"] == "changed")
     lines = [f"edit by hand: {name} on {target} now shows {shown} ({n} cases)" for (name, shown), n in seen.items()]
     for how in ("widen", "narrow"):

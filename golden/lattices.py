@@ -21,8 +21,10 @@ BLOCKS = {
 
 @dataclass(frozen=True)
 class Lattice:
-    """float64 weights ``[rows, groups, group_size]``, and ``[rows, groups, 1]`` of every group: the step between codes
-    (scale) and what code 0 stands for (offset)."""
+    """float64 weights ``[rows, groups, group_size]``, and the lattice that they lie on.
+
+    scale, offset: float64 ``[rows, groups, 1]``, of every group the step between codes and what code 0 stands for.
+    """
 
     weights: np.ndarray
     scale: np.ndarray
@@ -36,6 +38,7 @@ class Lattice:
 
 
 def affine(words: np.ndarray, scales: np.ndarray, biases: np.ndarray, bits: int, group_size: int) -> Lattice:
+    """uint32 words, scales and biases ``[rows, groups]``: scale * code + bias, so that the bias is the offset."""
     weights = dequantize(words, scales, biases, format_of("affine", bits, group_size))
     scale, offset = (part.astype(np.float64)[..., None] for part in (scales, biases))
     return Lattice(weights.reshape(*scales.shape, group_size), scale, offset, bits)

@@ -54,6 +54,7 @@ def weight_gradient(x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
 
 
 def weight_gradient_magnitude(x: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """|cotangent|ᵀ |x|, float64 ``[out, in]``: the scale of that gradient's error bound, as `magnitude` is."""
     return weight_gradient(np.abs(_wide(x)), np.abs(_wide(cotangent)))
 
 
@@ -63,6 +64,7 @@ def input_gradient(weight: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
 
 
 def input_gradient_magnitude(weight: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """|cotangent| |W|, float64 ``[..., in]``: the scale of that gradient's error bound."""
     return input_gradient(np.abs(_wide(weight)), np.abs(_wide(cotangent)))
 
 
@@ -72,6 +74,7 @@ def bias_gradient(cotangent: np.ndarray) -> np.ndarray:
 
 
 def bias_gradient_magnitude(cotangent: np.ndarray) -> np.ndarray:
+    """The sum of |cotangent| over every leading axis, float64 ``[out]``: the scale of that gradient's error bound."""
     return bias_gradient(np.abs(_wide(cotangent)))
 
 
@@ -86,6 +89,7 @@ def table_gradient(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) ->
 
 
 def table_gradient_magnitude(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
+    """|cotangent| summed per id, float64 ``[num_embeddings, dims]``: the scale of that gradient's error bound."""
     return table_gradient(table, ids, np.abs(_wide(cotangent)))
 
 

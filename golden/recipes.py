@@ -128,8 +128,10 @@ def _finite_bits(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
 
 
 def _uneven(key: str, shape: tuple[int, ...], dtype: str, spread: int, sparse: int = 0) -> np.ndarray:
-    """Uniform multiples with 6 significant bits, each times a power of two from -spread to spread; one in `sparse` of
-    them is kept, and the others are zeros of either sign."""
+    """Uniform multiples with 6 significant bits, each times a power of two from -spread to spread.
+
+    sparse: one in so many is kept, and the others are zeros of either sign; 0 keeps all.
+    """
     raw = words(key, prod(shape))
     integers = (raw >> np.uint64(58)).astype(np.int64) - 32
     power = ((raw >> np.uint64(20)) % np.uint64(2 * spread + 1)).astype(np.int64) - spread

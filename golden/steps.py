@@ -45,8 +45,10 @@ from touchstone.golden.streams import DTYPES
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One row of the table above. halves: scale and offset are stored as float16. beyond: what L has more than the
-    largest code."""
+    """One row of the table above.
+
+    halves: scale and offset are stored as float16. beyond: what L has more than the largest code.
+    """
 
     extent: Literal["with zero", "range", "largest"]
     scale_roundings: int

@@ -43,6 +43,7 @@ def seal(manifest: Mapping[str, Any]) -> str:
 
 
 def dtype_name(array: np.ndarray) -> str:
+    """The dtype as a manifest spells it: NumPy's name, or that of ml_dtypes, "bfloat16"."""
     return array.dtype.name
 
 

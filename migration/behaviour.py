@@ -84,9 +84,12 @@ def _is_weight(p: Pair) -> bool:
 
 @dataclass(frozen=True)
 class Sample:
-    """The first rows of a pair. weights: ``[rows, columns]`` float64 of both sides, as layers read them; permitted: how
-    far they may be apart; packed: the target's parts where it is quantized; ids ``[IDS]``, inputs ``[INPUTS, columns]``
-    float64, exact in both dtypes."""
+    """The first rows of a pair.
+
+    source, target: weights ``[rows, columns]`` float64, as layers read them; permitted: how far they may be apart;
+    packed: the target's parts where it is quantized, source_packed: the source's, where its rows lie as the target's;
+    ids ``[IDS]``, inputs ``[INPUTS, columns]`` float64, exact in both dtypes.
+    """
 
     pair: Pair
     source: np.ndarray

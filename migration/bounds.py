@@ -79,8 +79,11 @@ def dequantized(values: np.ndarray, codes: str, dtype: str, group: int | None) -
 
 
 def quantized(source: np.ndarray, found: Dequantized, dtype: str, through: str = "") -> np.ndarray:
-    """Bound on |found - source| for MLX's packed forms. source: float64 ``[rows, columns]``; dtype: of the scales;
-    through: the narrower dtype that the weights were cast to before, "" for none."""
+    """Bound on |found - source| for MLX's packed forms.
+
+    source: float64 ``[rows, columns]``; dtype: of the scales; through: the narrower dtype that the weights were cast
+    to before, "" for none.
+    """
     grouped = source.reshape(*found.scale.shape, found.form.group_size)
     make = _affine if found.offset is not None else _block
     bound = make(grouped, found, dtype).reshape(source.shape)

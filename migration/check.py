@@ -130,11 +130,11 @@ class Check:
         process: str,
         listener: Listener | None = None,
     ) -> None:
-        """Begin to look for the answers to `asked` (requirement, tensor): in the background with `threads`, or with
-        none, each when it is asked for.
+        """Begin to look for the answers to `asked` (requirement, tensor).
 
-        folder: where verdicts are kept so that an interrupted check can go on. listener: who is told how far it is.
-        Raises CheckpointError.
+        threads: how many look in the background; with none, each answer is looked for when it is asked for. folder:
+        where verdicts are kept so that an interrupted check can go on. listener: who is told how far it is. Raises
+        CheckpointError.
         """
         chosen = [q for q in self.questions if (q.requirement, q.name) in asked]
         self._listener = listener

@@ -201,6 +201,7 @@ def _all_equal(pair: Pair, rows: np.ndarray) -> Compared:
 
 
 def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether both hold the same bytes in C order, of whatever dtypes and shapes: -0 is not 0, NaN is its own bits."""
     if a.nbytes != b.nbytes:
         return False
     left, right = (np.ascontiguousarray(x).reshape(-1).view(np.uint8) for x in (a, b))

@@ -173,8 +173,10 @@ def rope_of(convention: Convention, config: Mapping[str, Any]) -> Rope:
 
 
 def convention_of(names: Collection[str]) -> tuple[Convention | None, dict[str, str]]:
-    """The convention that explains most of the names, and the roles that it gives them; None where none explains the
-    layers of attention."""
+    """The convention that explains most of the names, and the roles that it gives them.
+
+    None where none explains the layers of attention.
+    """
     best: tuple[Convention | None, dict[str, str]] = (None, {})
     for convention in CONVENTIONS:
         roles = convention.roles(names)

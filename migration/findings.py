@@ -44,6 +44,7 @@ class Finding:
 
 
 def requirement_of(pair: Pair) -> str:
+    """The requirement that a pair is asked under: `HEAD` of a tied one, `QUANTIZED`, or `VALUES`."""
     if pair.is_tied:
         return HEAD
     return QUANTIZED if how(pair.source, pair.target) == "quantized" else VALUES
@@ -142,5 +143,6 @@ def _nearest(alone: Alone, pairing: Pairing) -> str:
 
 
 def vocabulary_of(config: Mapping[str, Any]) -> int | None:
+    """Rows of the token table by ``vocab_size`` of a configuration; None where it holds no integer of that name."""
     size = config.get("vocab_size")
     return size if isinstance(size, int) and not isinstance(size, bool) else None

@@ -50,10 +50,10 @@ class Sample:
 
 
 def agreement(pair: Pair, start: int, stop: int, shift: int = 0, factor: int = 1) -> float:
-    """Share of the target's rows [start, stop) that are within bound of the source's rows, `shift` further down, times
-    `factor`.
+    """Share of the target's rows [start, stop) that are within bound of the source's.
 
-    Of a transposed pair only the first columns are read.
+    The source's rows are those `shift` further down, times `factor`. Of a transposed pair only the first columns are
+    read.
     """
     kind = how(pair.source, pair.target)
     got_shape = (stop - start, *pair.target.shape[1:])
@@ -253,9 +253,11 @@ def _same_scales(target: Parameter, other: Parameter, start: int, stop: int) -> 
 
 @dataclass(frozen=True)
 class Changed:
-    """How a quantized tensor's parts may have been mixed up. scales, biases: (groups, rows) from which they really are,
-    relative to where they belong; rows: which row of the source the codes belong to; reverse: codes lie in the other
-    order within their bytes."""
+    """How a quantized tensor's parts may have been mixed up.
+
+    scales, biases: (groups, rows) from which they really are, relative to where they belong; rows: which row of the
+    source the codes belong to; reverse: codes lie in the other order within their bytes.
+    """
 
     behaviour: str
     text: str

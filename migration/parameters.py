@@ -33,7 +33,7 @@ class Parameter:
 
     @property
     def encoding(self) -> str:
-        """ "" for plain values, else how they are quantized."""
+        """How the values are quantized, "" for plain ones."""
         return self.form.name if self.form else self.parts[0].encoding
 
     @property
@@ -103,8 +103,10 @@ class Dequantized:
 
 
 def unpack(words: np.ndarray, bits: int) -> np.ndarray:
-    """uint32 words ``[..., n]`` to codes ``[..., 32 n / bits]`` (docs/packed-format.md), uint8, for whole blocks of a
-    checkpoint at once: every width packs a whole number of codes into `bits` bytes, or into one."""
+    """uint32 words ``[..., n]`` to uint8 codes ``[..., 32 n / bits]`` (docs/packed-format.md).
+
+    For whole blocks of a checkpoint at once: every width packs a whole number of codes into `bits` bytes, or into one.
+    """
     data = np.ascontiguousarray(words).view(np.uint8)
     if 8 % bits == 0:
         out = np.empty((*data.shape, 8 // bits), np.uint8)

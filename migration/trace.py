@@ -231,8 +231,10 @@ class _Comparison:
     def _change(
         self, name: str, one: Recording, want: np.ndarray, inputs: tuple[np.ndarray, ...], dtype: str
     ) -> np.ndarray:
-        """The largest change over the last axis that perturbations cause in the source's operation; a change from or
-        to what is not finite counts for nothing."""
+        """The largest change over the last axis that perturbations cause in the source's operation.
+
+        A change from or to what is not finite counts for nothing.
+        """
         exact, out = want.astype(np.float64), np.zeros(want.shape)
         for sample in range(self.samples):
             moved = tuple(_nudge(x, dtype, f"{sample}/input {i}") for i, x in enumerate(inputs))

@@ -46,7 +46,7 @@ def _spell(group: Sequence[Params], names: Sequence[str]) -> str:
 
 
 def _list(name: str, values: Sequence[Any]) -> str:
-    """ "mode=mxfp4, mxfp8", "no mode" where no case has it."""
+    """Spelled as "mode=mxfp4, mxfp8", or "no mode" where no case has it."""
     different = list(dict.fromkeys(map(str, values)))
     more = f", … {len(different)} values" if len(different) > MOST_VALUES else ""
     return f"{name}={', '.join(different[:MOST_VALUES])}{more}" if different else f"no {name}"

@@ -105,8 +105,10 @@ def compare(old: Night, new: Night) -> Changes:
 
 
 def compare_reports(old: Report, new: Report) -> Changes:
-    """As `compare`, of two reports whose every record is at hand: the cases that both hold, and what is red only in
-    the newer one."""
+    """As `compare`, of two reports whose every record is at hand.
+
+    Compared are the cases that both hold, and what is red only in the newer one.
+    """
     pairs = match(night_of(old), night_of(new))
     before, after = ({c.key: c for c in report.columns} for report in (old, new))
     both = {key: before[pairs[key]].cases.keys() & after[key].cases.keys() for key in pairs}
@@ -166,8 +168,10 @@ Whole = TypeVar("Whole", Report, Night)
 
 
 def usable(report: Whole, path: Path) -> Whole:
-    """The report or night, where it can be compared. Raises ReportError, naming `path`, where it is empty or
-    truncated."""
+    """The report or night, where it can be compared.
+
+    Raises ReportError, naming `path`, where it is empty or truncated.
+    """
     if report.state == "empty":
         raise ReportError(f"{path}: no framework answered a case, there is nothing to compare")
     if report.problems:

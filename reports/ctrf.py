@@ -18,7 +18,7 @@ _STATUS = {"conforms": "passed", "known deviation": "other", "unsupported": "ski
 """Verdicts that are not red -> CTRF's statuses; a known deviation is neither passed nor skipped."""
 
 
-def document(report: Report) -> dict[str, Any]:
+def _document(report: Report) -> dict[str, Any]:
     tests = [
         *(_test(column, record) for column in report.columns for record in column.cases.values()),
         *(_in_flight(column, line) for column in report.columns for line in column.in_flight),
@@ -90,4 +90,5 @@ def _in_flight(column: Column, line: StartLine) -> dict[str, Any]:
 
 
 def render(report: Report) -> bytes:
-    return msgspec.json.encode(document(report))
+    """The content of ``ctrf.json``, UTF-8; durations and times of day are whole milliseconds, as CTRF has them."""
+    return msgspec.json.encode(_document(report))

@@ -47,8 +47,10 @@ def by_name(column: Column) -> dict[str, EndLine]:
 
 
 def differences(report: Report, source: Column, target: Column) -> list[Difference]:
-    """What differs for who moves from `source` to `target`: worst first, departures before permitted choices, then in
-    the order of the requirements."""
+    """What differs for who moves from `source` to `target`, worst first.
+
+    Of equally bad ones departures come before permitted choices, then the order of the requirements decides.
+    """
     groups: dict[tuple[Severity, str, str, str, str], list[Case]] = {}
     both: dict[str, list[EndLine]] = {}
     others = by_name(target)

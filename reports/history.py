@@ -68,8 +68,11 @@ class NightColumn(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Night(msgspec.Struct, frozen=True, kw_only=True):
-    """started: UTC, ISO 8601. columns: `reports.model.Column.key` -> column. found: leg of the nightly -> targets that
-    answered a case in it."""
+    """What is kept of one night.
+
+    started: UTC, ISO 8601. columns: `reports.model.Column.key` -> column. found: leg of the nightly -> targets that
+    answered a case in it.
+    """
 
     schema: int
     started: str
@@ -83,7 +86,7 @@ class Night(msgspec.Struct, frozen=True, kw_only=True):
     found: dict[str, list[str]] = {}
 
     def comparable(self, other: Night) -> str:
-        """ "" where cases of the two nights can be compared, else why not."""
+        """Why cases of the two nights cannot be compared, "" where they can."""
         names = [n for n in ("suite_hash", "golden_hash") if getattr(self, n) != getattr(other, n)]
         return " and ".join(f"{n} {getattr(other, n)} became {getattr(self, n)}" for n in names)
 
@@ -145,6 +148,7 @@ def _digest(ids: Iterable[str]) -> str:
 
 
 def is_history(folder: Path) -> bool:
+    """Whether the folder holds at least one night's file."""
     return next(folder.glob(PATTERN), None) is not None
 
 

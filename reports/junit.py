@@ -16,6 +16,7 @@ _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
 
 
 def render(report: Report) -> bytes:
+    """The content of ``junit.xml``; faults of the whole run, where there are any, are a suite of their own."""
     xml = JUnitXml("touchstone")
     for column in report.columns:
         xml.add_testsuite(_suite(report, column))

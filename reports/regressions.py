@@ -91,6 +91,7 @@ class Change(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def key(line: BenchmarkLine) -> Key:
+    """What a line shares with those of other nights that it is compared with; sizes in the order of their names."""
     return Key(
         line.machine,
         line.target,

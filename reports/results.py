@@ -62,4 +62,5 @@ def _without_shared(line: msgspec.Struct) -> dict[str, Any]:
 
 
 def render(report: Report) -> bytes:
+    """The content of ``results.json``: `document`, UTF-8, in one line."""
     return msgspec.json.encode(document(report))

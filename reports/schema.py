@@ -9,7 +9,7 @@ import msgspec
 from touchstone.reports.records import SCHEMA, Line
 
 
-def document() -> dict[str, object]:
+def _document() -> dict[str, object]:
     made = msgspec.json.schema(Line)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -19,4 +19,5 @@ def document() -> dict[str, object]:
 
 
 def render() -> str:
-    return json.dumps(document(), indent=1, sort_keys=True) + "\n"
+    """The content of docs/records.schema.json, its keys sorted so that it changes only where a type does."""
+    return json.dumps(_document(), indent=1, sort_keys=True) + "\n"

@@ -19,6 +19,7 @@ MEAN_ERROR = 0.05
 
 
 def form_of(packed: Packed) -> Format:
+    """The golden format of packed parts, by their scheme. Raises KeyError for one that MLX does not define."""
     scheme = packed.scheme
     return packing.format_of(scheme.mode, scheme.bits, scheme.group_size)
 
@@ -79,6 +80,7 @@ def mean_errors(weight: np.ndarray, packed: Packed) -> tuple[float, float]:
 
 
 def assay_mean_error(assay: Assay, weight: np.ndarray, packed: Packed) -> None:
+    """Both `mean_errors`, in steps. Raises Deviates where either is beyond `MEAN_ERROR`, or NaN."""
     plain, signed = mean_errors(weight, packed)
     worst = max(abs(plain), abs(signed))
     message = f"mean error {plain:+.4f} step, {signed:+.4f} in the direction of growing codes; at most {MEAN_ERROR}"
@@ -105,6 +107,7 @@ def dequantization_bound(packed: Packed) -> np.ndarray:
 
 
 def assay_lookup(assay: Assay, got: np.ndarray, packed: Packed, ids: np.ndarray) -> None:
+    """Rows ``[*ids.shape, columns]`` in the `row_dtype` of the parts, within what dequantizing them may round."""
     dtype = row_dtype(packed)
     assay.within(got, dequantized(packed)[ids], dequantization_bound(packed)[ids], dtype, assay.weight_role)
 

@@ -35,6 +35,7 @@ def assay_rows(assay: Assay, got: np.ndarray, table: np.ndarray, scheme: Scheme)
 
 
 def assay_mean_error(assay: Assay, got: np.ndarray, table: np.ndarray, scheme: Scheme) -> None:
+    """The mean error of ``[rows, columns]``, in steps. Raises Deviates where it is beyond `MEAN_ERROR`, or NaN."""
     groups = grouped(table, scheme.group_size)
     error = (grouped(got, scheme.group_size) - groups) / steps.step(groups, scheme.mode, scheme.bits)
     mean = float(error.mean())

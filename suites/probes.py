@@ -31,10 +31,12 @@ def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: S
 
 
 def call(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
+    """The layer's answer to ids or activations; parts: bias and scheme, as `build` takes them."""
     return build(adapter, layer, weight, **parts)(inputs)
 
 
 def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
+    """Inputs ``[..., dims]`` times the table of an embedding transposed, its tied head; parts as `build` takes them."""
     return build(adapter, layer, weight, **parts).as_linear(inputs)
 
 
@@ -80,10 +82,12 @@ def by_name(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray
 
 
 def weight_of(layer: Layer) -> np.ndarray:
+    """The weight that the layer holds now: a table ``[num_embeddings, dims]``, or ``[out, in]`` of a linear layer."""
     return by_role(layer, layer.parameters())["weight"]
 
 
 def packed_of(layer: Layer, scheme: Scheme) -> Packed:
+    """The parts that a quantized layer holds under MLX's names; biases None where it has none."""
     parts = layer.parameters()
     return Packed(parts["weight"], parts["scales"], parts.get("biases"), scheme)
 
@@ -105,6 +109,7 @@ def parts(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> P
 
 
 def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
+    """The parts that the layer makes of a float weight ``[rows, columns]``."""
     return packed_of(build(adapter, layer, weight, scheme=scheme), scheme)
 
 

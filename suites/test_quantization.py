@@ -27,8 +27,10 @@ def _rows(assay: Assay, packed: Packed) -> np.ndarray:
 
 
 def _refuses_the_range(assay: Assay) -> bool:
-    """Whether the target refuses the table, as it may where the range of a group, with the rounding of its scale, is
-    more than the dtype can hold."""
+    """Whether the target refuses the table.
+
+    It may where the range of a group, with the rounding of its scale, is more than the dtype can hold.
+    """
     table, scheme = assay.golden("table"), assay.scheme
     groups = table.astype(np.float64).reshape(len(table), -1, scheme.group_size)
     dtype = table.dtype.name
@@ -61,8 +63,10 @@ def test_mean_signed_error(assay: Assay) -> None:
 
 
 def assay_parts(assay: Assay, weight: np.ndarray, got: Packed, want: Packed, source: str, *, elsewhere: bool) -> None:
-    """Bit for bit what `source` made of the weights; `elsewhere`, on other hardware or by other operations, codes may
-    differ at ties, scales and biases by two ulps."""
+    """Bit for bit what `source` made of the weights.
+
+    elsewhere: on other hardware or by other operations, where codes may differ at ties, scales and biases by two ulps.
+    """
     parts = quantized.parts_of(codes.form_of(want))
     for part in parts:
         found, wanted = getattr(got, part), getattr(want, part)

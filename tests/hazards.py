@@ -115,8 +115,10 @@ class Idle(Minimal):
 
 
 class Plagued(Minimal):
-    """Ends or hangs its process as TOUCHSTONE_TEST_PLAGUE says, for a linear layer of 4 outputs and 31 inputs with a
-    bias, or for every linear layer."""
+    """Ends or hangs its process as TOUCHSTONE_TEST_PLAGUE says.
+
+    It does so for a linear layer of 4 outputs and 31 inputs with a bias, or for every linear layer.
+    """
 
     name = "plagued"
 

@@ -69,8 +69,10 @@ def meta(seed: int = 0, *, tied: bool = False, spread: float = 1.0) -> Arrays:
 
 
 def halves(rows: np.ndarray, heads: int = HEADS) -> np.ndarray:
-    """Rows of q or k from adjacent pairs to half a head apart, written out: row i of a head goes to i / 2, or half a
-    head further where i is odd."""
+    """Rows of q or k from adjacent pairs to half a head apart, written out.
+
+    Row i of a head goes to i / 2, or half a head further where i is odd.
+    """
     size = len(rows) // heads
     order = [h * size + i for h in range(heads) for i in (*range(0, size, 2), *range(1, size, 2))]
     return rows[order]

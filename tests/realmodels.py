@@ -166,8 +166,10 @@ CLEAN = {
 
 @pytest.mark.parametrize("pair", CLEAN)
 def test_a_real_conversion_is_not_blamed(models: Models, tmp_path: Path, pair: str) -> None:
-    """Every tensor conforms, and the target's own framework answers as its source's over the table, the tied head and
-    linear layers of every kind."""
+    """Every tensor conforms, and the target's own framework answers as its source's.
+
+    Asked are the table, the tied head and linear layers of every kind.
+    """
     names = CLEAN[pair]
     source, target = (getattr(models, name, None) or models.get(name) for name in names[:2])
     options = ("--adapter", names[2], "--report", str(tmp_path / "r"), "--quiet")

@@ -72,8 +72,9 @@ def is_type_checking(node: ast.AST) -> bool:
 
 
 def part_of(name: str) -> str | None:
-    """The part of this project that a dotted name lies in: "golden", "tools.nightly", "shared", "touchstone" for the
-    command and the plugin; None where it is somebody else's.
+    """The part of this project that a dotted name lies in; None where it is somebody else's.
+
+    Parts are "golden", "tools.nightly", "shared", …, and "touchstone" for the command and the plugin.
     """
     top, *rest = name.split(".")
     if top not in OURS:

@@ -1,5 +1,6 @@
-"""Is damage of any kind, anywhere in the golden folder, noticed? 204 random damages, beside the chosen ones of
-`tests.test_golden_store`.
+"""Is damage of any kind, anywhere in the golden folder, noticed?
+
+204 random damages, beside the chosen ones of `tests.test_golden_store`.
 
 A lie whose hashes and seal were made to agree passes every guard but one, and that one has to answer.
 """

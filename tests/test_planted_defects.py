@@ -33,8 +33,10 @@ def bench() -> Iterator[Bench]:
 def red_requirements(
     name: str, bench: Bench, plant: Callable[[Any], None] | None, only: Collection[str] = ()
 ) -> dict[str, set[str]]:
-    """Red requirement ids by group, for the adapter with the defect, on cases spread over every test of every
-    requirement, or of those in `only`."""
+    """Red requirement ids by group, for the adapter with the defect.
+
+    Asked are cases spread over every test of every requirement, or of those in `only`.
+    """
     target = registry.resolve([f"{name}@cpu"])[0]
     adapter: Any = target.cls("cpu")
     adapter.undo = []

@@ -127,8 +127,11 @@ def too_short(path: Path) -> list[str]:
 
 
 def uncached(path: Path) -> list[str]:
-    """Jobs that fetch packages anew each time; of those whose output is published, jobs that take them from a cache,
-    which another run may have filled (https://docs.zizmor.sh/audits/#cache-poisoning)."""
+    """Jobs that fetch packages anew each time.
+
+    Of those whose output is published, jobs that take them from a cache, which another run may have filled
+    (https://docs.zizmor.sh/audits/#cache-poisoning).
+    """
     out = []
     for name, step in steps(path):
         given = step.get("with", {})
@@ -140,8 +143,10 @@ def uncached(path: Path) -> list[str]:
 
 
 def published_from_anywhere(path: Path) -> list[str]:
-    """Jobs that write for any branch, not for the default one alone. A schedule runs for no other, and is told none
-    (https://github.com/docker/metadata-action/issues/184)."""
+    """Jobs that write for any branch, not for the default one alone.
+
+    A schedule runs for no other, and is told none (https://github.com/docker/metadata-action/issues/184).
+    """
     rule = re.compile(
         r"&& \(github\.event_name == 'schedule' "
         r"\|\| github\.ref == format\('refs/heads/\{0\}', github\.event\.repository\.default_branch\)\) \}\}$"

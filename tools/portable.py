@@ -114,7 +114,7 @@ def differing(plain: Cases, here: Cases, name: str) -> tuple[int, list[str]]:
         first, second = plain.get(identifier), here.get(identifier)
         if first is None or second is None:
             out.append(f"{identifier}: asked {f'with {name}' if second else 'plainly'} only")
-        elif shown(first) != shown(second):
+        elif _shown(first) != _shown(second):
             if explaining(first, second):
                 explained += 1
             else:
@@ -123,13 +123,15 @@ def differing(plain: Cases, here: Cases, name: str) -> tuple[int, list[str]]:
     return explained, out
 
 
-def shown(record: Mapping[str, Any]) -> tuple[str, str]:
+def _shown(record: Mapping[str, Any]) -> tuple[str, str]:
     return record["behaviour"], record["verdict"]
 
 
 def explaining(first: Mapping[str, Any], second: Mapping[str, Any]) -> Expectation | None:
-    """The entry that says why one case shows two things: it holds in one of the places only and registers what is
-    shown there, or it registers both."""
+    """The entry that says why one case shows two things.
+
+    It holds in one of the places only and registers what is shown there, or it registers both.
+    """
     entries, version = _known(first["spec"], first["target"])
     places = [_place(record) for record in (first, second)]
     for entry in (*entries.deviations, *entries.pins):
@@ -169,8 +171,10 @@ def check_records(name: str, setting: Setting, cases: Cases, plain: Mapping[str,
 
 
 def compare(runs: Runs, chosen: Mapping[str, Setting]) -> list[Row]:
-    """Run the suites plainly and under each setting that can be had. Raises SettingError before any run where one has
-    no effect, and where none can be had."""
+    """Run the suites plainly and under each setting that can be had.
+
+    Raises SettingError before any run where one has no effect, and where none can be had.
+    """
     plain = runs.read_back(PLAIN, Setting())
     print(f"{PLAIN}: {settings.spell(plain)}", flush=True)
     read = {}
@@ -248,6 +252,7 @@ def _chosen(names: Sequence[str]) -> Mapping[str, Setting]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status: `SAME` or `DIFFERS`, as the table that it prints says, or `NO_EFFECT`."""
     options, rest = _arguments(arguments)
     with tempfile.TemporaryDirectory(prefix="touchstone-portable-") as temporary:
         folder = (options.folder or Path(temporary)).resolve()

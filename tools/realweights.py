@@ -37,6 +37,7 @@ def arguments(path: Path) -> list[str]:
 
 
 def main() -> int:
+    """pytest's exit status; words of the command line are handed on to it. Raises SystemExit without the package."""
     return int(pytest.main([*arguments(weights()), "-q", *sys.argv[1:]]))
 
 

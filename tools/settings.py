@@ -139,5 +139,5 @@ def check(name: str, setting: Setting, read: Mapping[str, str], plain: Mapping[s
 
 
 def spell(facts: Mapping[str, str]) -> str:
-    """ "xla avx, numpy avx2"."""
+    """In a line, as "xla avx, numpy avx2"."""
     return ", ".join(f"{name} {value}" for name, value in facts.items())

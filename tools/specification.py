@@ -114,7 +114,7 @@ def registered() -> expectation.Expectations:
 
 
 def _seen(entry: expectation.Expectation) -> str:
-    """ "cpu, mps", "cpu with xla avx512"."""
+    """Where an entry was seen, as "cpu, mps", "cpu with xla avx512"."""
     places = []
     for seen in entry.scope.seen_on:
         facts = " and ".join(f"{name} {value}" for name, value in seen.items() if name != "device")
@@ -123,10 +123,10 @@ def _seen(entry: expectation.Expectation) -> str:
 
 
 def check_entries(found: expectation.Expectations, cases: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-    """Raises KnownError, naming file and entry, for the first entry that speaks of no case, and for the second of two
-    entries that are equally narrow for one case, at one version and in one place.
+    """Raises KnownError, naming file and entry, for the first entry that is wrong.
 
-    cases: requirement -> the parameters of its golden cases.
+    Wrong is an entry that speaks of no case, and the second of two that are equally narrow for one case, at one
+    version and in one place. cases: requirement -> the parameters of its golden cases.
     """
     for entries in (found.deviations, found.pins):
         groups: dict[tuple[str, str], list[expectation.Expectation]] = defaultdict(list)
@@ -189,6 +189,7 @@ PAGES = {"specification.md": specification, "deviations.md": deviations}
 
 
 def main() -> int:
+    """The exit status: 1 for input that cannot be used, and with ``--check`` for a page or an entry that is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tools.specification", description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="fail where a page is not current or an entry is wrong; write nothing"

@@ -118,6 +118,7 @@ def keep_calls(path: Path, spec: str) -> None:
 
 
 def main() -> int:
+    """The exit status: 2 where a target cannot be used. Hidden options tell children of the command what to run."""
     parser = argparse.ArgumentParser(prog="python -m tools.speed", description=__doc__)
     parser.add_argument("--keep-calls", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--replay", type=Path, help=argparse.SUPPRESS)
@@ -130,14 +131,14 @@ def main() -> int:
         replay(options.replay, options.specs[0])
         return 0
     try:
-        measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
+        _measure(options.specs or [t.id for t in registry.resolve() if not t.unavailable])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def measure(specs: Sequence[str]) -> None:
+def _measure(specs: Sequence[str]) -> None:
     here = machine.describe()
     facts = ", ".join(f"{name} {value}" for name, value in here["facts"].items())
     print(f"{here['chip']}, {here['cores']} cores; {facts}")

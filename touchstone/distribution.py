@@ -105,6 +105,7 @@ def scope_of(nodeid: str, targets: Sequence[str]) -> str:
 
 
 def target_of(scope: str) -> str:
+    """The id of the target that a scope of `scope_of` names, "" where it is a test's."""
     return scope.partition("::")[2]
 
 

@@ -93,6 +93,7 @@ def run(of: Run) -> records.RunLine:
 
 
 def start(run: Run, identifier: str, target: Target, case: Case, requirement: Requirement) -> records.StartLine:
+    """The line that is written before a case is asked, so that one which ends its process is known by name."""
     return records.StartLine(
         schema=records.SCHEMA,
         run=run.id,
@@ -143,6 +144,7 @@ def end(
 
 
 def finish(run: Run, exit_status: int) -> records.FinishLine:
+    """The last line of a process: its exit status, and seconds since it began, rounded to thousandths."""
     return records.FinishLine(
         schema=records.SCHEMA,
         run=run.id,

@@ -140,6 +140,7 @@ def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register a `Session` where the suites are asked; only then are frameworks looked for and golden arrays read."""
     if asks_the_suites(config):
         from touchstone.session import Session
 

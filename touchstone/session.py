@@ -184,8 +184,9 @@ class Session:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Drop the placeholder that pytest leaves for a test without cases in this run, and leave out what takes
-        minutes unless ``-m`` chooses; refuse entries that clash.
+        """Drop pytest's placeholders, leave out what takes minutes unless ``-m`` chooses, and refuse clashing entries.
+
+        pytest leaves a placeholder for a test without cases in this run.
         """
         items[:] = [item for item in items if isinstance(_parameters(item), tuple | None)]
         own = [item for item in items if _parameters(item)]

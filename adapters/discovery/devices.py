@@ -24,8 +24,10 @@ TIMEOUT = 120.0
 
 @dataclass
 class Found:
-    """Device -> its description, precision settings and what its libraries use, best device first, or the reason why
-    there is none."""
+    """The devices of a framework, best first, or the reason why there is none.
+
+    devices: name -> its description, precision settings and what its libraries use.
+    """
 
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
     error: str | None = None
@@ -37,8 +39,10 @@ def cache_folder() -> Path:
 
 
 def probe(name: str, cls: type[Adapter], versions: dict[str, str], *, fresh: bool = False) -> Found:
-    """Devices of the adapter `name`, from the cache for these versions, settings, processor and OS build unless
-    `fresh`."""
+    """Devices of the adapter `name`, from the cache unless `fresh`.
+
+    The cache holds for these versions, settings, processor and OS build.
+    """
     path = cache_folder() / "devices.json"
     settings = {variable: os.environ.get(variable) for variable in (*cls.environment, *instructions.VARIABLES)}
     system = [platform.platform(), platform.version(), machine.facts()]

@@ -53,8 +53,10 @@ def of_numpy() -> str:
 
 
 def of_xla() -> str:
-    """The level that XLA compiles for on the CPU, as a serialized executable names it; ``--xla_cpu_max_isa`` in
-    ``XLA_FLAGS`` lowers it."""
+    """The level that XLA compiles for on the CPU, as a serialized executable names it.
+
+    ``--xla_cpu_max_isa`` in ``XLA_FLAGS`` lowers it.
+    """
     import jax
 
     cpu = jax.devices("cpu")[0]

@@ -102,6 +102,7 @@ def versions(cls: type[Adapter]) -> dict[str, str]:
 
 
 def is_installed(cls: type[Adapter]) -> bool:
+    """Whether the adapter's module can be found; only the package before its dot, if there is one, is imported."""
     try:
         return importlib.util.find_spec(cls.module) is not None
     except ModuleNotFoundError:  # the package before the dot is missing

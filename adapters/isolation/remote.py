@@ -166,6 +166,7 @@ def request(content: Any) -> bytes:
 
 
 def read_request(message: bytes, kept: Kept) -> Any:
+    """What `request` wrote, on the worker's side: each number becomes the object that `kept` holds under it."""
     return _KeptUnpickler(io.BytesIO(message), kept).load()
 
 

@@ -33,6 +33,7 @@ def _protect(given: Any) -> None:
 
 
 def main(descriptor: int, spec: str, device: str) -> None:
+    """Answer over the pipe of this file descriptor until it closes, with each answer the resident memory in bytes."""
     pipe, own = Connection(descriptor), psutil.Process()
     kept = remote.Kept(adapter_class(spec)(device))
     gc.freeze()  # what a framework imports is never garbage, and is not looked at again

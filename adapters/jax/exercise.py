@@ -1,5 +1,7 @@
-"""From-scratch embedding modules, as a tutorial on Flax writes them: table from `jax.random.normal`,
-ids cast to int32, one indexing operation; in NNX and in Linen."""
+"""From-scratch embedding modules, as a tutorial on Flax writes them, in NNX and in Linen.
+
+Table from `jax.random.normal`, ids cast to int32, one indexing operation.
+"""
 
 from __future__ import annotations
 

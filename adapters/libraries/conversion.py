@@ -202,8 +202,11 @@ def _read_intx(packed: Packed) -> Lattice:
 
 
 def _write_intx(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
-    """The zero point is the integer nearest to -offset / scale; where an int8 cannot hold it, the group's values are
-    quantized anew, with a range that includes zero, as torchao does."""
+    """The zero point is the integer nearest to -offset / scale.
+
+    Where an int8 cannot hold it, the group's values are quantized anew, with a range that includes zero, as torchao
+    does.
+    """
     half, top, weights = 2 ** (scheme.bits - 1), 2**scheme.bits - 1, lattice.grouped()
     zero = np.rint(_over(-lattice.offset, lattice.scale)) - half
     holds = (zero >= -128) & (zero <= 127) & ((lattice.scale != 0) | (lattice.offset == 0))
@@ -262,8 +265,10 @@ def _read_q8_0(packed: Packed) -> Lattice:
 
 
 def _write_q8_0(lattice: Lattice, scheme: Scheme, dtype: np.dtype) -> Packed:
-    """Q8_0 has no offset: a group is kept where its offset is -128 scale exactly, else its values are quantized anew
-    with d = max|value| / 127 in float16."""
+    """Q8_0 has no offset: a group is kept where its offset is -128 scale exactly.
+
+    Else its values are quantized anew with d = max|value| / 127 in float16.
+    """
     weights = lattice.grouped()
     holds = lattice.offset == -128 * lattice.scale
     scale = np.where(holds, lattice.scale, np.abs(weights).max(-1) / 127)

@@ -118,8 +118,10 @@ class MLXAdapter(Adapter):
         return MLXLayer(self, module)
 
     def _sizes(self, scheme: Scheme) -> tuple[Any, ...]:
-        """What quantizing methods are given. Releases before 0.29.0 have no modes: affine goes without its name there,
-        and any other is what they refuse."""
+        """What quantizing methods are given.
+
+        Releases before 0.29.0 have no modes: affine goes without its name there, and any other is what they refuse.
+        """
         sizes = (scheme.group_size, scheme.bits)
         return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
 

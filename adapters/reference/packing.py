@@ -25,6 +25,7 @@ def pack(codes: np.ndarray, bits: int) -> np.ndarray:
 
 
 def unpack(words: np.ndarray, bits: int) -> np.ndarray:
+    """The inverse of `pack`: uint32 words ``[..., n]`` to uint8 codes ``[..., 32 n / bits]``."""
     stream = np.unpackbits(np.ascontiguousarray(words).astype("<u4").view(np.uint8), axis=-1, bitorder="little")
     count = words.shape[-1] * 32 // bits
     codes = np.packbits(stream.reshape(*words.shape[:-1], count, bits), axis=-1, bitorder="little")

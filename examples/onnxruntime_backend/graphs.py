@@ -33,7 +33,7 @@ def element_type(dtype: np.dtype) -> int:
     return int(helper.np_dtype_to_tensor_dtype(dtype))
 
 
-def tensor(name: str, value: np.ndarray) -> TensorProto:
+def _tensor(name: str, value: np.ndarray) -> TensorProto:
     return helper.make_tensor(name, element_type(value.dtype), value.shape, value.tobytes(), raw=True)
 
 
@@ -45,7 +45,7 @@ def model(
     input_type: ONNX's number for the dtype of the input. The result has the dtype of the weight, and any shape.
     """
     weight = element_type(parameters["weight"].dtype)
-    stored = [tensor(name, value) for name, value in parameters.items() if name not in fed]
+    stored = [_tensor(name, value) for name, value in parameters.items() if name not in fed]
     inputs = [helper.make_tensor_value_info(INPUT, input_type, None)]
     inputs += [helper.make_tensor_value_info(name, weight, None) for name in fed]
     made = [helper.make_node(op, names, [output], **attributes) for op, names, output, attributes in nodes]

@@ -110,8 +110,11 @@ def _out_of() -> list[Case]:
 
 
 def _back() -> list[Case]:
-    """Pairs that lose nothing. Not among them: bfloat16 parts of blocks, whose float16 numbers are wider, and 8-bit
-    intx parts in bfloat16, whose zero points times scales are wider than bfloat16."""
+    """Pairs that lose nothing.
+
+    Not among them: bfloat16 parts of blocks, whose float16 numbers are wider, and 8-bit intx parts in bfloat16, whose
+    zero points times scales are wider than bfloat16.
+    """
     exact = ("float32", "float16")
     ways = [
         (Q4_1, "affine", exact),

@@ -2,7 +2,7 @@
 
 Operands of the exact cases are integers from -2 to 2 and K is at most 33, so that every result is exact in every dtype.
 Tables of more than 2**31 elements are never stored: row r is the window of `dims` elements that begins at element r of
-a strip (`STRIPS`), so that every row is its own and the expected rows are read off the strip.
+a strip (`_strip`), so that every row is its own and the expected rows are read off the strip.
 """
 
 from __future__ import annotations
@@ -197,7 +197,8 @@ ROWS = {"2**31": 2**21 + 3, "2**32": 2**22 + 3}
 _SPARE = 2**29
 
 
-def strip(dtype: str, rows: int, dims: int = DIMS) -> str:
+def _strip(dtype: str, rows: int, dims: int = DIMS) -> str:
+    """Key of the strip of a table ``[rows, dims]``: uniform numbers in a float dtype, any bits in uint32."""
     recipe = Recipe("words", "uint32", (rows + dims - 1,)) if dtype == "uint32" else None
     return add(f"extents/{dtype}/strip/{rows}x{dims}", recipe or Recipe("uniform", dtype, (rows + dims - 1,)))
 
@@ -220,7 +221,7 @@ def _tables() -> list[Case]:
         out.append(
             Case(
                 {"layer": layer, "dtype": dtype, "elements": name},
-                {"table": strip(dtype, rows)},
+                {"table": _strip(dtype, rows)},
                 (f"layer:{layer}", f"dtype:{dtype}"),
                 "reads",
                 upstream=LARGE_TABLE if layer == "embedding" else LARGE_ARRAY,
@@ -251,8 +252,8 @@ def _quantized_tables() -> list[Case]:
     """4-bit codes in groups of 32: more than 2**31 of them in 1 GB of words."""
     form, rows = format_of("affine", 4, 32), ROWS["2**31"]
     arrays = {
-        "weight": strip("uint32", rows, DIMS // 8),
-        "scales": strip("float16", rows, DIMS // 32),
+        "weight": _strip("uint32", rows, DIMS // 8),
+        "scales": _strip("float16", rows, DIMS // 32),
         "biases": add(f"extents/biases/{rows}", Recipe("uniform", "float16", (rows + DIMS // 32 - 1,))),
     }
     needs = ("layer:quantized_embedding", "dtype:float16", f"scheme:{form.name}")

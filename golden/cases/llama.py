@@ -21,6 +21,7 @@ LEARNING_RATE = 0.5
 
 
 def config_of(case: Case) -> Config:
+    """Sizes of the case's model, of which its parameter "tied" says whether the head is the token table."""
     return CONFIGS[case.params["tied"]]
 
 

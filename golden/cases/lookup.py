@@ -21,6 +21,7 @@ V, D = 37, 5
 
 
 def table(dtype: str, rows: int = V, dims: int = D) -> str:
+    """Key of a table ``[rows, dims]`` of uniform numbers in [-1, 1), exact in the dtype."""
     return add(f"tables/{dtype}/V={rows}-D={dims}", Recipe("uniform", dtype, (rows, dims)))
 
 
@@ -144,6 +145,7 @@ def _negative_ids() -> list[Case]:
 
 
 def negative_id(case: Case) -> int:
+    """The id that a case of `NEGATIVE_ID_CASES` asks for: -1, or the smallest that its dtype and its table allow."""
     if case.params["ids"] == "-1":
         return -1
     bits = DTYPES[case.params["id_dtype"]].itemsize * 8

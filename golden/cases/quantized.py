@@ -53,6 +53,7 @@ def recorded(form: Format, dtype: str, part: str) -> str:
 
 
 def parts_of(form: Format) -> tuple[str, ...]:
+    """Names of the parts that a format has: biases only in mode "affine"."""
     return PARTS if form.mode == "affine" else PARTS[:2]
 
 
@@ -144,6 +145,10 @@ def _inner_sizes(form: Format) -> tuple[int, ...]:
 
 
 def product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
+    """x ``[m, k]`` times random packed weights ``[n, k]`` transposed; a quantized_linear adds a bias ``[n]``.
+
+    layout: one of `LAYOUTS`, of which "batched" makes x ``[2, m, k]``; or "vector", which makes it ``[k]``.
+    """
     shape = {"batched": (2, m, k), "vector": (k,)}.get(layout, (m, k))
     arrays = _stored_parts(dtype, form, n, k)
     name = "x".join(map(str, shape))

@@ -109,6 +109,7 @@ def open_pytorch(path: Path) -> Checkpoint:
 
 
 def refuse_legacy(path: Path) -> CheckpointError:
+    """The error for what `torch.save` wrote before PyTorch 1.6; it says how to save the file anew."""
     return CheckpointError(
         f"{path}: was written in the format that PyTorch used before 1.6, which mixes data into a pickle; "
         "load it with weights_only=True and save it again with torch.save"
@@ -116,6 +117,7 @@ def refuse_legacy(path: Path) -> CheckpointError:
 
 
 def refuse_pickle(path: Path) -> CheckpointError:
+    """The error for a pickle outside of any zip; it says what to save instead."""
     return CheckpointError(
         f"{path}: is a bare pickle, which can run anything when it is read; save the arrays as safetensors"
     )

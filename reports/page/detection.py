@@ -33,6 +33,7 @@ class Detection(msgspec.Struct, frozen=True):
 
 @cache
 def detection() -> Detection:
+    """The score that the installed package carries, read once in a process."""
     return msgspec.json.decode(
         resources.files("touchstone.reports").joinpath("detection.json").read_bytes(), type=Detection
     )

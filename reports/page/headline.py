@@ -69,12 +69,13 @@ class Attention:
 
 
 def when(moment: str) -> str:
-    """ "2026-11-21T09:59:01.5+00:00" as "2026-11-21 09:59 UTC"."""
+    """A time such as "2026-11-21T09:59:01.5+00:00" as "2026-11-21 09:59 UTC"."""
     day, _, time = moment.partition("T")
     return f"{day} {time[:5]} UTC" if time else moment
 
 
 def headline(report: Report, changes: Changes | None) -> Headline:
+    """The state of a report and what changed; changes: None where there is no earlier run to compare with."""
     return Headline(report.state, _title(report), _since(changes))
 
 
@@ -112,7 +113,7 @@ def _title(report: Report) -> str:
 
 
 def _counted(number: int, verdict: str) -> str:
-    """ "1 case deviates", "7 cases timed out"."""
+    """In words, as "1 case deviates", "7 cases timed out"."""
     one, many = _WORDS.get(verdict, (f"is a {verdict}", f"are {verdict}s"))
     return f"1 case {one}" if number == 1 else f"{number:,} cases {many}"
 

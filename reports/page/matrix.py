@@ -57,7 +57,7 @@ class Line:
 
     @property
     def coded(self) -> str:
-        """ "layer:count:headroom" of every part, for the page's filters."""
+        """Every part as "layer:count:headroom", for the page's filters."""
         parts = sorted(self.parts.items())
         return " ".join(f"{n}:{p.count}:{'' if p.headroom is None else format(p.headroom, '.3g')}" for n, p in parts)
 
@@ -94,8 +94,10 @@ class Group:
 
 
 def groups(report: Report, differing: Collection[str]) -> list[Group]:
-    """The requirements that were asked, with a cell per column of the report. `differing`: those in which a move
-    between two targets shows a difference."""
+    """The requirements that were asked, with a cell per column of the report.
+
+    differing: those in which a move between two targets shows a difference.
+    """
     requirements = catalogue(report)
     found = {name: records for name, records in by_requirement(report).items() if any(records)}
     rows = [

@@ -155,8 +155,10 @@ class _Cases:
         return self.outcomes.add(tuple(map(self.texts.add, (*texts, *[""] * (7 - len(texts)), rerun))))
 
     def pair(self, compared: int, differences: Sequence[Difference]) -> list[Any]:
-        """Number of cases compared, then a row per difference: severity, requirement, number of cases, verdicts and
-        behaviours of both, advice, where, example."""
+        """Number of cases compared, then a row per difference.
+
+        A row: severity, requirement, number of cases, verdicts and behaviours of both, advice, where, example.
+        """
         order = {name: index for index, name in enumerate(self.requirements)}
         out: list[Any] = [compared]
         for d in differences:

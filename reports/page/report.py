@@ -41,8 +41,11 @@ def render(
     previous_nights: Sequence[Night] = (),
     trend_page: str = "",
 ) -> str:
-    """The page. `streaks`: (column key, case id) -> how long it has lasted; `previous_nights`: oldest first;
-    `trend_page`: where the trend page is, relative to this one."""
+    """The page.
+
+    streaks: (column key, case id) -> how long it has lasted; previous_nights: oldest first; trend_page: where the
+    trend page is, relative to this one.
+    """
     streaks = streaks or {}
     pairs = differences.pairs(report)
     groups = matrix.groups(report, _differing(report.columns, pairs))

@@ -31,7 +31,7 @@ class Bar:
 
     @property
     def rate(self) -> str:
-        """ "41 GB/s, 63 % of a copy" or "1.2 Tflop/s, 80 % of peak": whichever limit is nearer."""
+        """As "41 GB/s, 63 % of a copy" or "1.2 Tflop/s, 80 % of peak": whichever limit is nearer."""
         line = self.line
         copy = line.bytes / line.median / line.copy_bandwidth if line.copy_bandwidth else 0.0
         peak = line.flops / line.median / line.matmul_peak if line.matmul_peak else 0.0
@@ -69,6 +69,7 @@ class Benchmarks:
 
 
 def spell_time(seconds: float) -> str:
+    """Seconds, to three digits, in the largest unit of s, ms and µs that makes 1 or more of them, else in ns."""
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if seconds >= size:
             return f"{seconds / size:.3g} {unit}"

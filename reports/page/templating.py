@@ -39,6 +39,7 @@ def environment() -> jinja2.Environment:
 
 
 def asset(name: str) -> str:
+    """The text of a file that lies beside the templates: a style sheet or a script."""
     return (FOLDER / name).read_text(encoding="utf-8")
 
 

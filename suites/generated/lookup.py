@@ -45,7 +45,7 @@ def _ids(draw: Draw, capabilities: Capabilities, rows: int, *, unique: bool = Fa
     return recipe, layout(draw, capabilities, names)
 
 
-def spelled(shape: tuple[int, ...]) -> str:
+def _spelled(shape: tuple[int, ...]) -> str:
     return "x".join(map(str, shape)) or "scalar"
 
 
@@ -56,7 +56,7 @@ def _lookup(draw: Draw, case: Case, capabilities: Capabilities, nan: bool) -> Ex
     ids, ids_layout = _ids(draw, capabilities, rows)
     table_layout = layout(draw, capabilities, TABLE_LAYOUTS)
     needs = (f"id_dtype:{ids.dtype}", *LAYOUT_NEEDS[ids_layout], *LAYOUT_NEEDS[table_layout])
-    params = {"num_embeddings": rows, "dims": dims, "shape": spelled(ids.shape)}
+    params = {"num_embeddings": rows, "dims": dims, "shape": _spelled(ids.shape)}
     params |= {"id_dtype": ids.dtype, "ids_layout": ids_layout, "table_layout": table_layout}
     return Example(params, {"table": table, "ids": ids}, needs)
 
@@ -80,7 +80,7 @@ def _checked(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
     values = draw(st.lists(st.integers(0, rows - 1) | near, min_size=count, max_size=count))
     table = Recipe("any bits", case.params["dtype"], (rows, dims), {"nan": False}, stream(draw))
     ids = Recipe("values", "int64", shape, {"values": tuple(values)})
-    return Example({"num_embeddings": rows, "shape": spelled(shape)}, {"table": table, "ids": ids})
+    return Example({"num_embeddings": rows, "shape": _spelled(shape)}, {"table": table, "ids": ids})
 
 
 def _ask_checked(assay: Assay) -> None:
@@ -113,8 +113,11 @@ def _ask_cast(assay: Assay) -> None:
 
 
 def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
-    """Half-precision ids are distinct: three targets sum cotangents of one row in the table's own dtype, which an
-    enumerated case shows (GRAD-TABLE-1, duplicates)."""
+    """Half-precision ids are distinct.
+
+    Three targets sum cotangents of one row in the table's own dtype, which an enumerated case shows (GRAD-TABLE-1,
+    duplicates).
+    """
     dtype = case.params["dtype"]
     rows, dims = draw(st.sampled_from(SIZES[1:-1]))
     ids, ids_layout = _ids(draw, capabilities, rows, unique=dtype != "float32")
@@ -124,7 +127,7 @@ def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
         ids_layout, shape = "dense", (*ids.shape, dims)
     cotangent = Recipe("uneven", dtype, shape, {"spread": 4}, stream(draw))
     needs = (f"id_dtype:{ids.dtype}", *LAYOUT_NEEDS[ids_layout])
-    params = {"num_embeddings": rows, "dims": dims, "shape": spelled(ids.shape), "ids_layout": ids_layout}
+    params = {"num_embeddings": rows, "dims": dims, "shape": _spelled(ids.shape), "ids_layout": ids_layout}
     return Example(params, {"table": table, "ids": ids, "cotangent": cotangent}, needs)
 
 

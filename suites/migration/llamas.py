@@ -29,6 +29,7 @@ def kept(assay: Assay, what: str, make: Callable[[], Made], *key: Any) -> Made:
 
 
 def config(assay: Assay) -> Config:
+    """Sizes of the case's model, and whether its head is the token table."""
     return cases.config_of(assay.case)
 
 

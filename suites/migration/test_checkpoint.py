@@ -1,4 +1,4 @@
-"""Is every tensor of a converted checkpoint what its source says? (``--source A --target B``)"""
+"""Is every tensor of a converted checkpoint, ``--source A --target B``, what its source says?"""
 
 from __future__ import annotations
 

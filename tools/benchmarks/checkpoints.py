@@ -125,6 +125,7 @@ def _work(work: str, pair: Sequence[Path]) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the checkpoints, measure, print a table and remove them. Raises SystemExit where ``--folder`` exists."""
     parser = argparse.ArgumentParser(prog="python -m tools.benchmarks.checkpoints", description=__doc__)
     parser.add_argument("--size", type=int, default=8, metavar="GB", help="of the source; twice that is written")
     parser.add_argument("--rounds", type=int, default=3)

@@ -25,6 +25,7 @@ MARKERS = (
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Register the markers and resolve the targets. Raises UsageError where a target or ``--report`` cannot be used."""
     for marker in MARKERS:
         config.addinivalue_line("markers", marker)
     config.option.benchmark_quiet = True  # its table has a line of 200 characters per call; ours is below
@@ -58,6 +59,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture(scope="session")
 def measuring(pytestconfig: pytest.Config) -> Measuring:
+    """The targets, limits and records that all benchmarks of the run share."""
     return pytestconfig.stash[MEASURING]
 
 
@@ -69,11 +71,13 @@ def aims(pytestconfig: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Write the last line of the records after all other plugins, which may still change the exit status."""
     yield
     session.config.stash[MEASURING].finish(int(session.exitstatus))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
+    """Render the records. Raises UsageError where they cannot be written or read."""
     if MEASURING in config.stash:
         try:
             config.stash[MEASURING].close()
@@ -82,6 +86,7 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Show throughput and aims, each in a section of its own where it has lines."""
     stash = terminalreporter.config.stash
     for title, lines in (("throughput", stash[MEASURING].table()), ("aims", stash[AIMS])):
         if lines:

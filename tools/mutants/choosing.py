@@ -14,6 +14,7 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    """Options of a run with a defect; patterns are fnmatch's, of a requirement's id, and can be repeated."""
     group = parser.getgroup("mutants")
     group.addoption("--requirement", action="append", default=[], help="only the requirements of this pattern")
     group.addoption("--without", action="append", default=[], help="not the requirements of this pattern")
@@ -28,6 +29,7 @@ def requirement_of(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Deselect what is not asked, after every other plugin has chosen; without a pattern all is asked."""
     wanted, unwanted = config.getoption("--requirement"), config.getoption("--without")
 
     def chosen(item: pytest.Item) -> bool:
@@ -46,6 +48,7 @@ def _matches(name: str, patterns: list[str]) -> bool:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Any:
+    """Append a red case to ``--red``: requirement, node id, class of behaviour and why, whichever phase failed."""
     report = yield
     path = item.config.getoption("--red")
     if path and report.failed:

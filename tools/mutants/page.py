@@ -64,8 +64,11 @@ def headline(score: Score) -> str:
 
 
 def summary(score: Score) -> dict[str, object]:
-    """{"first": [caught, asked] of those held out in the first run of all, "held_out" and "all" and "classes" as of
-    now, "measured": the run that most outcomes are of}."""
+    """What the report page shows, as JSON.
+
+    {"first": [caught, asked] of those held out in the first run of all, "held_out" and "all" and "classes" as of now,
+    "measured": the run that most outcomes are of}.
+    """
 
     def pair(count: Count) -> list[int]:
         return [count.caught, count.asked]
@@ -80,6 +83,7 @@ def summary(score: Score) -> dict[str, object]:
 
 
 def page(score: Score) -> str:
+    """docs/detection.md: the blind score of the first run, that of now, then every defect with its first red case."""
     caught, of = score.blind
     lines = [
         "# What the suites catch",

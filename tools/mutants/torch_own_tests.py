@@ -22,6 +22,7 @@ DTYPES = (torch.float32, torch.float64)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("info", MODULES, ids=lambda info: info.name)
 def test_forward(info: Any, dtype: torch.dtype) -> None:
+    """A module gives what its sample's reference gives, where it has one, and runs in any case."""
     for given in info.module_inputs_func(info, device="cpu", dtype=dtype, requires_grad=False, training=True):
         made = given.constructor_input
         module = info.module_cls(*made.args, **made.kwargs).to(dtype)
@@ -33,6 +34,7 @@ def test_forward(info: Any, dtype: torch.dtype) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 def test_strided_samples(operator: Any) -> None:
+    """Operands that are not contiguous give what contiguous ones of the same values give."""
     for sample in operator.sample_inputs("cpu", torch.float32):
         strided = sample.noncontiguous()
         torch.testing.assert_close(
@@ -43,6 +45,7 @@ def test_strided_samples(operator: Any) -> None:
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda operator: operator.name)
 def test_gradients(operator: Any) -> None:
+    """Gradients in float64 agree with finite differences; not of sparse ones, nor where max_norm changes the table."""
     for sample in operator.sample_inputs("cpu", torch.float64, requires_grad=True):
         tensors = [x for x in (sample.input, *sample.args) if isinstance(x, torch.Tensor) and x.requires_grad]
 
@@ -60,6 +63,7 @@ def test_gradients(operator: Any) -> None:
 
 @pytest.mark.parametrize("operator", [o for o in OPERATORS if o.error_inputs_func], ids=lambda o: o.name)
 def test_errors(operator: Any) -> None:
+    """Wrong inputs raise the error, with the message, that the samples name."""
     for error in operator.error_inputs("cpu"):
         sample = error.sample_input
         with pytest.raises(error.error_type, match=error.error_regex):

@@ -48,6 +48,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
+    """The exit status of a command; `BROKEN` for every fault of the command itself."""
     options = _arguments(arguments)
     try:
         return _run(options)

@@ -74,7 +74,7 @@ class Leg(msgspec.Struct, kw_only=True):
 
 
 def spell(status: int) -> str:
-    """ "killed by SIGKILL", "exited with 4"."""
+    """In words, as "killed by SIGKILL", "exited with 4"."""
     if status >= 0:
         return f"exited with {status}"
     try:

@@ -130,8 +130,11 @@ def _release(step: Step) -> Iterable[str]:
 
 
 def grouped(changes: Sequence[Change]) -> list[list[Change]]:
-    """Changes that read alike, as one row: of one kind from one class to one other, at the same places or at none;
-    every change of arithmetic is its own."""
+    """Changes that read alike, as one row.
+
+    They are of one kind from one class to one other, at the same places or at none; every change of arithmetic is its
+    own.
+    """
     out: dict[tuple[object, ...], list[Change]] = {}
     for change in sorted(changes, key=lambda c: (KINDS.index(c.kind), c.before, c.after, c.requirement)):
         key: tuple[object, ...] = (change.kind, change.before, change.after)

@@ -10,6 +10,7 @@ from touchstone.adapters import update
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Edit the files and print what changed; the exit status is 0. Raises InputError."""
     parser = command.parser_of("expectations", __doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     updating = commands.add_parser(

@@ -27,29 +27,29 @@ def main(arguments: Sequence[str]) -> int:
 
             print(record.record(options.target))
         elif options.command == "verify":
-            print(verify())
+            print(_verify())
         else:
-            print(check() if options.check else generate())
+            print(_check() if options.check else _generate())
     except store.GoldenError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 
 
-def verify() -> str:
+def _verify() -> str:
     count = store.open_golden().verify()
     recorded = sum(s.verify() for s in store.open_recorded())
     size = sum(p.stat().st_size for p in store.HERE.rglob("*") if p.suffix in {".safetensors", ".json"})
     return f"golden: {count} arrays and {recorded} recorded parts agree with their manifests ({size / 1e6:.1f} MB)"
 
 
-def generate() -> str:
+def _generate() -> str:
     files = writer.generated()
     writer.write(files, store.DATA, store.HERE / store.MANIFEST)
     return f"golden: wrote {len(files)} files, {sum(map(len, files.values())) / 1e6:.1f} MB"
 
 
-def check() -> str:
+def _check() -> str:
     files = writer.generated()
     for name, content in files.items():
         path = store.HERE / name if name == store.MANIFEST else store.DATA / name

@@ -9,6 +9,7 @@ from touchstone.migration import guide
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Print the guide as Markdown; the exit status is 0. Raises GuideError and ObservationsError."""
     parser = command.parser_of("guide", __doc__)
     parser.add_argument("source", metavar="FROM", help="mlx, jax, torch or reference, or NAME@DEVICE")
     parser.add_argument("target", metavar="TO")

@@ -68,6 +68,7 @@ def _arguments(arguments: Sequence[str]) -> argparse.Namespace:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """The exit status: 1 where `diff` finds a new deviation, else 0. Raises ReportError."""
     options = _arguments(arguments)
     return int(_COMMANDS[options.command](options) or 0)
 

@@ -28,6 +28,7 @@ _OF_FILES = ("--ignore", "--ignore-glob")
 
 
 def main(arguments: Sequence[str]) -> int:
+    """pytest's exit status where it is 0 or 1, for all else 2; ``PYTEST_ADDOPTS`` is taken out of the environment."""
     parser = command.parser_of("run", __doc__)
     parser.add_argument("cases", nargs="*", metavar="CASE", help="a folder, file or id of cases (default: all)")
     for name, settings in plugin.OPTIONS.items():

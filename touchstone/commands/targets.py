@@ -11,6 +11,7 @@ from touchstone.adapters.discovery.devices import probe
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Print `list_targets`; the exit status is 0, whatever is unavailable."""
     command.parser_of("targets", __doc__).parse_args(arguments)
     print(list_targets())
     return 0

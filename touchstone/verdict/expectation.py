@@ -65,7 +65,7 @@ class Scope:
         return ", ".join(f"{name} {place.facts.get(name, 'unknown')}" for name in self.where)
 
     def __str__(self) -> str:
-        """ "torch", "mlx on cpu", "jax on cpu where xla is avx512"."""
+        """In words, as "torch", "mlx on cpu", "jax on cpu where xla is avx512"."""
         devices = f" on {' or '.join(self.devices)}" if self.devices else ""
         facts = " and ".join(f"{name} is {' or '.join(values)}" for name, values in self.where.items())
         return f"{self.framework}{devices}{' where ' * bool(facts)}{facts}"

@@ -32,8 +32,10 @@ class Observation:
 
 
 class NotAsked(Exception):
-    """The target is not there, declares that it cannot answer, or has too little memory (the message says so); nothing
-    was asked."""
+    """Nothing was asked; the message says why.
+
+    The target is not there, declares that it cannot answer, or has too little memory.
+    """
 
 
 class Deviates(Exception):

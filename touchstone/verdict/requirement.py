@@ -25,9 +25,12 @@ Difference = Literal["", "silent", "dtype", "rounding", "convention"]
 
 
 class Requirement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One normative sentence. `permitted` lists a characterised requirement's choices, as fnmatch patterns,
-    `difference` what it means to move between two that choose differently, and `advice` what to do then. `layer`, one
-    of LAYERS, is what its cases exercise where they do not say."""
+    """One normative sentence.
+
+    permitted: a characterised requirement's choices, as fnmatch patterns; difference: what it means to move between two
+    that choose differently; advice: what to do then. layer: one of LAYERS, what its cases exercise where they do not
+    say.
+    """
 
     id: str
     group: str

@@ -39,11 +39,13 @@ _OF_AN_END = {Kind.CRASHED: Verdict.CRASHED, Kind.ENDED: Verdict.CRASHED, Kind.T
 
 @dataclass(frozen=True)
 class Judgement:
-    """`missing` says what would settle a red verdict: a new "deviation" or "pin", or what to do with an entry, which
-    "changed", or is to "narrow" or to "widen" where it holds. `sometimes` is the deviation that covers the case, where
-    some of its cases may conform. `entry` is the deviation or pin that the verdict rests on; `assumed`: nobody has seen
-    it on this device before. `unseen` is a remark on an entry that holds on other machines and that this case does not
-    show."""
+    """A verdict on one case, and what it rests on.
+
+    missing: what would settle a red verdict, a new "deviation" or "pin", or what to do with an entry, which "changed",
+    or is to "narrow" or to "widen" where it holds. sometimes: the deviation that covers the case, where some of its
+    cases may conform. entry: the deviation or pin that the verdict rests on; assumed: nobody has seen it on this device
+    before. unseen: a remark on an entry that holds on other machines and that this case does not show.
+    """
 
     verdict: Verdict
     note: str = ""
