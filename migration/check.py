@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -270,16 +269,11 @@ def _unpaired(alone: Alone) -> Question:
     return Question(findings.PAIRED, name, {"tensor": name}, 0, alone)
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def headline(check: Check) -> Sequence[str]:
     """What both checkpoints are, and how they were paired, a line each."""
 
     def said(side: Checkpoint, count: int) -> str:
-        return f"{side.path}: {side.format}, {count:,} parameters"
+        return f"{side.path}: {side.format}, {count:,} parameter{'s' * (count != 1)}"
 
     pairing = check.pairing
     ways: dict[str, int] = {}

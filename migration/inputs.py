@@ -8,10 +8,11 @@ from pathlib import Path
 
 from touchstone.adapters import files
 from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.machine import threads
 from touchstone.adapters.discovery.registry import Target
 from touchstone.golden.catalogue import Case
 from touchstone.migration.behaviour import framework_of, samples
-from touchstone.migration.check import Check, Listener, cores, headline
+from touchstone.migration.check import Check, Listener, headline
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.ledger import forget
 from touchstone.migration.shards import Shard
@@ -83,10 +84,12 @@ class CheckpointInput:
         """Put a sample of the tensors through layers: of the frameworks named, or of those the checkpoints are for."""
         asked = registry.resolve(adapters) if adapters else [registry.default(framework_of(check.target))]
         before = (
-            registry.resolve([source_adapter]) if source_adapter else [registry.default(framework_of(check.source))]
+            registry.chosen(source_adapter, "--source-adapter")
+            if source_adapter
+            else registry.default(framework_of(check.source))
         )
-        self.source_target = before[0]
-        self._behaviour = samples(check, before[0].id)
+        self.source_target = before
+        self._behaviour = samples(check, before.id)
         if any(self._behaviour.values()):
             self.targets = [*self.targets, *asked]
 
@@ -118,7 +121,7 @@ class CheckpointInput:
     ) -> None:
         """Begin to look for the answers to (requirement, tensor). alone: no other process shares the work."""
         if self.check:
-            self.check.start(asked, cores() if alone else 0, folder, process, listener)
+            self.check.start(asked, threads() if alone else 0, folder, process, listener)
 
     def close(self, folder: Path | None, *, finished: bool) -> None:
         """finished: the whole check came to its end, so that there is nothing to resume."""

@@ -200,7 +200,8 @@ def test_infinity_and_nan_are_not_swallowed(assay: Assay) -> None:
     others = others != others[row, column]
     clean = np.where(np.isfinite(table.astype(np.float32)), table, 0).astype(table.dtype)
     bound = quantized_bounds.weights(clean, codes.form_of(packed)) + codes.dequantization_bound(packed)
-    harmed = int((others & ~(np.abs(rows - clean.astype(np.float64)) <= bound)).sum())
+    error = np.abs(rows[others] - clean.astype(np.float64)[others])
+    harmed = int((~(error <= np.broadcast_to(bound, rows.shape)[others])).sum())
     if harmed:
         message = f"{harmed} weights of other groups are beyond their bound"
         raise Deviates(Observation("harms other groups", False, message=message))

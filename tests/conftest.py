@@ -11,6 +11,8 @@ from touchstone import plugin
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    """Make a warning in a test of the project an error; a case of the suites has a filter of its own."""
+    config.addinivalue_line("filterwarnings", "error")
     for marker in plugin.MARKERS:
         config.addinivalue_line("markers", marker)
 

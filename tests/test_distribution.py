@@ -33,7 +33,7 @@ def wanted_by(made: Any) -> int:
 
 @pytest.fixture(autouse=True)
 def three_cores(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distribution, "cores", lambda: 3)
+    monkeypatch.setattr(distribution, "threads", lambda: 3)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=64 * 2**30))
 
 
@@ -48,7 +48,7 @@ def test_whole_folders_use_the_cores(arguments: list[str]) -> None:
     ids=["two cores", "a hosted Linux", "many", "a hosted Mac", "little memory", "one core", "hardly any memory"],
 )
 def test_cores_and_memory_bound_it(monkeypatch: pytest.MonkeyPatch, cores: int, gigabytes: int, wanted: int) -> None:
-    monkeypatch.setattr(distribution, "cores", lambda: cores)
+    monkeypatch.setattr(distribution, "threads", lambda: cores)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(total=gigabytes * 2**30))
     assert wanted_by(config(["suites/"])) == wanted
 

@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from touchstone.adapters.discovery.machine import threads
+
 MOST = 4
 """Processes that are taken without being asked for."""
 EACH = 3e9
@@ -47,13 +49,8 @@ def processes(config: pytest.Config, suites: Path, places: Sequence[Path]) -> in
         return 0
     if not any(place == suites or place in suites.parents for place in places):
         return 0
-    count = min(MOST, cores(), int(psutil.virtual_memory().total / EACH))
+    count = min(MOST, threads(), int(psutil.virtual_memory().total / EACH))
     return count if count > 1 else 0
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def spread(config: pytest.Config, suites: Path, places: Sequence[Path]) -> None:
@@ -66,9 +63,9 @@ def spread(config: pytest.Config, suites: Path, places: Sequence[Path]) -> None:
 
 def remark(config: pytest.Config) -> str:
     """A line for the header where a run could have been spread but for what is not installed, else empty."""
-    if config.pluginmanager.hasplugin("xdist") or cores() == 1:
+    if config.pluginmanager.hasplugin("xdist") or threads() == 1:
         return ""
-    return f"pytest-xdist is not there: one process, though there are {cores()} cores"
+    return f"pytest-xdist is not there: one process, though there are {threads()} cores"
 
 
 def scheduler(config: pytest.Config, log: Any, targets: Sequence[str]) -> Any:

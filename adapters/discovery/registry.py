@@ -179,7 +179,7 @@ def resolve(selected: Sequence[str] = (), required: Sequence[str] = ()) -> list[
     it raises TargetError, as does a run without any framework. A framework that is installed but cannot be probed,
     or finds no device, raises TargetError in every case.
     """
-    targets = [_selected(spec) for spec in selected] if selected else [default(name) for name in BUILT_IN]
+    targets = [chosen(spec) for spec in selected] if selected else [default(name) for name in BUILT_IN]
     if duplicates := {t.id for t in targets if [u.id for u in targets].count(t.id) > 1}:
         raise TargetError(f"selected twice: {', '.join(sorted(duplicates))}")
     for name in required:
@@ -223,19 +223,20 @@ def _found(spec: str, cls: type[Adapter], found: devices.Found, device: str = ""
     return Target(spec, cls, chosen, None, versions(cls), found.devices[chosen])
 
 
-def _selected(spec: str) -> Target:
+def chosen(spec: str, option: str = "--adapter") -> Target:
+    """The target called ``NAME[@DEVICE]``, by an option of the command. Raises TargetError."""
     name, _, device = spec.rpartition("@") if "@" in spec else (spec, "", "")
     cls = adapter_class(name)
     if not is_installed(cls):
-        raise TargetError(f"--adapter {spec}: {cls.module} is not installed")
+        raise TargetError(f"{option} {spec}: {cls.module} is not installed")
     prepare_environment(cls)
     found = devices.probe(name, cls, versions(cls), fresh=True)
     if found.error:
-        raise TargetError(f"--adapter {spec}: {found.error}")
+        raise TargetError(f"{option} {spec}: {found.error}")
     if not found.devices or (device and device not in found.devices):
         here = ", ".join(found.devices) or "none"
         known = ", ".join(cls.devices)
         raise TargetError(
-            f"--adapter {spec}: no {device}{' ' * bool(device)}device here; {name} has {here} (of {known})"
+            f"{option} {spec}: no {device}{' ' * bool(device)}device here; {name} has {here} (of {known})"
         )
     return _found(name, cls, found, device)

@@ -25,9 +25,10 @@ from safetensors.numpy import save_file
 from tqdm import tqdm
 
 from touchstone.adapters.discovery import registry
+from touchstone.adapters.discovery.machine import threads
 from touchstone.adapters.interface import Scheme
 from touchstone.golden.streams import words
-from touchstone.migration.check import Check, cores
+from touchstone.migration.check import Check
 
 ROWS, COLUMNS = 4096, 4096
 PER_SHARD = 32
@@ -84,14 +85,14 @@ def _hash_files(pair: Sequence[Path]) -> None:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
 
-    with ThreadPoolExecutor(cores()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         list(pool.map(digest, _files(pair)))
 
 
 def _check(pair: Sequence[Path]) -> None:
     source, target = pair
     check = Check(source, target)
-    check.start({(q.requirement, q.name) for q in check.questions}, cores(), None, "main")
+    check.start({(q.requirement, q.name) for q in check.questions}, threads(), None, "main")
     wrong = [q.name for q in check.questions if not check.finding(q).conforms]
     check.close()
     if wrong:
