@@ -223,7 +223,7 @@ def test_a_policy_allows_the_scripts_given_and_nothing_else() -> None:
 def test_the_page_says_what_the_suites_catch(tmp_path: Path) -> None:
     found = detection.detection()
     first, planted = found.first
-    assert planted == found.held_out[1] == 30
+    assert planted == found.held_out[1] >= 60
     assert tuple(map(sum, zip(*found.classes.values(), strict=True))) == found.all
     text = made_page.rich_page(tmp_path)
     assert f"{first} of {planted} of those held out, in the first run," in text

@@ -56,7 +56,9 @@ def run(defect: Defect, cases: str = "stored") -> Outcome:
     """
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="touchstone-mutant-") as name:
-        first = _ask(defect, Path(name), [*CASES[cases], *(f"--requirement={p}" for p in defect.expect)])
+        first = Outcome(defect.id, SURVIVED)
+        if defect.expect:
+            first = _ask(defect, Path(name), [*CASES[cases], *(f"--requirement={p}" for p in defect.expect)])
         if first.verdict == SURVIVED:
             rest = _ask(defect, Path(name), [*CASES[cases], *(f"--without={p}" for p in defect.expect)])
             first = rest if rest.verdict != CAUGHT else replace(rest, verdict=ELSEWHERE)
