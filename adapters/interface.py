@@ -145,7 +145,11 @@ class Packed:
             raise ValueError(f"biases {self.biases.shape} do not fit scales {(rows, groups)}")
 
 
-_OPTIONAL = {"model": "this adapter builds layers, not whole models"}
+_OPTIONAL = {
+    "model": "this adapter builds layers, not whole models",
+    "freezing": "this adapter's layers are not frozen",
+    "lenient": "this adapter loads what fits and nothing else",
+}
 """Reasons that hold for whoever declares nothing of the kind."""
 
 
@@ -169,6 +173,10 @@ class Capabilities:
     gradients: bool = True
     optimizer: bool = True
     persistence: bool = True
+    lenient: bool = False
+    """Whether a file that does not fit can be loaded in part."""
+    freezing: bool = False
+    """Whether a layer itself can be told that training must leave it alone."""
     construction: bool = True
     conversion: bool = False
     """Whether the framework turns its own layers and whole models into quantized ones."""
@@ -234,9 +242,17 @@ class Layer(abc.ABC):
     def parameters(self) -> dict[str, np.ndarray]:
         """Every stored array under the framework's own name."""
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        """The answer, and the inputs as they are afterwards on the target's device."""
+        raise self._unsupported("inputs of its own")
+
     def trainable(self) -> frozenset[str]:
         """Names of the parameters that the framework would update in training."""
         return frozenset()
+
+    def freeze(self) -> None:
+        """Have training leave every parameter alone, by the framework's own means."""
+        raise self._unsupported("freezing")
 
     @abc.abstractmethod
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -269,8 +285,11 @@ class Layer(abc.ABC):
         """Write the parameters in the framework's own format."""
         raise self._unsupported("files")
 
-    def load(self, path: Path) -> None:
-        """Read back what `save` wrote."""
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        """Read back what `save` wrote, of this layer or of another.
+
+        strict: whether what does not fit is refused, where the framework has such a word (`Capabilities.lenient`).
+        """
         raise self._unsupported("files")
 
 
@@ -280,7 +299,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "layer:linear": ("linear",),
     "layer:quantized_embedding": ("quantized_embedding",),
     "layer:quantized_linear": ("quantized_linear",),
-    "construction": ("construct",),
+    "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
     "model:llama": ("llama",),
 }
@@ -368,6 +387,10 @@ class Adapter(abc.ABC):
         layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
         where the adapter builds a Llama. Unsupported for any other.
         """
+        return self.construct_several([(layer, sizes)], seed, **options)[0]
+
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        """Layers as `construct` makes them, (layer, sizes) each, one after the other from one seeded generator."""
         raise Unsupported(f"{self.name} has no constructors")
 
     def converted(

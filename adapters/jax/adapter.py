@@ -55,6 +55,8 @@ class JaxAdapter(HoldsPacked):
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
+            "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
+            "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
             "compiler": "JAX compiles with jax.jit only",
         },
     )
@@ -176,13 +178,16 @@ class JaxAdapter(HoldsPacked):
 
         return jax_llama.JaxLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
-        if layer not in _CONSTRUCTED:
-            raise Unsupported(f"{self.name} constructs no {layer}")
-        name, roles = _CONSTRUCTED[layer]
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
         given = {"use_bias" if option == "bias" else option: value for option, value in options.items()}
         with self.jax.default_device(self.native_device):
-            return JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=self.nnx.Rngs(seed), **given), roles)
+            rngs, made = self.nnx.Rngs(seed), list[Layer]()
+            for layer, sizes in plan:
+                if layer not in _CONSTRUCTED:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                name, roles = _CONSTRUCTED[layer]
+                made.append(JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=rngs, **given), roles))
+            return made
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         from touchstone.adapters.jax import exercise as jax_exercise
@@ -211,6 +216,10 @@ class JaxLayer(Layer):
 
     def as_linear(self, inputs: Any) -> np.ndarray:
         return self._run(inputs, "as_linear")
+
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        placed = self.adapter.place(inputs)
+        return self.adapter.fetch(self._apply(self.native, placed, method)), self.adapter.fetch(placed)
 
     def _state(self, kind: Any) -> Any:
         return self.adapter.nnx.state(self.native, kind)
@@ -271,7 +280,7 @@ class JaxLayer(Layer):
 
         path.write_bytes(serialization.msgpack_serialize(self.parameters()))
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, *, strict: bool = True) -> None:
         from flax import serialization
 
         self.set_parameters(serialization.msgpack_restore(path.read_bytes()))

@@ -44,6 +44,8 @@ class MLXAdapter(Adapter):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
+        freezing=True,
+        lenient=True,
         conversion=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
@@ -225,13 +227,16 @@ class MLXAdapter(Adapter):
 
         return mlx_llama.MLXLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        constructors = _constructors(self.nn)
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
-            constructors = _constructors(self.nn)
-            if layer not in constructors:
-                raise Unsupported(f"{self.name} constructs no {layer}")
-            return MLXLayer(self, constructors[layer](*sizes, **options))
+            made: list[Layer] = []
+            for layer, sizes in plan:
+                if layer not in constructors:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                made.append(MLXLayer(self, constructors[layer](*sizes, **options)))
+            return made
 
 
 def _is_available(mx: Any, device: Any) -> bool:
@@ -272,6 +277,12 @@ class MLXLayer(Layer):
         with self.adapter.mx.stream(self.adapter.native_device):
             return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            placed = self.adapter.place(inputs)
+            answer = self.adapter.fetch(self._apply(self.native, placed, method))
+            return answer, self.adapter.fetch(placed)
+
     def __call__(self, inputs: Any) -> np.ndarray:
         return self._run(inputs, "call")
 
@@ -284,6 +295,9 @@ class MLXLayer(Layer):
 
     def trainable(self) -> frozenset[str]:
         return frozenset(self.native.trainable_parameters())
+
+    def freeze(self) -> None:
+        self.native.freeze()
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.mx.stream(self.adapter.native_device):
@@ -329,5 +343,5 @@ class MLXLayer(Layer):
     def save(self, path: Path) -> None:
         self.native.save_weights(str(path.with_suffix(".safetensors")))
 
-    def load(self, path: Path) -> None:
-        self.native.load_weights(str(path.with_suffix(".safetensors")))
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        self.native.load_weights(str(path.with_suffix(".safetensors")), strict=strict)

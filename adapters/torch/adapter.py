@@ -43,6 +43,8 @@ class TorchAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default", "inductor"}),
+        freezing=True,
+        lenient=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
@@ -186,14 +188,17 @@ class TorchAdapter(HoldsPacked):
 
         return torch_llama.TorchLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        nn = self.torch.nn
+        constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
         with self.torch.random.fork_rng():
             self.torch.manual_seed(seed)
-            nn = self.torch.nn
-            constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
-            if layer not in constructors:
-                raise Unsupported(f"{self.name} constructs no {layer}")
-            return TorchLayer(self, constructors[layer](*sizes, device=self.device, **options))
+            made: list[Layer] = []
+            for layer, sizes in plan:
+                if layer not in constructors:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                made.append(TorchLayer(self, constructors[layer](*sizes, device=self.device, **options)))
+            return made
 
 
 def _call(module: Any, inputs: Any) -> Any:
@@ -229,6 +234,11 @@ class TorchLayer(Layer):
         with self.adapter.torch.no_grad():
             return self.adapter.fetch(self._apply(self.adapter.place(inputs), "as_linear"))
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        placed = self.adapter.place(inputs)
+        with self.adapter.torch.no_grad():
+            return self.adapter.fetch(self._apply(placed, method)), self.adapter.fetch(placed)
+
     def parameters(self) -> dict[str, np.ndarray]:
         # Copies: on the CPU what is fetched shares its memory with the parameter, which later steps write to.
         state = {name: np.array(self.adapter.fetch(value)) for name, value in self.native.state_dict().items()}
@@ -238,6 +248,9 @@ class TorchLayer(Layer):
 
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, value in self.native.named_parameters() if value.requires_grad)
+
+    def freeze(self) -> None:
+        self.native.requires_grad_(False)
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.torch.no_grad():
@@ -278,5 +291,5 @@ class TorchLayer(Layer):
     def save(self, path: Path) -> None:
         self.adapter.torch.save(self.native.state_dict(), path)
 
-    def load(self, path: Path) -> None:
-        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True))
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True), strict=strict)

@@ -12,7 +12,11 @@ from touchstone.golden.cases import (
     llama,
     lookup,
     quantized,
+    refusals,
     regressions,
+    sequences,
+    sizes,
+    specials,
 )
 
 __all__ = [
@@ -27,5 +31,9 @@ __all__ = [
     "llama",
     "lookup",
     "quantized",
+    "refusals",
     "regressions",
+    "sequences",
+    "sizes",
+    "specials",
 ]
