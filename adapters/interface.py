@@ -148,6 +148,7 @@ class Packed:
 _OPTIONAL = {
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
+    "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
 }
 """Reasons that hold for whoever declares nothing of the kind."""
@@ -168,6 +169,8 @@ class Capabilities:
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
     exercises: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    """Options of constructors, "embedding padding_idx", that `Adapter.embedding` or another takes by this name."""
     models: frozenset[str] = frozenset()
     """Whole models that it builds: "llama". An adapter of layers alone declares none."""
     gradients: bool = True
@@ -205,6 +208,7 @@ class Capabilities:
             "scheme": self.schemes,
             "compiler": self.compilers,
             "exercise": self.exercises,
+            "option": self.options,
             "model": self.models,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
@@ -272,6 +276,10 @@ class Layer(abc.ABC):
     def cast(self, dtype: str) -> None:
         """Set the module's dtype by the framework's own means."""
         raise self._unsupported("cast")
+
+    def quantized(self, scheme: Scheme) -> Layer:
+        """A quantized layer that the framework makes of this one, which stays as it is (`Capabilities.conversion`)."""
+        raise self._unsupported("conversion")
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         """The call (or tied head) compiled.
@@ -353,16 +361,16 @@ class Adapter(abc.ABC):
         """Bytes free on a device that may hold less than the host; None where the host's count."""
         return None
 
-    def embedding(self, weight: Any) -> Layer:
-        """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
+    def embedding(self, weight: Any, **options: Any) -> Layer:
+        """The framework's embedding layer over ``weight [num_embeddings, dims]``, with options of its constructor."""
         raise Unsupported(f"{self.name} has no embedding")
 
     def raw_lookup(self, weight: Any) -> Layer:
         """Bare indexing ``weight[ids]`` of an array ``[num_embeddings, dims]``."""
         raise Unsupported(f"{self.name} has no bare indexing")
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
-        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``."""
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
+        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``; options as `embedding`."""
         raise Unsupported(f"{self.name} has no linear layer")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
@@ -384,7 +392,8 @@ class Adapter(abc.ABC):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         """A freshly initialised layer by the framework's constructor, seeded.
 
-        layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
+        layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False`` and those that the
+        capabilities declare (dtypes by name, ``init="ones"`` or "zeros" for every parameter); and "rms_norm" (dims)
         where the adapter builds a Llama. Unsupported for any other.
         """
         return self.construct_several([(layer, sizes)], seed, **options)[0]

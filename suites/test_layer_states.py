@@ -53,7 +53,7 @@ def _others(assay: Assay) -> dict[str, np.ndarray]:
 
 
 def _make(assay: Assay, values: dict[str, np.ndarray]) -> Layer:
-    return probes.build(assay.adapter, assay.params["layer"], values["weight"], **{"bias": values.get("bias")})
+    return probes.build(assay.adapter, assay.params["layer"], values["weight"], **_bias(values))
 
 
 def use(assay: Assay, state: State) -> None:
@@ -151,18 +151,49 @@ DO: dict[str, Callable[[Assay, State], object]] = {
 }
 
 
-@requirement("STATE-1", sequences.STATE_CASES)
-def test_every_pair_of_operations(assay: Assay) -> None:
+def _state(assay: Assay) -> State:
+    """A new layer of the case's weights."""
     values = {role: assay.golden(role) for role in ("weight", "bias") if role in assay.case.arrays}
     wide = {role: value.astype(np.float64) for role, value in values.items()}
-    state = State(_make(assay, values), wide, assay.params["dtype"], assay.params["dtype"])
+    return State(_make(assay, values), wide, assay.params["dtype"], assay.params["dtype"])
+
+
+@requirement("STATE-1", sequences.STATE_CASES)
+def test_every_pair_of_operations(assay: Assay) -> None:
+    state = _state(assay)
     DO[assay.params["first"]](assay, state)
     DO[assay.params["then"]](assay, state)
+    _is(assay, state)
+
+
+@requirement("STATE-QUANTIZED-1", sequences.QUANTIZED_STATE_CASES)
+def test_a_conversion_after_every_operation(assay: Assay) -> None:
+    """Its parts are those of the same weights in a new layer, and the layer that was converted stays as it was."""
+    state = _state(assay)
+    DO[assay.params["first"]](assay, state)
+    converted = state.layer.quantized(assay.scheme)
+    stored, layer = state.stored(), f"quantized_{assay.params['layer']}"
+    fresh = probes.build(assay.adapter, layer, stored["weight"], scheme=assay.scheme, **_bias(stored))
+    held, want = converted.parameters(), fresh.parameters()
+    for name, value in want.items():
+        assay.same_bits(held.get(name), value)
+    if converted.trainable() != fresh.trainable() or held.keys() != want.keys():
+        message = f"trainable: {', '.join(sorted(converted.trainable()))}; holds {', '.join(sorted(held))}"
+        assay.behaves("other parameters", conforms=False, message=message)
+    _is(assay, state)
+
+
+def _bias(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {"bias": values["bias"]} if "bias" in values else {}
+
+
+def _is(assay: Assay, state: State) -> None:
+    """The layer holds, trains and computes what its state says."""
     held = probes.by_role(state.layer, state.layer.parameters())
     for role, value in state.stored().items():
         assay.same_bits(held.get(role), value, signed_zero=False)
     trained = set(probes.by_role(state.layer, dict.fromkeys(state.layer.trainable(), np.zeros((1, 1)))))
-    if trained != (set() if state.frozen else set(values)):
+    if trained != (set() if state.frozen else set(state.values)):
         assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
     use(assay, state)
     if not state.frozen and assay.target.cls.capabilities.gradients:

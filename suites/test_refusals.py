@@ -117,7 +117,6 @@ WRONG: dict[str, Callable[[Assay], str]] = {
     "id beyond the table": _lookup("embedding", np.array([0, refusals.ROWS], np.int32)),
     "id below the table": _lookup("embedding", np.array([0, -refusals.ROWS - 1], np.int32)),
     "raw id beyond the table": _lookup("raw_lookup", np.array([0, refusals.ROWS], np.int32)),
-    "id beyond int32": _lookup("embedding", 2**40),
     "float ids": _lookup("embedding", np.array([0.0, 1.0], np.float32)),
     "x of another size": _product("linear", "call", _X),
     "head's x of another size": _product("embedding", "as_linear", _X),

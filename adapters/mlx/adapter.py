@@ -51,6 +51,7 @@ class MLXAdapter(Adapter):
             "scheme": LIBRARY_SCHEMES,
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
+            "option": "mlx.nn.Embedding and mlx.nn.Linear have sizes, and whether there is a bias, and no other option",
         },
     )
 
@@ -127,7 +128,7 @@ class MLXAdapter(Adapter):
         sizes = (scheme.group_size, scheme.bits)
         return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             return self._wrap(self.nn.Embedding(1, 1), weight=weight)
 
@@ -137,7 +138,7 @@ class MLXAdapter(Adapter):
             module.weight = self.place(weight)
             return MLXLayer(self, module, call=lambda module, ids: module.weight[ids])
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             module = self.nn.Linear(1, 1, bias=bias is not None)
             values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
@@ -330,6 +331,10 @@ class MLXLayer(Layer):
 
     def cast(self, dtype: str) -> None:
         self.native.set_dtype(self.adapter.dtypes[dtype])
+
+    def quantized(self, scheme: Scheme) -> Layer:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            return MLXLayer(self.adapter, self.native.to_quantized(*self.adapter._sizes(scheme)))
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))

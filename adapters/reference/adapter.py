@@ -86,6 +86,7 @@ class ReferenceAdapter(Adapter):
             "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
             "exercise": "the exercise is written for Flax",
+            "option": "NumPy has no layer constructors of its own",
         },
     )
 
@@ -99,12 +100,12 @@ class ReferenceAdapter(Adapter):
     def precision(self) -> dict[str, str]:
         return {"accumulation": "float32"}
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
 
     raw_lookup = embedding
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         values = {"weight": _plain(weight)} | ({} if bias is None else {"bias": bias})
         return ReferenceLayer(values, lambda p, x: _matmul(x, p["weight"], p.get("bias")))
 

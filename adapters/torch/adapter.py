@@ -43,6 +43,9 @@ class TorchAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default", "inductor"}),
+        options=frozenset(
+            f"embedding {name}" for name in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        ),
         freezing=True,
         lenient=True,
         absent={
@@ -50,6 +53,7 @@ class TorchAdapter(HoldsPacked):
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
+            "option": "PyTorch's layers have no such option: they compute in the dtype that they store",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
         },
     )
@@ -129,6 +133,7 @@ class TorchAdapter(HoldsPacked):
     def fetch(self, value: Any) -> np.ndarray:
         torch = self.torch
         value = value.detach().to("cpu")
+        value = value.to_dense() if value.is_sparse else value
         if value.dtype == torch.bfloat16:
             return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return value.numpy()
@@ -136,9 +141,9 @@ class TorchAdapter(HoldsPacked):
     def _parameter(self, value: Any) -> Any:
         return self.torch.nn.Parameter(self.place(value))
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         placed = self._parameter(weight)
-        module = self.torch.nn.Embedding(*placed.shape, device="meta")
+        module = self.torch.nn.Embedding(*placed.shape, device="meta", **options)
         module.weight = placed
         return TorchLayer(self, module)
 
@@ -147,7 +152,7 @@ class TorchAdapter(HoldsPacked):
         module.weight = self._parameter(weight)
         return TorchLayer(self, module, call=lambda module, ids: module.weight[ids])
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         placed = self._parameter(weight)
         module = self.torch.nn.Linear(placed.shape[1], placed.shape[0], bias=bias is not None, device="meta")
         module.weight = placed

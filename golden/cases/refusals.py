@@ -33,7 +33,6 @@ KINDS = {
     "id beyond the table": ("layer:embedding",),
     "id below the table": ("layer:embedding",),
     "raw id beyond the table": ("layer:raw_lookup",),
-    "id beyond int32": ("layer:embedding",),
     "float ids": ("layer:embedding",),
     "x of another size": ("layer:linear",),
     "head's x of another size": ("layer:embedding",),

@@ -67,6 +67,23 @@ def _calls(*needs: str) -> list[Case]:
     ]
 
 
+def _state_arrays(layer: str, dtype: str, dims: int) -> dict[str, str]:
+    arrays = {
+        "weight": _integers("weight", dtype, (ROWS, dims), 4),
+        "other": _integers("other", dtype, (ROWS, dims), 4),
+        "ids": _ids(),
+        "x": _integers("x", dtype, (2, 3, dims)),
+    }
+    if layer == "embedding":
+        return {**arrays, "cotangent": _integers("cotangent", dtype, (2, 3, dims), 1)}
+    return {
+        **arrays,
+        "bias": _integers("bias", dtype, (ROWS,)),
+        "other_bias": _integers("other bias", dtype, (ROWS,)),
+        "cotangent": _integers("cotangent", dtype, (2, 3, ROWS), 1),
+    }
+
+
 def _states() -> list[Case]:
     """Every ordered pair of operations; nothing is trained once it is frozen."""
     out = []
@@ -74,17 +91,23 @@ def _states() -> list[Case]:
         if first == "freeze" and second in _TRAINS:
             continue
         for dtype in ("float32", "bfloat16"):
-            arrays = _arrays(layer, dtype)
-            arrays |= {"other": _integers("other", dtype, (ROWS, DIMS), 4)}
-            if layer == "linear":
-                arrays["other_bias"] = _integers("other bias", dtype, (ROWS,))
-                arrays["cotangent"] = _integers("cotangent", dtype, (2, 3, ROWS), 1)
-            else:
-                arrays["cotangent"] = _integers("cotangent", dtype, (2, 3, DIMS), 1)
             needs = dict.fromkeys(need for name in (first, second) for need in NEEDS.get(name, ()))
             params = {"layer": layer, "dtype": dtype, "first": first, "then": second}
+            arrays = _state_arrays(layer, dtype, DIMS)
             out.append(Case(params, arrays, (f"layer:{layer}", f"dtype:{dtype}", *needs)))
     return out
+
+
+def _quantized_states() -> list[Case]:
+    """Every operation, then a conversion to four bits."""
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "first": first, "then": "quantize"},
+            _state_arrays(layer, dtype, GROUP),
+            (f"layer:{layer}", f"dtype:{dtype}", "conversion", "scheme:affine4g32", *NEEDS.get(first, ())),
+        )
+        for layer, first, dtype in product(("embedding", "linear"), OPERATIONS, FLOATS)
+    ]
 
 
 CALL_CASES = _calls()
@@ -92,3 +115,4 @@ COMPILED_CASES = _calls("compiler:default")
 THREAD_CASES = [case for case in CALL_CASES if case.params["dtype"] == "float32"]
 KEPT_CASES = CALL_CASES
 STATE_CASES = _states()
+QUANTIZED_STATE_CASES = _quantized_states()
