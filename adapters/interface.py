@@ -145,7 +145,12 @@ class Packed:
             raise ValueError(f"biases {self.biases.shape} do not fit scales {(rows, groups)}")
 
 
-_OPTIONAL = {"model": "this adapter builds layers, not whole models"}
+_OPTIONAL = {
+    "model": "this adapter builds layers, not whole models",
+    "freezing": "this adapter's layers are not frozen",
+    "option": "this adapter's layers are made without options",
+    "lenient": "this adapter loads what fits and nothing else",
+}
 """Reasons that hold for whoever declares nothing of the kind."""
 
 
@@ -164,11 +169,17 @@ class Capabilities:
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
     exercises: frozenset[str] = frozenset()
+    options: frozenset[str] = frozenset()
+    """Options of constructors, "embedding padding_idx", that `Adapter.embedding` or another takes by this name."""
     models: frozenset[str] = frozenset()
     """Whole models that it builds: "llama". An adapter of layers alone declares none."""
     gradients: bool = True
     optimizer: bool = True
     persistence: bool = True
+    lenient: bool = False
+    """Whether a file that does not fit can be loaded in part."""
+    freezing: bool = False
+    """Whether a layer itself can be told that training must leave it alone."""
     construction: bool = True
     conversion: bool = False
     """Whether the framework turns its own layers and whole models into quantized ones."""
@@ -197,6 +208,7 @@ class Capabilities:
             "scheme": self.schemes,
             "compiler": self.compilers,
             "exercise": self.exercises,
+            "option": self.options,
             "model": self.models,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
@@ -234,9 +246,17 @@ class Layer(abc.ABC):
     def parameters(self) -> dict[str, np.ndarray]:
         """Every stored array under the framework's own name."""
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        """The answer, and the inputs as they are afterwards on the target's device."""
+        raise self._unsupported("inputs of its own")
+
     def trainable(self) -> frozenset[str]:
         """Names of the parameters that the framework would update in training."""
         return frozenset()
+
+    def freeze(self) -> None:
+        """Have training leave every parameter alone, by the framework's own means."""
+        raise self._unsupported("freezing")
 
     @abc.abstractmethod
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -257,6 +277,10 @@ class Layer(abc.ABC):
         """Set the module's dtype by the framework's own means."""
         raise self._unsupported("cast")
 
+    def quantized(self, scheme: Scheme) -> Layer:
+        """A quantized layer that the framework makes of this one, which stays as it is (`Capabilities.conversion`)."""
+        raise self._unsupported("conversion")
+
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         """The call (or tied head) compiled.
 
@@ -269,8 +293,11 @@ class Layer(abc.ABC):
         """Write the parameters in the framework's own format."""
         raise self._unsupported("files")
 
-    def load(self, path: Path) -> None:
-        """Read back what `save` wrote."""
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        """Read back what `save` wrote, of this layer or of another.
+
+        strict: whether what does not fit is refused, where the framework has such a word (`Capabilities.lenient`).
+        """
         raise self._unsupported("files")
 
 
@@ -280,7 +307,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "layer:linear": ("linear",),
     "layer:quantized_embedding": ("quantized_embedding",),
     "layer:quantized_linear": ("quantized_linear",),
-    "construction": ("construct",),
+    "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
     "model:llama": ("llama",),
 }
@@ -334,16 +361,16 @@ class Adapter(abc.ABC):
         """Bytes free on a device that may hold less than the host; None where the host's count."""
         return None
 
-    def embedding(self, weight: Any) -> Layer:
-        """The framework's embedding layer over ``weight [num_embeddings, dims]``."""
+    def embedding(self, weight: Any, **options: Any) -> Layer:
+        """The framework's embedding layer over ``weight [num_embeddings, dims]``, with options of its constructor."""
         raise Unsupported(f"{self.name} has no embedding")
 
     def raw_lookup(self, weight: Any) -> Layer:
         """Bare indexing ``weight[ids]`` of an array ``[num_embeddings, dims]``."""
         raise Unsupported(f"{self.name} has no bare indexing")
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
-        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``."""
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
+        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``; options as `embedding`."""
         raise Unsupported(f"{self.name} has no linear layer")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
@@ -365,9 +392,14 @@ class Adapter(abc.ABC):
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         """A freshly initialised layer by the framework's constructor, seeded.
 
-        layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False``; and "rms_norm" (dims)
+        layer: "embedding" (num_embeddings, dims) or "linear" (in, out), options: ``bias=False`` and those that the
+        capabilities declare (dtypes by name, ``init="ones"`` or "zeros" for every parameter); and "rms_norm" (dims)
         where the adapter builds a Llama. Unsupported for any other.
         """
+        return self.construct_several([(layer, sizes)], seed, **options)[0]
+
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        """Layers as `construct` makes them, (layer, sizes) each, one after the other from one seeded generator."""
         raise Unsupported(f"{self.name} has no constructors")
 
     def converted(

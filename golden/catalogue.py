@@ -51,6 +51,7 @@ LAYOUT_NEEDS: Mapping[str, tuple[str, ...]] = {
     "strided": ("layout:step",),
     "inner strided": ("layout:step",),
     "reversed": ("layout:reverse",),
+    "inner reversed": ("layout:reverse",),
     "transposed": ("layout:permute",),
     "broadcast": ("layout:broadcast",),
 }

@@ -186,6 +186,14 @@ class Assay:
             )
         return self.bench.ask(self.target, probe, arguments)
 
+    def ask_anew(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
+        """Run a probe in a process of its own, which ends with it."""
+        anew = Isolation(self.target.adapter_spec, self.target.device, time_limit=self.bench.time_limit)
+        try:
+            return anew.run(probe, arguments)
+        finally:
+            anew.close()
+
     def value(self, outcome: Outcome) -> Any:
         """The value of an outcome; raises Deviates where there is none."""
         if outcome.kind != "value":

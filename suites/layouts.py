@@ -34,9 +34,9 @@ def lay_out(array: np.ndarray, layout: str) -> Operand | np.ndarray:
         base = np.full([2 * n if a == axis else n for a, n in enumerate(array.shape)], filler, dtype=array.dtype)
         base[tuple(slice(None, None, 2 if a == axis else None) for a in range(array.ndim))] = array
         return Operand(base, (("slice", (*before, (None, None, 2))),))
-    if layout == "reversed":
+    if layout.endswith("reversed"):
         # A copy: of one element NumPy takes the reversed view for contiguous, and its stride stays negative.
-        return Operand(array[::-1].copy(), (("slice", ((None, None, -1),)),))
+        return Operand(np.flip(array, axis).copy(), (("slice", (*before, (None, None, -1))),))
     if layout == "transposed":
         return Operand(np.ascontiguousarray(array.T), (("permute", (1, 0)),))
     if layout == "broadcast":

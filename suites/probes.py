@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from touchstone.adapters.checked import checked_lookup
-from touchstone.adapters.interface import Adapter, Layer, Packed, Scheme
+from touchstone.adapters.interface import Adapter, Layer, Method, Packed, Scheme
+from touchstone.adapters.isolation.outcome import attempt, settled
 
 
 def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None) -> Layer:
@@ -53,6 +56,45 @@ def recompiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarra
     function(np.zeros_like(inputs))
     function(np.zeros((2, *inputs.shape), inputs.dtype))
     return function(inputs)
+
+
+def tour(
+    adapter: Adapter,
+    layer: str,
+    weight: Any,
+    inputs: Sequence[Any],
+    order: Sequence[int],
+    method: Method = "call",
+    compiler: str = "",
+    thread: bool = False,
+    **parts: Any,
+) -> tuple[list[Any], list[Any]]:
+    """(each input's answer of a layer of its own, the answers of one layer in this order); errors by their class.
+
+    compiler: the one layer is compiled. thread: it is asked from another thread than the one that made it.
+    """
+    alone = [_answer(adapter, _method(build(adapter, layer, weight, **parts), method), one) for one in inputs]
+    made = build(adapter, layer, weight, **parts)
+    ask = made.compiled(compiler, method) if compiler else _method(made, method)
+    if thread:
+        with ThreadPoolExecutor(1) as other:
+            return alone, [other.submit(_answer, adapter, ask, inputs[number]).result() for number in order]
+    return alone, [_answer(adapter, ask, inputs[number]) for number in order]
+
+
+def _method(layer: Layer, method: Method) -> Callable[[Any], np.ndarray]:
+    return layer if method == "call" else layer.as_linear
+
+
+def _answer(adapter: Adapter, ask: Callable[[Any], np.ndarray], given: Any) -> Any:
+    outcome = settled(attempt(lambda adapter: np.array(ask(given)), adapter, {}))
+    return outcome.value if outcome.kind == "value" else str(outcome.behaviour)
+
+
+def ended(action: Callable[[], object]) -> str:
+    """The class of error that something ended with, as "raises ValueError"; empty where it did not."""
+    outcome = settled(attempt(lambda adapter: action(), None, {}))
+    return "" if outcome.kind == "value" else str(outcome.behaviour)
 
 
 def vjp(
@@ -136,6 +178,13 @@ def described(adapter: Adapter, layer: str, sizes: tuple[int, int], seed: int) -
     """The class's name and the repr of a freshly made layer."""
     native = adapter.construct(layer, sizes, seed).native
     return type(native).__name__, repr(native)
+
+
+def constructed(
+    adapter: Adapter, plan: Sequence[tuple[str, tuple[int, int]]], seed: int
+) -> list[dict[str, np.ndarray]]:
+    """Parameters by role of layers that were made one after the other from one seeded generator."""
+    return [by_role(layer, layer.parameters()) for layer in adapter.construct_several(plan, seed)]
 
 
 def kept_answers(

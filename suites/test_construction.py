@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from math import erf, log, sqrt
 from typing import Any
 
@@ -136,6 +137,47 @@ def test_seeds(assay: Assay) -> None:
     repeats, differs = first.tobytes() == again.tobytes(), first.tobytes() != other.tobytes()
     behaviour = "repeats" if repeats and differs else "does not repeat" if differs else "ignores the seed"
     assay.behaves(behaviour, conforms=repeats and differs)
+
+
+@requirement("INIT-SEED-2", construction.SEED_BITS_CASES)
+def test_seeds_that_differ_in_one_high_bit(assay: Assay) -> None:
+    low, high = (probes.weight_of(_construct(assay, (7, 5), seed)) for seed in (7, 7 + 2 ** assay.params["bits"]))
+    differ = low.tobytes() != high.tobytes()
+    assay.behaves("differ" if differ else "the same parameters", conforms=differ)
+
+
+@requirement("INIT-SEED-3", construction.SEED_CASES)
+def test_the_same_seed_in_a_new_process(assay: Assay) -> None:
+    arguments = {"plan": [(assay.params["layer"], (7, 5))], "seed": 7}
+    here = assay.value(assay.ask(probes.constructed, **arguments))
+    there = assay.value(assay.ask_anew(probes.constructed, **arguments))
+    repeats = _bytes(here) == _bytes(there)
+    assay.behaves("repeats" if repeats else "does not repeat", conforms=repeats)
+
+
+def _bytes(layers: list[dict[str, np.ndarray]]) -> list[dict[str, bytes]]:
+    return [{role: value.tobytes() for role, value in layer.items()} for layer in layers]
+
+
+@requirement("INIT-APART-1", construction.APART_CASES)
+def test_layers_of_one_generator_are_independent(assay: Assay) -> None:
+    """Two layers, and then two more of the same kinds, made one after the other."""
+    plan = [(layer, (96, 96)) for layer in assay.params["layers"].split("+")] * 2
+    made = assay.value(assay.ask(probes.constructed, plan=plan, seed=7))
+    drawn = {
+        f"{role} of layer {number}": value.reshape(-1).astype(np.float64)
+        for number, layer in enumerate(made, 1)
+        for role, value in layer.items()
+        if value.any()
+    }
+    for (one, a), (other, b) in combinations(drawn.items(), 2):
+        shorter = min(a.size, b.size)
+        for end, (x, y) in {"first": (a[:shorter], b[:shorter]), "last": (a[-shorter:], b[-shorter:])}.items():
+            deviations = abs(float(np.corrcoef(x, y)[0, 1])) * sqrt(shorter)
+            if not deviations <= CORRELATION:
+                message = f"{one} and {other} correlate at {deviations:.1f} standard deviations (their {end} values)"
+                assay.behaves("correlated", conforms=False, message=message)
+    assay.behaves("independent")
 
 
 @requirement("INIT-REPR-1", construction.REPR_CASES)

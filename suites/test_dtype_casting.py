@@ -25,6 +25,20 @@ def test_pairs(assay: Assay) -> None:
     assay.behaves(got.dtype.name if np.array_equal(got, right) else f"wrong values in {got.dtype.name}")
 
 
+@requirement("CAST-RESULT-1", linear.WIDE_PAIR_CASES)
+def test_pairs_of_wide_operands(assay: Assay) -> None:
+    """Each operand is in the result's dtype, rounded to it where that is narrower, and the product is rounded once."""
+    layer, x, weight = assay.params["layer"], assay.golden("x"), assay.golden("weight")
+    outcome = assay.ask(probes.call if layer == "linear" else probes.as_linear, layer=layer, weight=weight, inputs=x)
+    if outcome.kind != "value":
+        assay.behaves(outcome.behaviour, message=outcome.message)
+        return
+    dtype = outcome.value.dtype
+    product = x.astype(dtype).astype(np.float64) @ weight.astype(dtype).astype(np.float64).T
+    right = np.array_equal(outcome.value, product.astype(np.float32).astype(dtype))
+    assay.behaves(dtype.name if right else f"wrong values in {dtype.name}")
+
+
 @requirement("CAST-RESULT-2", linear.LOOKUP_PAIR_CASES)
 def test_lookup_pairs(assay: Assay) -> None:
     weight, ids = assay.golden("weight"), assay.golden("ids")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden import bounds
-from touchstone.golden.cases import gradients, quantized
+from touchstone.golden.cases import gradients, lookup, quantized
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.layouts import lay_out
@@ -70,6 +70,38 @@ def test_layouts(assay: Assay) -> None:
     operands: dict[str, Any] = {"x": assay.golden("x"), "weight": assay.golden("weight")}
     operands[assay.params["operand"]] = lay_out(operands[assay.params["operand"]], assay.params["layout"])
     _assay_linear(assay, **operands)
+
+
+@requirement("GRAD-LAYOUT-1", gradients.TABLE_LAYOUT_CASES)
+def test_layouts_of_a_table_s_cotangent(assay: Assay) -> None:
+    """Integers whose sums every dtype holds."""
+    ids, table, cotangent = assay.golden("ids"), assay.golden("table"), assay.golden("cotangent")
+    laid_out = lay_out(cotangent, assay.params["layout"])
+    if assay.params["layout"] == "broadcast":
+        ids = np.broadcast_to(ids, (3, *ids.shape)).copy()
+    outcome = assay.ask(probes.vjp, layer=assay.params["layer"], weight=table, inputs=ids, cotangent=laid_out)
+    want = np.zeros(table.shape)
+    np.add.at(want, ids, np.broadcast_to(cotangent.astype(np.float64), (*ids.shape, table.shape[1])))
+    assay.same_bits(assay.value(outcome).get("weight"), want.astype(table.dtype), signed_zero=False)
+
+
+@requirement("GRAD-NEGATIVE-1", lookup.NEGATIVE_GRADIENT_CASES)
+def test_negative_ids(assay: Assay) -> None:
+    table = assay.golden("table")
+    chosen = -1 if assay.params["ids"] == "-1" else -len(table)
+    ids, cotangent = np.array([3, chosen], np.int32), np.array([[1, 2], [4, 8]], np.float32)
+    outcome = assay.ask(probes.vjp, layer=assay.params["layer"], weight=table, inputs=ids, cotangent=cotangent)
+    if outcome.kind != "value":
+        assay.behaves(outcome.behaviour, message=outcome.message)
+        return
+    dropped = np.zeros_like(table)
+    dropped[3] = cotangent[0]
+    named = dropped.copy()
+    named[chosen] += cotangent[1]
+    ways = {"the row that it names": named, "dropped": dropped}
+    found = outcome.value["weight"]
+    shown = next((name for name, want in ways.items() if np.array_equal(found, want)), "another row")
+    assay.behaves(shown, message=f"id {chosen} changed rows {np.flatnonzero(found.any(axis=1)).tolist()}")
 
 
 @requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)

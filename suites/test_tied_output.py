@@ -12,6 +12,7 @@ from touchstone.golden import bounds
 from touchstone.golden.cases import gradients, linear
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
 from touchstone.suites.test_linear import rounded_once
 
@@ -81,6 +82,17 @@ def test_every_bit_is_saved(assay: Assay) -> None:
         saved.save(Path(folder) / "table")
         other.load(Path(folder) / "table")
     assay.same_bits(other(np.arange(len(table), dtype=np.int32)), table, "table")
+    assay.same_bits(probes.weight_of(other), table, "table")
+
+
+@requirement("TIED-SAVE-1", gradients.SAVED_VIEW_CASES)
+def test_a_table_that_is_a_view_is_saved(assay: Assay) -> None:
+    table = assay.golden("table")
+    saved = assay.adapter.embedding(lay_out(table, assay.params["layout"]))
+    other = assay.adapter.embedding(np.zeros_like(table))
+    with tempfile.TemporaryDirectory() as folder:
+        saved.save(Path(folder) / "table")
+        other.load(Path(folder) / "table")
     assay.same_bits(probes.weight_of(other), table, "table")
 
 

@@ -51,11 +51,18 @@ class JaxAdapter(HoldsPacked):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
+        options=frozenset(
+            [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
+            + ["linear precision"]
+        ),
         absent={
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
+            "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
+            "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
             "compiler": "JAX compiles with jax.jit only",
+            "option": "flax.nnx.Embed has no padding, norm, frequency or sparse gradient",
         },
     )
 
@@ -111,21 +118,27 @@ class JaxAdapter(HoldsPacked):
         placed = self.place(value)
         return lambda key, shape, dtype: placed
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         value = weight.base if isinstance(weight, Operand) else weight
         init = self._constant(weight)
         return JaxLayer(
             self,
-            self.nnx.Embed(*value.shape, param_dtype=value.dtype, embedding_init=init, rngs=self.rngs),
+            self.nnx.Embed(
+                *value.shape, param_dtype=value.dtype, embedding_init=init, rngs=self.rngs, **self._given(options)
+            ),
             {"weight": ("embedding", False)},
         )
+
+    def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Options with dtypes as JAX has them."""
+        return {n: self.dtypes[v] if n in ("dtype", "param_dtype") else v for n, v in options.items()}
 
     def raw_lookup(self, weight: Any) -> Layer:
         from touchstone.adapters.jax import modules as jax_modules
 
         return JaxLayer(self, jax_modules.RawLookup(self.place(weight)), {"weight": ("embedding", False)})
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         value = weight.base if isinstance(weight, Operand) else weight
         if isinstance(weight, Operand) and weight.view:
             raise Unsupported(_DENSE)
@@ -137,6 +150,7 @@ class JaxAdapter(HoldsPacked):
             kernel_init=self._constant(np.ascontiguousarray(value.T)),
             bias_init=self._constant(bias),
             rngs=self.rngs,
+            **self._given(options),
         )
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
@@ -176,13 +190,23 @@ class JaxAdapter(HoldsPacked):
 
         return jax_llama.JaxLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
-        if layer not in _CONSTRUCTED:
-            raise Unsupported(f"{self.name} constructs no {layer}")
-        name, roles = _CONSTRUCTED[layer]
-        given = {"use_bias" if option == "bias" else option: value for option, value in options.items()}
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        given = {"use_bias" if n == "bias" else n: v for n, v in self._given(options).items() if n != "init"}
+        inits = {}
+        if "init" in options:
+            names = {"embedding": ("embedding_init",), "linear": ("kernel_init", "bias_init")}
+            init = getattr(self.nnx.initializers, options["init"])
+            inits = {layer: dict.fromkeys(names[layer], init) for layer, _ in plan}
         with self.jax.default_device(self.native_device):
-            return JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=self.nnx.Rngs(seed), **given), roles)
+            rngs, made = self.nnx.Rngs(seed), list[Layer]()
+            for layer, sizes in plan:
+                if layer not in _CONSTRUCTED:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                name, roles = _CONSTRUCTED[layer]
+                made.append(
+                    JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=rngs, **given, **inits.get(layer, {})), roles)
+                )
+            return made
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:
         from touchstone.adapters.jax import exercise as jax_exercise
@@ -211,6 +235,10 @@ class JaxLayer(Layer):
 
     def as_linear(self, inputs: Any) -> np.ndarray:
         return self._run(inputs, "as_linear")
+
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        placed = self.adapter.place(inputs)
+        return self.adapter.fetch(self._apply(self.native, placed, method)), self.adapter.fetch(placed)
 
     def _state(self, kind: Any) -> Any:
         return self.adapter.nnx.state(self.native, kind)
@@ -271,7 +299,7 @@ class JaxLayer(Layer):
 
         path.write_bytes(serialization.msgpack_serialize(self.parameters()))
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, *, strict: bool = True) -> None:
         from flax import serialization
 
         self.set_parameters(serialization.msgpack_restore(path.read_bytes()))

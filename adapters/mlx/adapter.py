@@ -44,11 +44,14 @@ class MLXAdapter(Adapter):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
+        freezing=True,
+        lenient=True,
         conversion=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
+            "option": "mlx.nn.Embedding and mlx.nn.Linear have sizes, and whether there is a bias, and no other option",
         },
     )
 
@@ -125,7 +128,7 @@ class MLXAdapter(Adapter):
         sizes = (scheme.group_size, scheme.bits)
         return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             return self._wrap(self.nn.Embedding(1, 1), weight=weight)
 
@@ -135,7 +138,7 @@ class MLXAdapter(Adapter):
             module.weight = self.place(weight)
             return MLXLayer(self, module, call=lambda module, ids: module.weight[ids])
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             module = self.nn.Linear(1, 1, bias=bias is not None)
             values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
@@ -225,13 +228,16 @@ class MLXAdapter(Adapter):
 
         return mlx_llama.MLXLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        constructors = _constructors(self.nn)
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
-            constructors = _constructors(self.nn)
-            if layer not in constructors:
-                raise Unsupported(f"{self.name} constructs no {layer}")
-            return MLXLayer(self, constructors[layer](*sizes, **options))
+            made: list[Layer] = []
+            for layer, sizes in plan:
+                if layer not in constructors:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                made.append(MLXLayer(self, constructors[layer](*sizes, **options)))
+            return made
 
 
 def _is_available(mx: Any, device: Any) -> bool:
@@ -272,6 +278,12 @@ class MLXLayer(Layer):
         with self.adapter.mx.stream(self.adapter.native_device):
             return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            placed = self.adapter.place(inputs)
+            answer = self.adapter.fetch(self._apply(self.native, placed, method))
+            return answer, self.adapter.fetch(placed)
+
     def __call__(self, inputs: Any) -> np.ndarray:
         return self._run(inputs, "call")
 
@@ -284,6 +296,9 @@ class MLXLayer(Layer):
 
     def trainable(self) -> frozenset[str]:
         return frozenset(self.native.trainable_parameters())
+
+    def freeze(self) -> None:
+        self.native.freeze()
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.mx.stream(self.adapter.native_device):
@@ -317,6 +332,10 @@ class MLXLayer(Layer):
     def cast(self, dtype: str) -> None:
         self.native.set_dtype(self.adapter.dtypes[dtype])
 
+    def quantized(self, scheme: Scheme) -> Layer:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            return MLXLayer(self.adapter, self.native.to_quantized(*self.adapter._sizes(scheme)))
+
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))
 
@@ -329,5 +348,5 @@ class MLXLayer(Layer):
     def save(self, path: Path) -> None:
         self.native.save_weights(str(path.with_suffix(".safetensors")))
 
-    def load(self, path: Path) -> None:
-        self.native.load_weights(str(path.with_suffix(".safetensors")))
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        self.native.load_weights(str(path.with_suffix(".safetensors")), strict=strict)

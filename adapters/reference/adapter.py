@@ -6,7 +6,7 @@ one outside ``[-num_embeddings, num_embeddings)`` raises IndexError, negative id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -82,9 +82,11 @@ class ReferenceAdapter(Adapter):
             "scheme": LIBRARY_SCHEMES,
             "conversion": "the reference adapter makes quantized layers from weights or parts only",
             "compiler": "NumPy has no compiler",
+            "freezing": "NumPy has no training that could leave an array alone",
             "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
             "exercise": "the exercise is written for Flax",
+            "option": "NumPy has no layer constructors of its own",
         },
     )
 
@@ -98,12 +100,12 @@ class ReferenceAdapter(Adapter):
     def precision(self) -> dict[str, str]:
         return {"accumulation": "float32"}
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
 
     raw_lookup = embedding
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         values = {"weight": _plain(weight)} | ({} if bias is None else {"bias": bias})
         return ReferenceLayer(values, lambda p, x: _matmul(x, p["weight"], p.get("bias")))
 
@@ -122,9 +124,6 @@ class ReferenceAdapter(Adapter):
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         values = _parts(packed) | ({} if bias is None else {"bias": bias})
         return ReferenceLayer(values, lambda p, x: _product(p, x, packed.scheme, p.get("bias")), packed.scheme)
-
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
-        raise Unsupported("NumPy has no layer constructors of its own")
 
 
 def _parts(packed: Packed) -> dict[str, np.ndarray]:
@@ -163,6 +162,9 @@ class ReferenceLayer(Layer):
 
     def as_linear(self, inputs: Any) -> np.ndarray:
         return _product(self._values, _plain(inputs), self._scheme)
+
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        return (self(inputs) if method == "call" else self.as_linear(inputs)), _plain(inputs)
 
     def parameters(self) -> dict[str, np.ndarray]:
         return dict(self._values)
@@ -218,5 +220,8 @@ class ReferenceLayer(Layer):
         with files.replacing(path) as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in self._values.items()}, temporary)
 
-    def load(self, path: Path) -> None:
-        self._values.update(load_file(path))
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        found = load_file(path)
+        if strict and {n: v.shape for n, v in found.items()} != {n: v.shape for n, v in self._values.items()}:
+            raise ValueError(f"{path}: its parameters are not those of the layer, by name and shape")
+        self._values.update(found)

@@ -43,11 +43,17 @@ class TorchAdapter(HoldsPacked):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default", "inductor"}),
+        options=frozenset(
+            f"embedding {name}" for name in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+        ),
+        freezing=True,
+        lenient=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
+            "option": "PyTorch's layers have no such option: they compute in the dtype that they store",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
         },
     )
@@ -127,6 +133,7 @@ class TorchAdapter(HoldsPacked):
     def fetch(self, value: Any) -> np.ndarray:
         torch = self.torch
         value = value.detach().to("cpu")
+        value = value.to_dense() if value.is_sparse else value
         if value.dtype == torch.bfloat16:
             return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return value.numpy()
@@ -134,9 +141,9 @@ class TorchAdapter(HoldsPacked):
     def _parameter(self, value: Any) -> Any:
         return self.torch.nn.Parameter(self.place(value))
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         placed = self._parameter(weight)
-        module = self.torch.nn.Embedding(*placed.shape, device="meta")
+        module = self.torch.nn.Embedding(*placed.shape, device="meta", **options)
         module.weight = placed
         return TorchLayer(self, module)
 
@@ -145,7 +152,7 @@ class TorchAdapter(HoldsPacked):
         module.weight = self._parameter(weight)
         return TorchLayer(self, module, call=lambda module, ids: module.weight[ids])
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         placed = self._parameter(weight)
         module = self.torch.nn.Linear(placed.shape[1], placed.shape[0], bias=bias is not None, device="meta")
         module.weight = placed
@@ -186,14 +193,17 @@ class TorchAdapter(HoldsPacked):
 
         return torch_llama.TorchLlama(self, config, weights)
 
-    def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
+    def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
+        nn = self.torch.nn
+        constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
         with self.torch.random.fork_rng():
             self.torch.manual_seed(seed)
-            nn = self.torch.nn
-            constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
-            if layer not in constructors:
-                raise Unsupported(f"{self.name} constructs no {layer}")
-            return TorchLayer(self, constructors[layer](*sizes, device=self.device, **options))
+            made: list[Layer] = []
+            for layer, sizes in plan:
+                if layer not in constructors:
+                    raise Unsupported(f"{self.name} constructs no {layer}")
+                made.append(TorchLayer(self, constructors[layer](*sizes, device=self.device, **options)))
+            return made
 
 
 def _call(module: Any, inputs: Any) -> Any:
@@ -229,6 +239,11 @@ class TorchLayer(Layer):
         with self.adapter.torch.no_grad():
             return self.adapter.fetch(self._apply(self.adapter.place(inputs), "as_linear"))
 
+    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
+        placed = self.adapter.place(inputs)
+        with self.adapter.torch.no_grad():
+            return self.adapter.fetch(self._apply(placed, method)), self.adapter.fetch(placed)
+
     def parameters(self) -> dict[str, np.ndarray]:
         # Copies: on the CPU what is fetched shares its memory with the parameter, which later steps write to.
         state = {name: np.array(self.adapter.fetch(value)) for name, value in self.native.state_dict().items()}
@@ -238,6 +253,9 @@ class TorchLayer(Layer):
 
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, value in self.native.named_parameters() if value.requires_grad)
+
+    def freeze(self) -> None:
+        self.native.requires_grad_(False)
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.torch.no_grad():
@@ -278,5 +296,5 @@ class TorchLayer(Layer):
     def save(self, path: Path) -> None:
         self.adapter.torch.save(self.native.state_dict(), path)
 
-    def load(self, path: Path) -> None:
-        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True))
+    def load(self, path: Path, *, strict: bool = True) -> None:
+        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True), strict=strict)

@@ -11,8 +11,13 @@ from touchstone.golden.cases import (
     linear,
     llama,
     lookup,
+    options,
     quantized,
+    refusals,
     regressions,
+    sequences,
+    sizes,
+    specials,
 )
 
 __all__ = [
@@ -26,6 +31,11 @@ __all__ = [
     "linear",
     "llama",
     "lookup",
+    "options",
     "quantized",
+    "refusals",
     "regressions",
+    "sequences",
+    "sizes",
+    "specials",
 ]

@@ -21,6 +21,15 @@ DISTRIBUTION_CASES = [
     )
 ]
 SEED_CASES = [Case({"layer": layer}, {}, _NEEDS) for layer in ("embedding", "linear")]
+HIGH_BITS = (16, 31, 32)
+"""Seeds 7 and 7 + 2**bits are asked for: half of a word, its sign, and beyond one."""
+SEED_BITS_CASES = [
+    Case({"layer": layer, "bits": bits}, {}, _NEEDS) for layer in ("embedding", "linear") for bits in HIGH_BITS
+]
+APART_CASES = [
+    Case({"layers": "+".join(layers)}, {}, _NEEDS)
+    for layers in (("embedding", "embedding"), ("linear", "linear"), ("embedding", "linear"), ("linear", "embedding"))
+]
 REPR_CASES = [
     Case({"layer": layer, "sizes": sizes}, {}, _NEEDS)
     for layer in ("embedding", "linear")

@@ -32,6 +32,8 @@ def _table_cases() -> list[Case]:
         "duplicates 1000": Recipe("values", "int32", (1001,), {"values": (5,) * 1000 + (7,)}),
         "rank 2": Recipe("integers", "int32", (2, 3), {"low": 0, "high": 37}),
         "empty": Recipe("values", "int32", (0,), {"values": ()}),
+        "scalar": Recipe("values", "int32", (), {"values": (36,)}),
+        "rank 3": Recipe("integers", "int32", (2, 3, 4), {"low": 0, "high": 37}),
     }
     return [_table_case(la, d, name, how) for la, d, (name, how) in product(DENSE_LAYERS, FLOATS, ids.items())]
 
@@ -52,7 +54,7 @@ def _ones() -> list[Case]:
 def _linear() -> list[Case]:
     out = []
     for dtype, (x, n), bias in product(
-        FLOATS, [((3, 8), 5), ((2, 3, 17), 13), ((64, 33), 9), ((1, 1), 1)], (True, False)
+        FLOATS, [((3, 8), 5), ((2, 3, 17), 13), ((64, 33), 9), ((1, 1), 1), ((8,), 5), ((2, 3, 2, 8), 4)], (True, False)
     ):
         name = "x".join(map(str, x)) + f"-{n}"
         inputs = {
@@ -117,7 +119,26 @@ def _layouts() -> list[Case]:
     return out
 
 
+def _table_layouts() -> list[Case]:
+    """Cotangents of lookups that are views; a broadcast one has ids of one axis more."""
+    out = []
+    for layer, dtype, layout in product(
+        DENSE_LAYERS, FLOATS, ("offset", "inner strided", "inner reversed", "transposed", "broadcast")
+    ):
+        ids = add("gradients/ids/laid out", Recipe("integers", "int32", (8,), {"low": 0, "high": 37}))
+        arrays = {
+            "table": add(f"gradients/{dtype}/table/37x6", Recipe("uniform", dtype, (37, 6))),
+            "ids": ids,
+            "cotangent": add(f"gradients/{dtype}/laid out", Recipe("integers", dtype, (8, 6), {"low": -8, "high": 9})),
+        }
+        params = {"layer": layer, "dtype": dtype, "operand": "cotangent", "layout": layout}
+        needs = (f"layer:{layer}", f"dtype:{dtype}", "gradients", *LAYOUT_NEEDS[layout])
+        out.append(Case(params, arrays, needs))
+    return out
+
+
 TABLE_CASES = _table_cases()
+TABLE_LAYOUT_CASES = _table_layouts()
 ONES_CASES = _ones()
 LINEAR_CASES = _linear()
 LAYOUT_CASES = _layouts()
@@ -132,3 +153,7 @@ SAVED_CASES = [
     for dtype in FLOATS
 ]
 """Numbers with all of their bits: small integers survive a dtype that is too narrow."""
+SAVED_VIEW_CASES = [
+    Case({**case.params, "layout": layout}, case.arrays, (*case.needs, *LAYOUT_NEEDS[layout]))
+    for case, layout in product(SAVED_CASES, ("offset", "inner strided", "inner reversed", "transposed"))
+]

@@ -58,7 +58,7 @@ def _shapes() -> list[tuple[tuple[int, ...], int, bool]]:
 def _layouts() -> list[Case]:
     out = []
     for dtype, operand in product(FLOATS, ("x", "weight")):
-        layouts = ["offset", "inner offset", "strided", "inner strided", "reversed", "transposed"]
+        layouts = ["offset", "inner offset", "strided", "inner strided", "reversed", "inner reversed", "transposed"]
         for layout in [*layouts, "broadcast"] if operand == "x" else layouts:
             shape = (33,) if layout == "broadcast" else (4, 33)
             out.append(
@@ -122,7 +122,24 @@ def _pairs(layer: str) -> list[Case]:
     return out
 
 
+def _wide_pairs(layer: str) -> list[Case]:
+    """Pairs of float dtypes with operands that need all of their bits, so that a cast to the narrower one shows."""
+    return [
+        Case(
+            {"layer": layer, "weight": weight, "x": x, "operands": "wide"},
+            {
+                "weight": add(f"pairs/{weight}/wide weight", Recipe("wide integers", weight, (5, 8), {"phase": 1})),
+                "x": add(f"pairs/{x}/wide x", Recipe("wide integers", x, (3, 8), {"phase": 0})),
+            },
+            (f"layer:{layer}",),
+        )
+        for weight, x in product(FLOATS, FLOATS)
+        if weight != x
+    ]
+
+
 LINEAR_PAIR_CASES = _pairs("linear") + _pairs("embedding")
+WIDE_PAIR_CASES = _wide_pairs("linear") + _wide_pairs("embedding")
 LOOKUP_PAIR_CASES = [
     Case(
         {"layer": layer, "weight": weight, "ids": ids},

@@ -88,11 +88,19 @@ def _layouts() -> list[Case]:
     out = []
     ids, flat = _random_ids("laid out", (4, 6)), _random_ids("laid out rank 1", (6,))
     for layer, dtype in product(DENSE_LAYERS, FLOATS):
-        for layout in ("offset", "strided", "reversed", "transposed", "broadcast"):
+        for layout in ("offset", "strided", "reversed", "inner reversed", "transposed", "broadcast"):
             arrays = _with_rows(table(dtype), flat if layout == "broadcast" else ids)
             params = {"layer": layer, "dtype": dtype, "operand": "ids", "layout": layout}
             out.append(Case(params, arrays, _needs(layer, dtype, *LAYOUT_NEEDS[layout])))
-        for layout in ("offset", "inner offset", "strided", "inner strided", "reversed", "transposed"):
+        for layout in (
+            "offset",
+            "inner offset",
+            "strided",
+            "inner strided",
+            "reversed",
+            "inner reversed",
+            "transposed",
+        ):
             params = {"layer": layer, "dtype": dtype, "operand": "table", "layout": layout}
             needs = _needs(layer, dtype, *LAYOUT_NEEDS[layout])
             out.append(Case(params, _with_rows(table(dtype), ids), needs))
@@ -144,6 +152,18 @@ def _negative_ids() -> list[Case]:
     return out
 
 
+def _negative_gradients() -> list[Case]:
+    return [
+        Case(
+            {"layer": layer, "ids": spelled},
+            {"table": table("float32", V, 2)},
+            _needs(layer, "float32", "gradients"),
+            "writes",
+        )
+        for layer, spelled in product(DENSE_LAYERS, ("-1", "-V"))
+    ]
+
+
 def negative_id(case: Case) -> int:
     """The id that a case of `NEGATIVE_ID_CASES` asks for: -1, or the smallest that its dtype and its table allow."""
     if case.params["ids"] == "-1":
@@ -189,6 +209,8 @@ OUTSIDE = {
     "int32 min": -(2**31),
     "int64 max": 2**63 - 1,
     "int64 min": -(2**63),
+    "2**8+5": 2**8 + 5,
+    "2**16+5": 2**16 + 5,
     "far": 10**6,
     "far below": -(10**6),
 }
@@ -199,13 +221,25 @@ _NARROWEST = {"int8 max": "int8", "uint8 max": "uint8", "int16 max": "int16", "u
 _NARROWEST |= {"int64 max": "int64", "int64 min": "int64"}
 
 
+LONG = {"last of 1024": 1024, "last of 1025": 1025, "last of 65537": 65537}
+"""Forms in which the bad id ends a long batch, and its length."""
+
+
 def outside_ids(case: Case) -> tuple[list[int], tuple[int, ...], str]:
-    """(ids, shape, dtype) of an out-of-range case; "mixed" puts good ids around the bad one."""
-    name = case.params["ids"]
+    """(ids, shape, dtype) of an out-of-range case, whose bad id `bad_place` tells."""
+    name, form = case.params["ids"], case.params["form"]
     bad, dtype = (OUTSIDE | OUTSIDE_ONE_ROW)[name], _NARROWEST.get(name, "int32")
-    if case.params["form"] == "mixed":
+    if form == "mixed":
         return [0, bad, V - 1], (3,), dtype
-    return [bad], () if case.params["form"] == "0-d" else (1,), dtype
+    if form in LONG:
+        return [*(number % V for number in range(LONG[form] - 1)), bad], (LONG[form],), dtype
+    return [bad], () if form == "0-d" else (1,), dtype
+
+
+def bad_place(case: Case) -> int:
+    """Where the bad id stands: between two good ones, at the end of many, or alone."""
+    form = case.params["form"]
+    return LONG[form] - 1 if form in LONG else int(form == "mixed")
 
 
 def _outside(layers: tuple[str, ...], names: tuple[str, ...], forms: tuple[str, ...], dtypes: tuple[str, ...],
@@ -237,6 +271,7 @@ ID_DTYPE_CASES = _id_dtypes()
 OTHER_ID_CASES = _other_ids()
 NEGATIVE_ID_CASES = _negative_ids()
 WIDE_ID_CASES = _wide_ids()
+NEGATIVE_GRADIENT_CASES = _negative_gradients()
 
 
 def _outside_one_row() -> list[Case]:
@@ -255,9 +290,12 @@ OUTSIDE_CASES = [
     *_outside_one_row(),
     *_outside(_ALL_LAYERS, _NEAR, ("mixed", "0-d"), FLOATS),
     *_outside(_ALL_LAYERS, tuple(n for n in OUTSIDE if n not in _NEAR), ("alone",), ("float32",)),
+    *_outside(_ALL_LAYERS, ("V", "-V-1"), tuple(LONG), ("float32",)),
 ]
-OUTSIDE_GRADIENT_CASES = _outside(DENSE_LAYERS, (*_NEAR, "far", "far below"), ("mixed",), ("float32",),
-                                  "gradients", hazard="writes")  # fmt: skip
+OUTSIDE_GRADIENT_CASES = [
+    *_outside(DENSE_LAYERS, (*_NEAR, "far", "far below"), ("mixed",), ("float32",), "gradients", hazard="writes"),
+    *_outside(DENSE_LAYERS, ("V", "-V-1"), ("last of 1025",), ("float32",), "gradients", hazard="writes"),
+]
 COMPILERS = {"default": (), "inductor": ("inductor",)}
 """The framework's own compiler, or PyTorch's Inductor, which needs g++ and minutes: behind a marker."""
 COMPILED_CASES = [

@@ -77,6 +77,7 @@ def _adversarial(kinds: Sequence[str], forms: Sequence[Format] = HARD) -> list[C
 
 def _lookup_cases() -> list[Case]:
     ids = {
+        "scalar": Recipe("values", "int32", (), {"values": (7,)}),
         "rank 2": Recipe("values", "int32", (2, 3), {"values": (0, ROWS - 1, 3, 3, 7, 12)}),
         "rank 0": Recipe("values", "int32", (), {"values": (5,)}),
         "empty": Recipe("values", "int32", (0,), {"values": ()}),

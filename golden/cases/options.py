@@ -1,0 +1,65 @@
+"""Cases about options of constructors: what each asks of lookups, products, gradients and parameters."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Any
+
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
+
+ROWS, DIMS = 9, 6
+PADDING = (3, 0, -1)
+"""Rows named as padding: an inner one, the first, and the last counted from the end."""
+NORM_TYPES = (2.0, 1.0)
+
+
+def _arrays(dtype: str) -> dict[str, str]:
+    return {
+        "weight": add(f"options/{dtype}/weight", Recipe("uniform", dtype, (ROWS, DIMS))),
+        "ids": add("options/ids", Recipe("values", "int32", (2, 4), {"values": (3, 0, 8, 3, 3, 5, 8, 1)})),
+        "x": add(f"options/{dtype}/x", Recipe("uniform", dtype, (4, DIMS))),
+        "bias": add(f"options/{dtype}/bias", Recipe("uniform", dtype, (ROWS,))),
+        "cotangent": add(f"options/{dtype}/cotangent", Recipe("integers", dtype, (2, 4, DIMS), {"low": -4, "high": 5})),
+    }
+
+
+def _case(layer: str, dtype: str, names: tuple[str, ...], *needs: str, **params: Any) -> Case:
+    options = tuple(f"option:{layer} {name}" for name in names)
+    spelled = {"layer": layer, "dtype": dtype, **params}
+    return Case(spelled, _arrays(dtype), (f"layer:{layer}", f"dtype:{dtype}", *options, *needs))
+
+
+PADDING_CASES = [
+    _case("embedding", dtype, ("padding_idx",), "gradients", padding_idx=row) for dtype, row in product(FLOATS, PADDING)
+]
+NORM_CASES = [
+    _case("embedding", dtype, ("max_norm", "norm_type"), norm_type=kind) for dtype, kind in product(FLOATS, NORM_TYPES)
+]
+FREQUENCY_CASES = [_case("embedding", dtype, ("scale_grad_by_freq",), "gradients") for dtype in FLOATS]
+SPARSE_CASES = [_case("embedding", dtype, ("sparse",), "gradients") for dtype in FLOATS]
+COMPUTE_CASES = [
+    _case(layer, stored, ("dtype",), computed=computed)
+    for layer, stored, computed in product(("embedding", "linear"), FLOATS, FLOATS)
+]
+"""The dtype that a layer computes in, beside the one that it stores."""
+PRECISION_CASES = [
+    Case(
+        {"precision": precision},
+        {
+            "x": add("options/wide x", Recipe("wide integers", "float32", (2, 64), {"phase": 0})),
+            "weight": add("options/wide weight", Recipe("wide integers", "float32", (4, 64), {"phase": 1})),
+        },
+        ("layer:linear", "dtype:float32", "option:linear precision"),
+    )
+    for precision in ("highest", "high", "default")
+]
+STORED_CASES = [
+    Case(
+        {"layer": layer, "param_dtype": dtype, "init": init},
+        {},
+        (f"layer:{layer}", "construction", f"option:{layer} param_dtype", f"option:{layer} init"),
+    )
+    for layer, dtype, init in product(("embedding", "linear"), FLOATS, ("ones", "zeros"))
+]

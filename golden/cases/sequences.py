@@ -1,0 +1,118 @@
+"""Cases about one layer over time: calls after other calls, and what is done to it between them.
+
+Dense operands are small integers, so that every result is exact in every dtype, whatever ran before.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
+
+ROWS, DIMS = 9, 6
+GROUP = 32
+"""One group a row in the quantized layers, and its size."""
+METHODS = {
+    "embedding": ("call", "as_linear"),
+    "raw_lookup": ("call",),
+    "linear": ("call",),
+    "quantized_embedding": ("call", "as_linear"),
+    "quantized_linear": ("call",),
+}
+"""Layer -> what is called."""
+OPERATIONS = ("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze")
+"""What is done to a layer; see suites/test_layer_states.py."""
+NEEDS = {
+    "compile": ("compiler:default",),
+    "gradient": ("gradients",),
+    "step": ("gradients", "optimizer"),
+    "save": ("persistence",),
+    "load": ("persistence",),
+    "freeze": ("freezing",),
+}
+_TRAINS = ("gradient", "step")
+
+
+def _integers(name: str, dtype: str, shape: tuple[int, ...], size: int = 2) -> str:
+    key = f"sequences/{dtype}/{name}/{'x'.join(map(str, shape))}"
+    return add(key, Recipe("integers", dtype, shape, {"low": -size, "high": size + 1}))
+
+
+def _ids() -> str:
+    return add("sequences/ids", Recipe("values", "int32", (2, 3), {"values": (0, ROWS - 1, 3, 5, 1, 8)}))
+
+
+def _arrays(layer: str, dtype: str) -> dict[str, str]:
+    """Golden keys: a weight, inputs of rank 3 or ids of rank 2, and what a linear layer has besides."""
+    dims = GROUP if layer.startswith("quantized") else DIMS
+    if layer.startswith("quantized"):
+        weight = add(f"sequences/{dtype}/bell", Recipe("bell", dtype, (ROWS, dims), {"scale": 0.25}))
+    else:
+        weight = _integers("weight", dtype, (ROWS, dims), 4)
+    arrays = {"weight": weight, "ids": _ids(), "x": _integers("x", dtype, (2, 3, dims))}
+    return arrays | ({"bias": _integers("bias", dtype, (ROWS,))} if layer.endswith("linear") else {})
+
+
+def _calls(*needs: str) -> list[Case]:
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "method": method},
+            _arrays(layer, dtype),
+            (f"layer:{layer}", f"dtype:{dtype}", *needs, *(("scheme:affine4g32",) * layer.startswith("quantized"))),
+        )
+        for layer, methods in METHODS.items()
+        for method, dtype in product(methods, FLOATS)
+    ]
+
+
+def _state_arrays(layer: str, dtype: str, dims: int) -> dict[str, str]:
+    arrays = {
+        "weight": _integers("weight", dtype, (ROWS, dims), 4),
+        "other": _integers("other", dtype, (ROWS, dims), 4),
+        "ids": _ids(),
+        "x": _integers("x", dtype, (2, 3, dims)),
+    }
+    if layer == "embedding":
+        return {**arrays, "cotangent": _integers("cotangent", dtype, (2, 3, dims), 1)}
+    return {
+        **arrays,
+        "bias": _integers("bias", dtype, (ROWS,)),
+        "other_bias": _integers("other bias", dtype, (ROWS,)),
+        "cotangent": _integers("cotangent", dtype, (2, 3, ROWS), 1),
+    }
+
+
+def _states() -> list[Case]:
+    """Every ordered pair of operations; nothing is trained once it is frozen."""
+    out = []
+    for layer, first, second in product(("embedding", "linear"), OPERATIONS, OPERATIONS):
+        if first == "freeze" and second in _TRAINS:
+            continue
+        for dtype in ("float32", "bfloat16"):
+            needs = dict.fromkeys(need for name in (first, second) for need in NEEDS.get(name, ()))
+            params = {"layer": layer, "dtype": dtype, "first": first, "then": second}
+            arrays = _state_arrays(layer, dtype, DIMS)
+            out.append(Case(params, arrays, (f"layer:{layer}", f"dtype:{dtype}", *needs)))
+    return out
+
+
+def _quantized_states() -> list[Case]:
+    """Every operation, then a conversion to four bits."""
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "first": first, "then": "quantize"},
+            _state_arrays(layer, dtype, GROUP),
+            (f"layer:{layer}", f"dtype:{dtype}", "conversion", "scheme:affine4g32", *NEEDS.get(first, ())),
+        )
+        for layer, first, dtype in product(("embedding", "linear"), OPERATIONS, FLOATS)
+    ]
+
+
+CALL_CASES = _calls()
+COMPILED_CASES = _calls("compiler:default")
+THREAD_CASES = [case for case in CALL_CASES if case.params["dtype"] == "float32"]
+KEPT_CASES = CALL_CASES
+STATE_CASES = _states()
+QUANTIZED_STATE_CASES = _quantized_states()

@@ -1,0 +1,97 @@
+"""Cases about values that can tell: NaN and infinity against zeros, overflow, subnormals, casts and rounding steps."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import ml_dtypes
+import numpy as np
+
+from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
+
+ROWS, DIMS = 5, 6
+SPECIALS = {
+    "NaN": ("weight", "nan"),
+    "infinity": ("weight", "inf"),
+    "minus infinity": ("weight", "-inf"),
+    "NaN in x": ("x", "nan"),
+    "infinity in x": ("x", "inf"),
+    "overflow": ("weight", "largest"),
+    "subnormal": ("weight", "smallest"),
+}
+"""What is put into one element, and of which operand: the last of the last row of x, and of the last row but one of
+the weight, which meets ones and zeros of x."""
+
+
+def _operands(dtype: str) -> dict[str, str]:
+    return {
+        "x": add(f"specials/{dtype}/x", Recipe("integers", dtype, (4, DIMS), {"low": -2, "high": 3})),
+        "weight": add(f"specials/{dtype}/weight", Recipe("integers", dtype, (ROWS, DIMS), {"low": -2, "high": 3})),
+    }
+
+
+def _products() -> list[Case]:
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "special": special, "compiled": compiled},
+            _operands(dtype),
+            (f"layer:{layer}", f"dtype:{dtype}", *(("compiler:default",) * compiled)),
+        )
+        for layer, dtype, special, compiled in product(("linear", "embedding"), FLOATS, SPECIALS, (False, True))
+    ]
+
+
+def _casts() -> list[Case]:
+    """Every kind of number, numbers beyond the other dtype, and halves of its last place."""
+    return [
+        Case(
+            {"layer": layer, "from": source, "to": target, "values": "special"},
+            {"weight": add(f"specials/{source}/values", Recipe("special values", source, (4, 11)))},
+            (f"layer:{layer}", f"dtype:{source}", f"dtype:{target}"),
+        )
+        for layer, source, target in product(("embedding", "linear"), FLOATS, FLOATS)
+        if source != target
+    ]
+
+
+def _steps() -> list[Case]:
+    """Weights with all of their bits, and a rate that no dtype holds."""
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype},
+            {
+                "weight": add(f"specials/{dtype}/uniform", Recipe("uniform", dtype, (9, DIMS))),
+                "ids": add("specials/ids", Recipe("values", "int32", (4,), {"values": (0, 8, 3, 0)})),
+                "x": add(f"specials/{dtype}/steps x", Recipe("uniform", dtype, (4, DIMS))),
+                "cotangent": add(
+                    f"specials/{dtype}/cotangent/{layer}",
+                    Recipe("uniform", dtype, (4, DIMS if layer == "embedding" else 9)),
+                ),
+            },
+            (f"layer:{layer}", f"dtype:{dtype}", "gradients", "optimizer"),
+        )
+        for layer, dtype in product(("embedding", "linear"), FLOATS)
+    ]
+
+
+def with_special(case: Case, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The operands with the case's special value in its place; x meets it with 1, 0, 2 and -1."""
+    operand, what = SPECIALS[case.params["special"]]
+    x, weight = x.copy(), weight.copy()
+    x[:, -1] = (1, 0, 2, -1)
+    limits = ml_dtypes.finfo(weight.dtype)
+    value = {"largest": limits.max, "smallest": limits.smallest_subnormal}.get(what, what)
+    if operand == "x":
+        x[-1, -1] = float(value)
+    else:
+        weight[-2] = 0
+        weight[-2, -1] = float(value)
+    return x, weight
+
+
+PRODUCT_CASES = [case for case in _products() if case.params["special"] != "subnormal"]
+SUBNORMAL_CASES = [case for case in _products() if case.params["special"] == "subnormal"]
+CAST_CASES = _casts()
+STEP_CASES = _steps()

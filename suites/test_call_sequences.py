@@ -1,0 +1,148 @@
+"""Does an answer depend on what is given in that call alone, whatever the layer was asked before, and how?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from touchstone.adapters.interface import Method
+from touchstone.golden.cases import sequences
+from touchstone.golden.streams import DTYPES
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
+from touchstone.suites.test_linear import rounded_once
+
+OTHER_DTYPE = {"float32": "bfloat16", "float16": "float32", "bfloat16": "float32"}
+
+
+def _takes_ids(assay: Assay) -> bool:
+    return assay.params["method"] == "call" and not assay.params["layer"].endswith("linear")
+
+
+def inputs(assay: Assay) -> dict[str, np.ndarray]:
+    """What is given, by name: other values, ranks, an empty one, and another dtype."""
+    if _takes_ids(assay):
+        ids = assay.golden("ids")
+        return {
+            "rank 2": ids,
+            "other ids": np.ascontiguousarray(ids[::-1, ::-1]),
+            "scalar": np.array(ids[0, 1]),
+            "rank 1": ids[0],
+            "empty": ids[:0],
+            "int64": ids.astype(np.int64),
+        }
+    x = assay.golden("x")
+    return {
+        "rank 3": x,
+        "other values": -x,
+        "rank 2": x[0],
+        "rank 1": x[0, 0],
+        "empty": x[:0],
+        "other dtype": x.astype(DTYPES[OTHER_DTYPE[assay.params["dtype"]]]),
+    }
+
+
+def order(count: int) -> list[int]:
+    """Numbers below `count` in an order that has every pair of them, each with itself too, as neighbours."""
+    out: list[int] = []
+    for first in range(count):
+        out.append(first)
+        for second in range(first + 1, count):
+            out += [first, second]
+    return [*out, 0]
+
+
+def _asked(assay: Assay, **how: Any) -> None:
+    """Every answer of a tour through the inputs is that of a new layer, and of exact arithmetic."""
+    given, method = inputs(assay), assay.params["method"]
+    names, tour = list(given), order(len(given))
+    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
+    if assay.params["layer"].startswith("quantized"):
+        parts["scheme"] = assay.scheme
+    outcome = assay.ask(
+        probes.tour,
+        layer=assay.params["layer"],
+        weight=assay.golden("weight"),
+        inputs=list(given.values()),
+        order=tour,
+        method=method,
+        **how,
+        **parts,
+    )
+    alone, answers = assay.value(outcome)
+    for name, answer in zip(names, alone, strict=True):
+        if (want := exact(assay, given[name], method)) is not None:
+            assay.same_bits(answer, want, signed_zero=False)
+    for place, (number, answer) in enumerate(zip(tour, answers, strict=True)):
+        if not same(answer, alone[number]):
+            before = f"after {names[tour[place - 1]]}" if place else "at first"
+            message = f"call {place + 1}, {names[number]} {before}: {_told(answer)}, alone {_told(alone[number])}"
+            assay.behaves(answer if isinstance(answer, str) else "another answer", conforms=False, message=message)
+    assay.behaves("as alone")
+
+
+def exact(assay: Assay, given: np.ndarray, method: Method) -> np.ndarray | None:
+    """The one right answer; None for quantized weights, and for two dtypes, whose result dtype is a choice."""
+    if assay.params["layer"].startswith("quantized"):
+        return None
+    weight = assay.golden("weight")
+    if _takes_ids(assay):
+        return weight[given]
+    if given.dtype != weight.dtype:
+        return None
+    product = given.astype(np.float64) @ weight.astype(np.float64).T
+    bias = assay.golden("bias") if "bias" in assay.case.arrays and method == "call" else None
+    return rounded_once(product, bias, assay.params["dtype"])
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two answers are the same error, or arrays of the same bits."""
+    if isinstance(one, str) or isinstance(other, str):
+        return bool(type(one) is type(other) and one == other)
+    return (one.shape, one.dtype, one.tobytes()) == (other.shape, other.dtype, other.tobytes())
+
+
+def _told(answer: Any) -> str:
+    if isinstance(answer, str):
+        return answer
+    return f"{answer.dtype} {answer.shape} {answer.reshape(-1)[:4]}"
+
+
+@requirement("AGAIN-1", sequences.CALL_CASES)
+def test_every_pair_of_calls(assay: Assay) -> None:
+    _asked(assay)
+
+
+@requirement("AGAIN-2", sequences.COMPILED_CASES)
+def test_every_pair_of_compiled_calls(assay: Assay) -> None:
+    _asked(assay, compiler="default")
+
+
+@requirement("AGAIN-3", sequences.THREAD_CASES)
+def test_calls_from_another_thread(assay: Assay) -> None:
+    _asked(assay, thread=True)
+
+
+@requirement("KEEP-1", sequences.KEPT_CASES)
+def test_nothing_that_was_given_changes(assay: Assay) -> None:
+    given, layer = inputs(assay), assay.params["layer"]
+    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
+    if layer.startswith("quantized"):
+        parts["scheme"] = assay.scheme
+    made = probes.build(assay.adapter, layer, assay.golden("weight"), **parts)
+    before = made.parameters()
+    given.pop("other dtype", None)
+    if layer == "quantized_embedding":
+        for name in ("scalar", "empty"):  # QNT-LOOKUP-1 says who refuses them
+            given.pop(name, None)
+    for name, one in given.items():
+        _, after = made.call_keeping(one, assay.params["method"])
+        kept = after.astype(one.dtype) if one.dtype.kind == "i" else after  # an int64 that JAX holds as int32
+        if not same(kept, one):
+            assay.behaves("changes its inputs", conforms=False, message=f"{name}: {_told(after)}, given {_told(one)}")
+    for name, value in made.parameters().items():
+        if not same(value, before[name]):
+            assay.behaves("changes its parameters", conforms=False, message=f"{name}: {_told(value)}")
+    assay.behaves("kept")
