@@ -21,8 +21,12 @@ from touchstone.suites.conclusion import verdict_of
 pytestmark = pytest.mark.filterwarnings("default:Initializing zero-element tensors")  # what PyTorch says of no features
 
 CASES_PER_TEST = 8
-ELSEWHERE = {"Llama", "Migration of a checkpoint", "Extents", "Repeated calls"}
-"""Groups whose own faults are planted in test_llama_faults, test_migration_faults and test_upstream_cases."""
+ELSEWHERE = {
+    *("Llama", "Migration of a checkpoint", "Extents", "Repeated calls"),
+    *("Layer states", "Refusals", "Sizes", "Special values", "Constructor options"),
+}
+"""Groups whose own faults are planted in test_llama_faults, test_migration_faults, test_upstream_cases and
+test_planted_over_time."""
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,7 @@ def red_requirements(
     if plant:
         plant(adapter)
     try:
-        return _red(target, _Planted(target, adapter), bench, only)
+        return _red(target, Planted(target, adapter), bench, only)
     finally:
         for undo in adapter.undo:
             undo()
@@ -74,7 +78,7 @@ def _red(target: Target, planted: Target, bench: Bench, only: Collection[str]) -
     return red
 
 
-class _Planted(Target):
+class Planted(Target):
     """A target whose adapter is given instead of made."""
 
     def __init__(self, target: Target, adapter: Any) -> None:

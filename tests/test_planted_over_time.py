@@ -1,0 +1,289 @@
+"""Does a defect that shows only in a second call, another state, a size, a refusal or an option turn its case red?"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.test_planted_defects import Planted, wrap
+from touchstone.adapters import known
+from touchstone.adapters.discovery import registry
+from touchstone.golden.store import open_golden, open_recorded
+from touchstone.suites import direct, requirements
+from touchstone.suites.assay import Bench
+from touchstone.suites.conclusion import verdict_of
+
+pytestmark = pytest.mark.filterwarnings("default:Initializing zero-element tensors")  # what PyTorch says of no features
+DENSE = ("embedding", "raw_lookup", "linear")
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    made = Bench(open_golden(), open_recorded())
+    yield made
+    made.close()
+
+
+def red_case(name: str, requirement: str, bench: Bench, plant: Callable[[Any], None] | None) -> str:
+    """The first red case of the requirement, asked of the adapter with the defect; empty where none is."""
+    target = registry.resolve([f"{name}@cpu"])[0]
+    adapter: Any = target.cls("cpu")
+    if plant:
+        plant(adapter)
+    planted = Planted(target, adapter)
+    entries = known.load(known.path_for(target.cls), target.cls, requirements.load().keys())
+    for question in direct.questions():
+        for case in question.cases if question.requirement.id == requirement else ():
+            if case.marks or case.memory:
+                continue
+            assay, error = direct.run(question, planted, replace(case, hazard=None), bench)
+            if verdict_of(assay, error, entries, bootstrap=False)[0].verdict.is_red:
+                return case.id
+    return ""
+
+
+def _changing(makers: tuple[str, ...], change: Callable[[Any, Any], None]) -> Callable[[Any], None]:
+    def plant(adapter: Any) -> None:
+        for maker in makers:
+            wrap(adapter, maker, lambda layer: change(adapter, layer))
+
+    return plant
+
+
+def _answering(answer: Callable[[Any, Any, Any], Any], makers: tuple[str, ...] = DENSE) -> Callable[[Any], None]:
+    """A defect of PyTorch's forward computation: (layer, real computation of the inputs, inputs) -> answer."""
+
+    def change(adapter: Any, layer: Any) -> None:
+        real = layer._apply
+        layer._apply = lambda inputs, method: answer(layer, lambda given: real(given, method), inputs)
+
+    return _changing(makers, change)
+
+
+def _of_a_shape(layer: Any, real: Any, inputs: Any) -> Any:
+    answers = layer.__dict__.setdefault("answers", {})
+    return answers.setdefault((tuple(inputs.shape), inputs.dtype), real(inputs))
+
+
+def _negates(layer: Any, real: Any, inputs: Any) -> Any:
+    answer = real(inputs)
+    if inputs.is_floating_point() and not inputs.requires_grad:
+        inputs.neg_()
+    return answer
+
+
+def _cuts(layer: Any, real: Any, inputs: Any) -> Any:
+    columns = layer.native.weight.shape[1]
+    return real(inputs[..., :columns] if inputs.is_floating_point() else inputs)
+
+
+def _few_outputs(layer: Any, real: Any, inputs: Any) -> Any:
+    answer = real(inputs).clone()
+    answer[..., 2**16 :] = 0
+    return answer
+
+
+def _without_nan(layer: Any, real: Any, inputs: Any) -> Any:
+    return real(inputs).nan_to_num()
+
+
+def _flushes(layer: Any, real: Any, inputs: Any) -> Any:
+    answer = real(inputs)
+    return answer.where(answer.abs() >= layer.adapter.torch.finfo(answer.dtype).tiny, 0)
+
+
+def in_another_thread(adapter: Any) -> None:
+    made_in = threading.get_ident()
+
+    def change(layer: Any) -> None:
+        real = layer._call
+        layer._call = lambda module, ids: real(module, ids) * (threading.get_ident() == made_in)
+
+    wrap(adapter, "embedding", change)
+
+
+def compiled_for_a_shape(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        compiled = layer.compiled
+
+        def once(compiler: str, method: Any = "call") -> Any:
+            function, answers = compiled(compiler, method), dict[Any, Any]()
+            return lambda inputs: answers.setdefault((inputs.shape, str(inputs.dtype)), function(inputs))
+
+        layer.compiled = once
+
+    wrap(adapter, "linear", change)
+
+
+def thaws_when_cast(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        cast = layer.cast
+
+        def thawing(dtype: str) -> None:
+            cast(dtype)
+            layer.native.requires_grad_(True)
+
+        layer.cast = thawing
+
+    wrap(adapter, "linear", change)
+
+
+def loads_no_bias(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        load = layer.load
+
+        def partly(path: Any, **how: Any) -> None:
+            bias = layer.native.bias.detach().clone()
+            load(path, **how)
+            layer.native.bias.data.copy_(bias)
+
+        layer.load = partly
+
+    wrap(adapter, "linear", change)
+
+
+def converts_what_it_was_made_of(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        weight, quantized = layer.native.weight, layer.quantized
+
+        def stale(scheme: Any) -> Any:
+            now, layer.native.weight = layer.native.weight, weight
+            try:
+                return quantized(scheme)
+            finally:
+                layer.native.weight = now
+
+        layer.quantized = stale
+
+    wrap(adapter, "embedding", change)
+
+
+def steps_in_half_precision(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        step = layer.sgd_step
+        layer.sgd_step = lambda rate: step(float(np.float16(rate * 1.001)))
+
+    wrap(adapter, "embedding", change)
+
+
+def _loading(strict: bool) -> Callable[[Any], None]:
+    def change(adapter: Any, layer: Any) -> None:
+        load = layer.load
+        layer.load = lambda path, **how: load(path, strict=strict)
+
+    return _changing(("linear",), change)
+
+
+def raises_another_error(adapter: Any) -> None:
+    def answer(layer: Any, real: Any, inputs: Any) -> Any:
+        try:
+            return real(inputs)
+        except IndexError as error:
+            raise RuntimeError(*error.args) from error
+
+    _answering(answer)(adapter)
+
+
+def loses_gradients_of_late_rows(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        vjp = layer.vjp
+
+        def early(inputs: Any, cotangent: Any, method: Any = "call") -> Any:
+            kept = np.array(cotangent)
+            kept[2**15 :] = 0
+            return vjp(inputs, kept, method)
+
+        layer.vjp = early
+
+    wrap(adapter, "linear", change)
+
+
+def sends_negative_gradients_to_row_zero(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        vjp = layer.vjp
+        layer.vjp = lambda ids, *rest: vjp(np.maximum(ids, 0), *rest)
+
+    wrap(adapter, "raw_lookup", change)
+
+
+def _without_option(maker: str, *names: str) -> Callable[[Any], None]:
+    def plant(adapter: Any) -> None:
+        original = getattr(adapter, maker)
+
+        def made(*given: Any, **options: Any) -> Any:
+            return original(*given, **{name: value for name, value in options.items() if name not in names})
+
+        setattr(adapter, maker, made)
+
+    return plant
+
+
+def halves_sparse_gradients(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        if layer.native.sparse:
+            vjp = layer.vjp
+            layer.vjp = lambda *given: {name: value / 2 for name, value in vjp(*given).items()}
+
+    wrap(adapter, "embedding", change)
+
+
+def computes_in_bfloat16(adapter: Any) -> None:
+    def plant(weight: Any, bias: Any = None, **options: Any) -> Any:
+        return original(weight, bias, **{**options, "dtype": "bfloat16"})
+
+    original, adapter.linear = adapter.linear, plant
+
+
+def _seeding(change: Callable[[int], int]) -> Callable[[Any], None]:
+    def plant(adapter: Any) -> None:
+        original = adapter.construct_several
+        adapter.construct_several = lambda plan, seed, **options: original(plan, change(seed), **options)
+
+    return plant
+
+
+def makes_every_layer_from_the_seed(adapter: Any) -> None:
+    original = adapter.construct_several
+    adapter.construct_several = lambda plan, seed, **options: [original([one], seed, **options)[0] for one in plan]
+
+
+PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
+    "answers of a shape are kept": ("torch", "AGAIN-1", _answering(_of_a_shape)),
+    "compiled answers of a shape are kept": ("torch", "AGAIN-2", compiled_for_a_shape),
+    "another thread gets zeros": ("mlx", "AGAIN-3", in_another_thread),
+    "inputs are negated": ("torch", "KEEP-1", _answering(_negates)),
+    "a cast thaws": ("torch", "STATE-1", thaws_when_cast),
+    "a bias is not loaded": ("torch", "STATE-1", loads_no_bias),
+    "a conversion takes the first weights": ("mlx", "STATE-QUANTIZED-1", converts_what_it_was_made_of),
+    "a rate is a little larger": ("torch", "STATE-STEP-1", steps_in_half_precision),
+    "what is too long is cut": ("torch", "REFUSE-SHAPE-1", _answering(_cuts)),
+    "files are loaded in part": ("mlx", "REFUSE-FILE-1", _loading(strict=False)),
+    "lenient is strict": ("mlx", "REFUSE-FILE-2", _loading(strict=True)),
+    "an id outside raises RuntimeError": ("torch", "REFUSE-KIND-1", raises_another_error),
+    "outputs beyond 2**16 are zero": ("torch", "SIZE-PRODUCT-1", _answering(_few_outputs)),
+    "late rows have no gradient": ("torch", "SIZE-GRADIENT-1", loses_gradients_of_late_rows),
+    "NaN becomes zero": ("torch", "SPECIAL-PRODUCT-1", _answering(_without_nan)),
+    "subnormal numbers are flushed": ("torch", "SPECIAL-SUBNORMAL-1", _answering(_flushes)),
+    "negative ids train row zero": ("torch", "GRAD-NEGATIVE-1", sends_negative_gradients_to_row_zero),
+    "padding is ignored": ("torch", "OPTION-PADDING-1", _without_option("embedding", "padding_idx")),
+    "the norm is ignored": ("torch", "OPTION-NORM-1", _without_option("embedding", "max_norm")),
+    "frequency is ignored": ("torch", "OPTION-FREQUENCY-1", _without_option("embedding", "scale_grad_by_freq")),
+    "sparse gradients are halved": ("torch", "OPTION-SPARSE-1", halves_sparse_gradients),
+    "the dtype of computing is ignored": ("jax", "OPTION-DTYPE-1", _without_option("embedding", "dtype")),
+    "products are of bfloat16": ("jax", "OPTION-PRECISION-1", computes_in_bfloat16),
+    "the stored dtype is ignored": ("jax", "OPTION-INIT-1", _without_option("construct", "param_dtype")),
+    "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
+    "every layer starts from the seed": ("torch", "INIT-APART-1", makes_every_layer_from_the_seed),
+}
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_a_planted_defect_is_red(name: str, bench: Bench) -> None:
+    target, requirement, plant = PLANTED[name]
+    assert red_case(target, requirement, bench, None) == ""
+    assert red_case(target, requirement, bench, plant) != ""
