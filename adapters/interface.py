@@ -247,8 +247,9 @@ class Layer(abc.ABC):
         """Every stored array under the framework's own name."""
 
     def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
-        """The answer, and the inputs as they are afterwards on the target's device."""
-        raise self._unsupported("inputs of its own")
+        """The answer, and the inputs as they are afterwards, on the device where the adapter holds them there."""
+        answer = self(inputs) if method == "call" else self.as_linear(inputs)
+        return answer, inputs.value() if isinstance(inputs, Operand) else np.asarray(inputs)
 
     def trainable(self) -> frozenset[str]:
         """Names of the parameters that the framework would update in training."""

@@ -73,8 +73,11 @@ def _asked(assay: Assay, **how: Any) -> None:
     )
     alone, answers = assay.value(outcome)
     for name, answer in zip(names, alone, strict=True):
-        if (want := exact(assay, given[name], method)) is not None:
-            assay.same_bits(answer, want, signed_zero=False)
+        if (want := exact(assay, given[name], method)) is None:
+            continue
+        if isinstance(answer, str):
+            assay.behaves(answer, conforms=False, message=name)
+        assay.same_bits(answer, want, signed_zero=False)
     for place, (number, answer) in enumerate(zip(tour, answers, strict=True)):
         if not same(answer, alone[number]):
             before = f"after {names[tour[place - 1]]}" if place else "at first"

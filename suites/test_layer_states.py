@@ -53,7 +53,7 @@ def _others(assay: Assay) -> dict[str, np.ndarray]:
 
 
 def _make(assay: Assay, values: dict[str, np.ndarray]) -> Layer:
-    return probes.build(assay.adapter, assay.params["layer"], values["weight"], **_bias(values))
+    return probes.build(assay.adapter, assay.params["layer"], values["weight"], values.get("bias"))
 
 
 def use(assay: Assay, state: State) -> None:
@@ -173,7 +173,7 @@ def test_a_conversion_after_every_operation(assay: Assay) -> None:
     DO[assay.params["first"]](assay, state)
     converted = state.layer.quantized(assay.scheme)
     stored, layer = state.stored(), f"quantized_{assay.params['layer']}"
-    fresh = probes.build(assay.adapter, layer, stored["weight"], scheme=assay.scheme, **_bias(stored))
+    fresh = probes.build(assay.adapter, layer, stored["weight"], stored.get("bias"), assay.scheme)
     held, want = converted.parameters(), fresh.parameters()
     for name, value in want.items():
         assay.same_bits(held.get(name), value)
@@ -183,18 +183,15 @@ def test_a_conversion_after_every_operation(assay: Assay) -> None:
     _is(assay, state)
 
 
-def _bias(values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {"bias": values["bias"]} if "bias" in values else {}
-
-
 def _is(assay: Assay, state: State) -> None:
     """The layer holds, trains and computes what its state says."""
     held = probes.by_role(state.layer, state.layer.parameters())
     for role, value in state.stored().items():
         assay.same_bits(held.get(role), value, signed_zero=False)
     trained = set(probes.by_role(state.layer, dict.fromkeys(state.layer.trainable(), np.zeros((1, 1)))))
-    if trained != (set() if state.frozen else set(state.values)):
+    trains = assay.target.cls.capabilities.gradients
+    if trains and trained != (set() if state.frozen else set(state.values)):
         assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
     use(assay, state)
-    if not state.frozen and assay.target.cls.capabilities.gradients:
+    if trains and not state.frozen:
         gradient(assay, state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from touchstone.adapters.interface import Method
 from touchstone.golden.cases import specials
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
 from touchstone.suites import probes
@@ -33,7 +34,7 @@ def _product(assay: Assay) -> None:
     layer, dtype = assay.params["layer"], assay.params["dtype"]
     x, weight = specials.with_special(assay.case, assay.golden("x"), assay.golden("weight"))
     made = probes.build(assay.adapter, layer, weight)
-    method = "call" if layer == "linear" else "as_linear"
+    method: Method = "call" if layer == "linear" else "as_linear"
     if assay.params["compiled"]:
         got = made.compiled("default", method)(x)
     else:

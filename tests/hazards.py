@@ -122,7 +122,7 @@ class Plagued(Minimal):
 
     name = "plagued"
 
-    def linear(self, weight: Any, bias: Any = None) -> Layer:
+    def linear(self, weight: Any, bias: Any = None, **options: Any) -> Layer:
         plague, _, where = os.environ["TOUCHSTONE_TEST_PLAGUE"].partition(" ")
         if where == "everywhere" or (weight.shape == (4, 31) and bias is not None):
             ends: dict[str, Callable[[], object]] = {
@@ -217,7 +217,7 @@ class Faulty(Minimal):
 
     name = "faulty"
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         return super().embedding(weight[::-1])
 
     def raw_lookup(self, weight: Any) -> Layer:
@@ -238,7 +238,7 @@ class Dies(Minimal):
 
     name = "dies"
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         if weight.dtype.name == "bfloat16":
             os.kill(os.getppid(), signal.SIGKILL)
         return super().embedding(weight)
@@ -249,6 +249,6 @@ class Shifts(Minimal):
 
     name = "minimal"
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         shifted = weight.dtype.name == "float16"
         return super().embedding(weight[::-1] if shifted else weight)

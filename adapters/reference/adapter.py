@@ -103,7 +103,8 @@ class ReferenceAdapter(Adapter):
     def embedding(self, weight: Any, **options: Any) -> Layer:
         return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
 
-    raw_lookup = embedding
+    def raw_lookup(self, weight: Any) -> Layer:
+        return self.embedding(weight)
 
     def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         values = {"weight": _plain(weight)} | ({} if bias is None else {"bias": bias})
@@ -162,9 +163,6 @@ class ReferenceLayer(Layer):
 
     def as_linear(self, inputs: Any) -> np.ndarray:
         return _product(self._values, _plain(inputs), self._scheme)
-
-    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
-        return (self(inputs) if method == "call" else self.as_linear(inputs)), _plain(inputs)
 
     def parameters(self) -> dict[str, np.ndarray]:
         return dict(self._values)

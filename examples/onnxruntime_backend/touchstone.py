@@ -97,7 +97,7 @@ class OnnxRuntimeAdapter(Adapter):
         raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
         return np.frombuffer(raw, _BFLOAT16).reshape(value.shape())
 
-    def embedding(self, weight: Any) -> Layer:
+    def embedding(self, weight: Any, **options: Any) -> Layer:
         graphs = self.graphs
         return OnnxLayer(self, {"weight": _plain(weight)}, {"call": graphs.LOOKUP, "as_linear": graphs.HEAD})
 
@@ -105,7 +105,7 @@ class OnnxRuntimeAdapter(Adapter):
         """The table is an input of the graph, beside the ids."""
         return OnnxLayer(self, {"weight": _plain(weight)}, {"call": self.graphs.LOOKUP}, fed=("weight",))
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """Holds ``Wᵀ [in, out]``, as exported linear layers do."""
         values = {"weight": np.ascontiguousarray(_plain(weight).T)} | ({} if bias is None else {"bias": bias})
         nodes = self.graphs.LINEAR if bias is None else self.graphs.LINEAR_WITH_BIAS
@@ -186,9 +186,12 @@ class OnnxLayer(Layer):
 
         onnx.save_model(self.native, path.with_suffix(".onnx"))
 
-    def load(self, path: Path) -> None:
+    def load(self, path: Path, *, strict: bool = True) -> None:
         import onnx
         from onnx import numpy_helper
 
         stored = onnx.load_model(path.with_suffix(".onnx")).graph.initializer
-        self.set_parameters({tensor.name: numpy_helper.to_array(tensor) for tensor in stored})
+        values = {tensor.name: numpy_helper.to_array(tensor) for tensor in stored}
+        if {n: v.shape for n, v in values.items()} != {n: v.shape for n, v in self._values.items()}:
+            raise ValueError(f"{path}: its initializers are not those of the layer, by name and shape")
+        self.set_parameters(values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import product
 
 from touchstone.golden.catalogue import Case, add
@@ -15,7 +16,7 @@ LAYERS = {
     "quantized tied head": ("quantized_embedding", "as_linear"),
 }
 """What is called -> its layer, and the method."""
-SHAPES = {
+SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
     "one short": lambda k: (2, k - 1),
     "one long": lambda k: (2, k + 1),
     "one element": lambda k: (2, 1),

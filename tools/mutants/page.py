@@ -54,9 +54,10 @@ def headline(score: Score) -> str:
     lines = [
         *_paragraph(
             "Defects planted in the frameworks and in adapters that turned a requirement red that was named for them:",
-            f"**{caught} of {of}** of those held out, in the first run; they were written by a reader of the frameworks'",
-            f"documentation who saw no case. Now {score.held_out.share} of those, and {score.count().share} of all",
-            "([each of them](docs/detection.md), beside the frameworks' own tests). By class, now:",
+            f"**{caught} of {of}** of those held out, in the first run; they were written by a reader of the",
+            f"frameworks' documentation who saw no case. Now {score.held_out.share} of those, and",
+            f"{score.count().share} of all ([each of them](docs/detection.md), beside the frameworks' own tests).",
+            "By class, now:",
         ),
         *_paragraph(" · ".join(by_class) + "."),
     ]
