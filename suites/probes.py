@@ -174,9 +174,9 @@ def _told(layer: Layer) -> dict[str, Any]:
     }
 
 
-def described(adapter: Adapter, layer: str, sizes: tuple[int, int], seed: int) -> tuple[str, str]:
+def described(adapter: Adapter, layer: str, sizes: tuple[int, int], seed: int, **options: Any) -> tuple[str, str]:
     """The class's name and the repr of a freshly made layer."""
-    native = adapter.construct(layer, sizes, seed).native
+    native = adapter.construct(layer, sizes, seed, **options).native
     return type(native).__name__, repr(native)
 
 

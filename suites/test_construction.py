@@ -188,3 +188,15 @@ def test_repr(assay: Assay) -> None:
     places = [found.start() for size in sizes if (found := re.search(rf"\b{size}\b", text))]
     told = name in text and len(places) == len(sizes) and places == sorted(places)
     assay.behaves("names class and sizes" if told else "incomplete", conforms=told, message=text[:300])
+
+
+@requirement("INIT-REPR-2", construction.BIAS_REPR_CASES)
+def test_repr_of_the_bias(assay: Assay) -> None:
+    """Told apart by a word about the bias, or by its being listed as a parameter."""
+    with_it, without = (
+        assay.value(assay.ask(probes.described, layer="linear", sizes=(7, 5), seed=7, bias=bias))[1]
+        for bias in (True, False)
+    )
+    told = "bias" in (with_it + without) and with_it != without
+    text = with_it if assay.params["bias"] else without
+    assay.behaves("tells" if told else "does not tell", conforms=told, message=text[:300])

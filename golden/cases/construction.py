@@ -37,6 +37,9 @@ REPR_CASES = [
 ]
 
 
+BIAS_REPR_CASES = [Case({"layer": "linear", "bias": bias}, {}, _NEEDS) for bias in (True, False)]
+
+
 def sizes(case: Case) -> tuple[int, int]:
     """(num_embeddings, dims) or (in, out) of a case."""
     first, second = case.params["sizes"].split("x")

@@ -51,6 +51,10 @@ def _shapes() -> list[Case]:
         "repeated": _ids("repeated", (5, 5, 5, 0, 5, 36, 36), (7,)),
         "first and last": _ids("first and last", (0, V - 1), (2,)),
         "every row": _ids("every row", range(V), (V,)),
+        "a column": _ids("a column", (5, 0, 36, 7), (4, 1)),
+        "a line": _ids("a line", (5, 0, 36, 7), (1, 4)),
+        "one of rank 2": _ids("one of rank 2", (7,), (1, 1)),
+        "an inner axis of one": _ids("an inner axis of one", (5, 0, 36, 7, 7, 1), (2, 1, 3)),
     }
     return [
         Case(

@@ -1,0 +1,66 @@
+"""Cases of gradients that are small integers, exact in every dtype: heads alone, id dtypes, ranks, small tables."""
+
+from __future__ import annotations
+
+from itertools import product
+from math import prod
+
+from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
+
+ROWS, DIMS = 9, 6
+TABLES = ((ROWS, DIMS), (1, 4), (2, 1), (6, 6))
+"""Tables of one row, of one column, and square ones, where a missing transpose hides behind no shape."""
+ID_DTYPES = ("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32")
+SHAPES = ((), (3,), (1,), (4, 1), (1, 4), (2, 3), (2, 1, 3))
+"""Of ids, and of x without its last axis: axes of one included, each of which may be lost or exchanged."""
+
+
+def _integers(name: str, dtype: str, shape: tuple[int, ...], size: int) -> str:
+    key = f"exact gradients/{dtype}/{name}/{'x'.join(map(str, shape)) or 'scalar'}"
+    return add(key, Recipe("integers", dtype, shape, {"low": -size, "high": size + 1}))
+
+
+def _ids(shape: tuple[int, ...], rows: int, dtype: str = "int32") -> str:
+    key = f"exact gradients/ids/{dtype}/{rows}/{'x'.join(map(str, shape)) or 'scalar'}"
+    return add(
+        key, Recipe("values", dtype, shape, {"values": tuple((7 * n + rows - 1) % rows for n in range(prod(shape)))})
+    )
+
+
+def _spell(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _lookup(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, ...], ids: str = "int32") -> Case:
+    arrays = {
+        "weight": _integers("table", dtype, table, 2),
+        "ids": _ids(shape, table[0], ids),
+        "cotangent": _integers("cotangent", dtype, (*shape, table[1]), 2),
+    }
+    params = {"layer": layer, "dtype": dtype, "table": _spell(table), "ids": _spell(shape), "id_dtype": ids}
+    needs = (f"layer:{layer}", f"dtype:{dtype}", f"id_dtype:{ids}", "gradients")
+    return Case(params, arrays, needs)
+
+
+def _product(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, ...]) -> Case:
+    arrays = {
+        "weight": _integers("table", dtype, table, 2),
+        "x": _integers("x", dtype, (*shape, table[1]), 2),
+        "cotangent": _integers("cotangent", dtype, (*shape, table[0]), 2),
+    } | ({"bias": _integers("bias", dtype, (table[0],), 2)} if layer == "linear" else {})
+    params = {"layer": layer, "dtype": dtype, "table": _spell(table), "x": _spell((*shape, table[1]))}
+    return Case(params, arrays, (f"layer:{layer}", f"dtype:{dtype}", "gradients"))
+
+
+LOOKUP_CASES = [
+    *(_lookup(la, d, t, (3,)) for la, d, t in product(DENSE_LAYERS, FLOATS, TABLES)),
+    *(_lookup(la, "float32", (ROWS, DIMS), s) for la, s in product(DENSE_LAYERS, SHAPES) if s != (3,)),
+    *(_lookup(la, "float32", (ROWS, DIMS), (2, 3), i) for la, i in product(DENSE_LAYERS, ID_DTYPES) if i != "int32"),
+]
+PRODUCT_CASES = [
+    *(_product(la, d, t, (3,)) for la, d, t in product(("linear", "embedding"), FLOATS, TABLES)),
+    *(_product(la, "float32", (ROWS, DIMS), s) for la, s in product(("linear", "embedding"), SHAPES) if s != (3,)),
+]
+"""Of linear layers, and of tied heads alone."""
