@@ -148,6 +148,7 @@ class Packed:
 _OPTIONAL = {
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
+    "spelling": "this adapter has layers, and no function beside them",
     "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
 }
@@ -169,6 +170,8 @@ class Capabilities:
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
     exercises: frozenset[str] = frozenset()
+    spellings: frozenset[str] = frozenset()
+    """Other ways of the framework to say a lookup or a product, "raw_lookup take", that `spelled` takes by name."""
     options: frozenset[str] = frozenset()
     """Options of constructors, "embedding padding_idx", that `Adapter.embedding` or another takes by this name."""
     models: frozenset[str] = frozenset()
@@ -209,6 +212,7 @@ class Capabilities:
             "compiler": self.compilers,
             "exercise": self.exercises,
             "option": self.options,
+            "spelling": self.spellings,
             "model": self.models,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
@@ -373,6 +377,13 @@ class Adapter(abc.ABC):
     def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``; options as `embedding`."""
         raise Unsupported(f"{self.name} has no linear layer")
+
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        """A "raw_lookup" or "linear" that is computed by another function of the framework (`Capabilities.spellings`).
+
+        It may refuse ids that are not of one axis by raising, where its documentation says that it takes no others.
+        """
+        raise Unsupported(f"{self.name} has no other spelling of {layer}")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""

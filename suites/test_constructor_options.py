@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from touchstone.adapters.interface import Method
 from touchstone.golden import bounds
 from touchstone.golden.cases import options
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
@@ -92,6 +93,54 @@ def test_the_dtype_of_computing(assay: Assay) -> None:
         assay.within(layer(x), product + operands[2], bound, computed)
     for role, value in probes.by_role(layer, layer.parameters()).items():
         assay.same_bits(value, assay.golden(role), role)
+
+
+@requirement("OPTION-SHAPE-1", options.SHAPED_CASES)
+def test_options_on_every_shape(assay: Assay) -> None:
+    """Rows bit for bit, and integer gradients with the row of padding at zero."""
+    weight, ids, cotangent = (assay.golden(role) for role in ("weight", "ids", "cotangent"))
+    given = {name: assay.params[name] for name in ("padding_idx", "sparse") if name in assay.params}
+    layer = assay.adapter.embedding(weight, **given)
+    assay.same_bits(layer(ids), weight[ids])
+    want = np.zeros(weight.shape)
+    np.add.at(want, ids, cotangent.astype(np.float64))
+    if "padding_idx" in given:
+        want[given["padding_idx"]] = 0
+    found = probes.by_role(layer, layer.vjp(ids, cotangent))
+    assay.same_bits(found.get("weight"), want.astype(weight.dtype), signed_zero=False)
+
+
+@requirement("OPTION-DTYPE-2", options.COMPUTED_EXACT_CASES)
+def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
+    """Answers are in that dtype; each gradient is in the dtype of what it belongs to."""
+    name, weight, target = assay.params["layer"], assay.golden("weight"), DTYPES[assay.params["computed"]]
+    cotangent, wide = assay.golden("cotangent").astype(target), weight.astype(np.float64)
+    g = cotangent.astype(np.float64)
+    made, parts = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name], []
+    if "bias" in assay.case.arrays:
+        parts = [assay.golden("bias")]
+    layer = made(weight, *parts, dtype=assay.params["computed"])
+    if "ids" in assay.case.arrays:
+        ids = assay.golden("ids")
+        assay.same_bits(layer(ids), weight.astype(np.float32).astype(target)[ids])
+        want = {"weight": np.zeros(weight.shape)}
+        np.add.at(want["weight"], ids.astype(np.int64), g)
+        found = layer.vjp(ids, cotangent)
+    else:
+        x = assay.golden("x")
+        method: Method = "call" if name == "linear" else "as_linear"
+        answer = layer(x) if method == "call" else layer.as_linear(x)
+        product = x.astype(np.float64) @ wide.T + (parts[0].astype(np.float64) if parts else 0)
+        assay.same_bits(answer, product.astype(np.float32).astype(target), signed_zero=False)
+        flat = g.reshape(-1, len(weight))
+        want = {
+            "weight": flat.T @ x.astype(np.float64).reshape(-1, x.shape[-1]),
+            "x": (flat @ wide).reshape(x.shape),
+        } | ({"bias": flat.sum(0)} if parts else {})
+        found = layer.vjp(x, cotangent, method)
+    roles = probes.by_role(layer, found)
+    for role, value in want.items():
+        assay.same_bits(roles.get(role), value.astype(np.float32).astype(weight.dtype), signed_zero=False)
 
 
 @requirement("OPTION-PRECISION-1", options.PRECISION_CASES)

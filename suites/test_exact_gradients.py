@@ -43,3 +43,31 @@ def test_products(assay: Assay) -> None:
     found = assay.value(outcome)
     for role, value in want.items():
         assay.same_bits(found.get(role), value.astype(weight.dtype), signed_zero=False)
+
+
+@requirement("SPELLING-1", exact_gradients.SPELLED_CASES)
+def test_other_functions(assay: Assay) -> None:
+    """The answer, and the gradient of every operand."""
+    weight, cotangent = assay.golden("weight"), assay.golden("cotangent")
+    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    layer = assay.adapter.spelled(assay.params["layer"], assay.params["spelling"], weight, bias)
+    wide, g = weight.astype(np.float64), cotangent.astype(np.float64)
+    if assay.params["layer"] == "raw_lookup":
+        ids = assay.golden("ids")
+        assay.same_bits(layer(ids), weight[ids.astype(np.int64)])
+        want = {"weight": np.zeros(weight.shape)}
+        np.add.at(want["weight"], ids.astype(np.int64), g)
+        found = layer.vjp(ids, cotangent)
+    else:
+        x = assay.golden("x")
+        product = x.astype(np.float64) @ wide.T + assay.golden("bias").astype(np.float64)
+        assay.same_bits(layer(x), product.astype(weight.dtype), signed_zero=False)
+        flat = g.reshape(-1, len(weight))
+        want = {
+            "weight": flat.T @ x.astype(np.float64).reshape(-1, x.shape[-1]),
+            "x": (flat @ wide).reshape(x.shape),
+            "bias": flat.sum(0),
+        }
+        found = layer.vjp(x, cotangent)
+    for role, value in want.items():
+        assay.same_bits(found.get(role), value.astype(weight.dtype), signed_zero=False)

@@ -15,7 +15,7 @@ import pytest
 
 from tests import test_planted_defects as planted
 from tests.command import copy_repository, run
-from tests.test_planted_defects import _Planted, wrap
+from tests.test_planted_defects import Planted, wrap
 from tests.test_upstream_cases import changes_products
 from touchstone.adapters import known
 from touchstone.adapters.checked import checked_lookup
@@ -61,7 +61,7 @@ def assayed(
         plant(adapter)
     here = replace(bench, known={found.id: entries(target)})
     try:
-        assay, error = direct.run(TEMPLATES[name], _Planted(found, adapter), case, here)
+        assay, error = direct.run(TEMPLATES[name], Planted(found, adapter), case, here)
     finally:
         for undo in adapter.undo:
             undo()
@@ -220,7 +220,7 @@ def test_a_finding_becomes_a_case_that_is_red_while_the_defect_is_there(bench: B
             adapter = target.cls("cpu")
             defect(adapter)
             here = replace(bench, golden=arrays)  # type: ignore[arg-type]
-            assay = Assay(_Planted(target, adapter), case, requirements.load()[asked.requirement], here)
+            assay = Assay(Planted(target, adapter), case, requirements.load()[asked.requirement], here)
             error = None
             try:
                 asked.ask(assay)
@@ -371,7 +371,7 @@ def test_a_known_deviation_explains_and_the_search_goes_on(bench: Bench) -> None
         adapter = found.cls("cpu")
         plant(adapter)
         here = replace(bench, known={found.id: Expectations((explained,))})
-        assay, error = direct.run(TEMPLATES["test_rows_of_numbers"], _Planted(found, adapter), case, here)
+        assay, error = direct.run(TEMPLATES["test_rows_of_numbers"], Planted(found, adapter), case, here)
         judgement, seen = verdict_of(assay, error, Expectations((explained,)), bootstrap=False)
         return str(judgement.verdict), seen.message
 
@@ -441,7 +441,7 @@ def test_targets_of_the_run_are_compared_with_each_other(bench: Bench) -> None:
 
     assert verdict()[0] == "conforms"
     assert verdict(registry.default("torch"))[0] == "conforms"
-    found, message = verdict(_Planted(replace(other, device="other"), adapter))
+    found, message = verdict(Planted(replace(other, device="other"), adapter))
     assert found == "deviates"
     assert "differ from torch@other" in message
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_planted_defects import _Planted
+from tests.test_planted_defects import Planted
 from touchstone.adapters import known
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.discovery.registry import Target
@@ -50,7 +50,7 @@ def red_requirements(name: str, bench: Bench, plant: Callable[[Any, Any], None] 
         # What float64 says is shared between the defects, models are not.
         kept = {key: value for key, value in bench.kept.items() if key[1] != "model"}
         fresh = replace(bench, kept=kept)
-        red = _red(_Planted(replace(target, device="cpu"), adapter), fresh, slow=slow)
+        red = _red(Planted(replace(target, device="cpu"), adapter), fresh, slow=slow)
         bench.kept.update({key: value for key, value in fresh.kept.items() if key[1] != "model"})
     return red
 

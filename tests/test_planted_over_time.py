@@ -252,6 +252,32 @@ def makes_every_layer_from_the_seed(adapter: Any) -> None:
     adapter.construct_several = lambda plan, seed, **options: [original([one], seed, **options)[0] for one in plan]
 
 
+def rolls_other_functions(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        real = layer._call
+        layer._call = lambda module, inputs: real(module, inputs).roll(1, 0)
+
+    wrap(adapter, "spelled", change)
+
+
+def transposes_a_square_gradient(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        vjp = layer.vjp
+
+        def turned(inputs: Any, cotangent: Any, method: Any = "call") -> Any:
+            found = vjp(inputs, cotangent, method)
+            square = found["weight"].shape[0] == found["weight"].shape[1]
+            return {**found, "weight": found["weight"].T.copy()} if square and method == "as_linear" else found
+
+        layer.vjp = turned
+
+    wrap(adapter, "embedding", change)
+
+
+def hides_the_bias(adapter: Any) -> None:
+    wrap(adapter, "construct", lambda layer: setattr(layer.native, "extra_repr", lambda: "in_features=7"))
+
+
 PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "answers of a shape are kept": ("torch", "AGAIN-1", _answering(_of_a_shape)),
     "compiled answers of a shape are kept": ("torch", "AGAIN-2", compiled_for_a_shape),
@@ -277,6 +303,11 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "the dtype of computing is ignored": ("jax", "OPTION-DTYPE-1", _without_option("embedding", "dtype")),
     "products are of bfloat16": ("jax", "OPTION-PRECISION-1", computes_in_bfloat16),
     "the stored dtype is ignored": ("jax", "OPTION-INIT-1", _without_option("construct", "param_dtype")),
+    "options are ignored on every shape": ("torch", "OPTION-SHAPE-1", _without_option("embedding", "padding_idx")),
+    "every method ignores the dtype of computing": ("jax", "OPTION-DTYPE-2", _without_option("linear", "dtype")),
+    "another function is one row off": ("torch", "SPELLING-1", rolls_other_functions),
+    "a head's gradient is transposed": ("torch", "GRAD-EXACT-1", transposes_a_square_gradient),
+    "a repr hides the bias": ("torch", "INIT-REPR-2", hides_the_bias),
     "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
     "every layer starts from the seed": ("torch", "INIT-APART-1", makes_every_layer_from_the_seed),
 }

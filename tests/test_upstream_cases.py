@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.test_planted_defects import _Planted, wrap
+from tests.test_planted_defects import Planted, wrap
 from touchstone.adapters import known, memory
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.isolation.outcome import Outcome
@@ -54,7 +54,7 @@ def asked(name: str, case: Case, bench: Bench, plant: Callable[[Any], None] = la
     adapter = target().cls("cpu")
     plant(adapter)
     here = replace(case, hazard=None)
-    assay, error = direct.run(QUESTIONS[name], _Planted(replace(target(), device="cpu"), adapter), here, bench)
+    assay, error = direct.run(QUESTIONS[name], Planted(replace(target(), device="cpu"), adapter), here, bench)
     return verdict_of(assay, error, entries(), bootstrap=False)[0]
 
 

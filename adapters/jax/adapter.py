@@ -32,6 +32,26 @@ _CONSTRUCTED: Mapping[str, tuple[str, Mapping[str, tuple[str, bool]]]] = {
     "rms_norm": ("RMSNorm", {"weight": ("scale", False)}),
 }
 """Layer -> its class of Flax, and where its parameters are: (name, whether transposed)."""
+SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "raw_lookup": {
+        "take": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0),
+        "take that clips": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="clip"),
+        "take that fills": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="fill", fill_value=0),
+        "take that wraps": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="wrap"),
+        "take along axis": lambda jnp, m, ids: jnp.take_along_axis(m.weight[...], ids.reshape(-1, 1), axis=0).reshape(
+            *ids.shape, m.weight.shape[1]
+        ),
+        "at get": lambda jnp, m, ids: m.weight[...].at[ids].get(),
+    },
+    "linear": {
+        "dot": lambda jnp, m, x: jnp.dot(x, m.weight[...].T) + m.bias[...],
+        "matmul": lambda jnp, m, x: x @ m.weight[...].T + m.bias[...],
+        "einsum": lambda jnp, m, x: jnp.einsum("...k,nk->...n", x, m.weight[...]) + m.bias[...],
+        "tensordot": lambda jnp, m, x: jnp.tensordot(x, m.weight[...], ((-1,), (1,))) + m.bias[...],
+        "inner": lambda jnp, m, x: jnp.inner(x, m.weight[...]) + m.bias[...],
+    },
+}
+"""Layer -> other functions that compute it, of jax.numpy, the module and the input."""
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
 
@@ -51,6 +71,7 @@ class JaxAdapter(HoldsPacked):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
+        spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
             + ["linear precision"]
@@ -62,6 +83,7 @@ class JaxAdapter(HoldsPacked):
             "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
             "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
             "compiler": "JAX compiles with jax.jit only",
+            "spelling": "no function of jax.numpy has this name",
             "option": "flax.nnx.Embed has no padding, norm, frequency or sparse gradient",
         },
     )
@@ -153,6 +175,14 @@ class JaxAdapter(HoldsPacked):
             **self._given(options),
         )
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
+
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        from touchstone.adapters.jax import modules as jax_modules
+
+        values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
+        placed = {name: self.place(value) for name, value in values.items()}
+        roles = {"weight": ("weight", False), "bias": ("bias", False)}
+        return JaxLayer(self, jax_modules.Spelled(SPELLINGS[layer][spelling], **placed), roles)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

@@ -41,6 +41,17 @@ class RawLookup(nnx.Module):
         return self.embedding[ids]
 
 
+class Spelled(nnx.Module):
+    """A lookup or a product by a function of jax.numpy, the module and the input."""
+
+    def __init__(self, function: Any, weight: Array, bias: Array | None = None) -> None:
+        self.function, self.weight = function, nnx.Param(weight)
+        self.bias = data(None) if bias is None else nnx.Param(bias)
+
+    def __call__(self, inputs: Array) -> Array:
+        return self.function(jnp, self, inputs)
+
+
 @partial(jax.jit, static_argnums=2)
 def _lookup(parts: Parts, ids: Array, scheme: Scheme) -> Array:
     words, scales, biases = (None if part is None else jnp.take(part, ids, axis=0) for part in parts)

@@ -27,6 +27,24 @@ from touchstone.adapters.interface import (
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.tracing import Traceable
 
+_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "raw_lookup": {
+        "take": lambda mx, m, ids: mx.take(m.weight, ids, axis=0),
+        "take of the transposed": lambda mx, m, ids: mx.moveaxis(mx.take(m.weight.T, ids, axis=1), 0, -1),
+        "take along axis": lambda mx, m, ids: mx.take_along_axis(
+            m.weight, mx.broadcast_to(ids.reshape(-1, 1), (ids.size, m.weight.shape[1])), axis=0
+        ).reshape(*ids.shape, m.weight.shape[1]),
+    },
+    "linear": {
+        "matmul": lambda mx, m, x: x @ m.weight.T + m.bias,
+        "addmm": lambda mx, m, x: mx.addmm(m.bias, x, m.weight.T),
+        "einsum": lambda mx, m, x: mx.einsum("...k,nk->...n", x, m.weight) + m.bias,
+        "tensordot": lambda mx, m, x: mx.tensordot(x, m.weight, [[-1], [1]]) + m.bias,
+        "inner": lambda mx, m, x: mx.inner(x, m.weight) + m.bias,
+    },
+}
+"""Layer -> other functions that compute it, of mlx.core, the module and the input."""
+
 
 class MLXAdapter(Adapter):
     name = "mlx"
@@ -44,6 +62,7 @@ class MLXAdapter(Adapter):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
+        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
         freezing=True,
         lenient=True,
         conversion=True,
@@ -51,6 +70,7 @@ class MLXAdapter(Adapter):
             "scheme": LIBRARY_SCHEMES,
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
+            "spelling": "no function of mlx.core has this name",
             "option": "mlx.nn.Embedding and mlx.nn.Linear have sizes, and whether there is a bias, and no other option",
         },
     )
@@ -143,6 +163,14 @@ class MLXAdapter(Adapter):
             module = self.nn.Linear(1, 1, bias=bias is not None)
             values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
             return self._wrap(module, **values)
+
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        with self.mx.stream(self.native_device):
+            module, function = self.nn.Module(), _SPELLINGS[layer][spelling]
+            module.weight = self.place(weight)
+            if bias is not None:
+                module.bias = self.place(bias)
+            return MLXLayer(self, module, call=lambda module, inputs: function(self.mx, module, inputs))
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         with self.mx.stream(self.native_device):

@@ -86,6 +86,7 @@ class ReferenceAdapter(Adapter):
             "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
             "exercise": "the exercise is written for Flax",
+            "spelling": "the reference adapter has layers, and no function beside them",
             "option": "NumPy has no layer constructors of its own",
         },
     )

@@ -26,6 +26,32 @@ from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
 from touchstone.adapters.tracing import Traceable
 
+_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+    "raw_lookup": {
+        "functional": lambda torch, m, ids: torch.nn.functional.embedding(ids, m.weight),
+        "index_select": lambda torch, m, ids: torch.index_select(m.weight, 0, ids.reshape(-1)).reshape(*ids.shape, -1),
+        "gather": lambda torch, m, ids: torch.gather(
+            m.weight, 0, ids.reshape(-1, 1).long().expand(-1, m.weight.shape[1])
+        ).reshape(*ids.shape, m.weight.shape[1]),
+        "take_along_dim": lambda torch, m, ids: torch.take_along_dim(
+            m.weight, ids.reshape(-1, 1).long(), dim=0
+        ).reshape(*ids.shape, m.weight.shape[1]),
+        "bag of one": lambda torch, m, ids: torch.nn.functional.embedding_bag(
+            ids.reshape(-1, 1), m.weight, mode="sum"
+        ).reshape(*ids.shape, m.weight.shape[1]),
+    },
+    "linear": {
+        "functional": lambda torch, m, x: torch.nn.functional.linear(x, m.weight, m.bias),
+        "matmul": lambda torch, m, x: x @ m.weight.T + m.bias,
+        "addmm": lambda torch, m, x: torch.addmm(m.bias, x.reshape(-1, x.shape[-1]), m.weight.T).reshape(
+            *x.shape[:-1], -1
+        ),
+        "einsum": lambda torch, m, x: torch.einsum("...k,nk->...n", x, m.weight) + m.bias,
+        "inner": lambda torch, m, x: torch.inner(x, m.weight) + m.bias,
+    },
+}
+"""Layer -> other functions that compute it, of torch, the module and the input."""
+
 
 class TorchAdapter(HoldsPacked):
     name = "torch"
@@ -46,6 +72,7 @@ class TorchAdapter(HoldsPacked):
         options=frozenset(
             f"embedding {name}" for name in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
         ),
+        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
         freezing=True,
         lenient=True,
         absent={
@@ -53,6 +80,7 @@ class TorchAdapter(HoldsPacked):
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "exercise": "the exercise is written for Flax",
+            "spelling": "no function of torch has this name",
             "option": "PyTorch's layers have no such option: they compute in the dtype that they store",
             "id_dtype": "PyTorch looks up int32 and int64 ids only (torch.nn.functional.embedding)",
         },
@@ -159,6 +187,13 @@ class TorchAdapter(HoldsPacked):
         if bias is not None:
             module.bias = self._parameter(bias)
         return TorchLayer(self, module)
+
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+        module, function = self.torch.nn.Module(), _SPELLINGS[layer][spelling]
+        module.weight = self._parameter(weight)
+        if bias is not None:
+            module.bias = self._parameter(bias)
+        return TorchLayer(self, module, call=lambda module, inputs: function(self.torch, module, inputs))
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

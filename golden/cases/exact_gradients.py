@@ -64,3 +64,26 @@ PRODUCT_CASES = [
     *(_product(la, "float32", (ROWS, DIMS), s) for la, s in product(("linear", "embedding"), SHAPES) if s != (3,)),
 ]
 """Of linear layers, and of tied heads alone."""
+SPELLINGS = {
+    "raw_lookup": (
+        *("take", "take of the transposed", "take along axis", "take that clips", "take that fills", "take that wraps"),
+        *("at get", "functional", "index_select", "gather", "take_along_dim", "bag of one"),
+    ),
+    "linear": ("functional", "matmul", "addmm", "einsum", "tensordot", "inner", "dot"),
+}
+"""Other functions of frameworks that compute a layer, by the name that their adapters give them."""
+
+
+def _spelled() -> list[Case]:
+    return [
+        Case(
+            {**case.params, "spelling": spelling},
+            case.arrays,
+            (*case.needs, f"spelling:{case.params['layer']} {spelling}"),
+        )
+        for case in (*LOOKUP_CASES, *PRODUCT_CASES)
+        for spelling in SPELLINGS.get(case.params["layer"], ())
+    ]
+
+
+SPELLED_CASES = _spelled()

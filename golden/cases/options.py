@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import product
 from typing import Any
 
+from touchstone.golden.cases import exact_gradients
 from touchstone.golden.cases.lookup import FLOATS
 from touchstone.golden.catalogue import Case, add
 from touchstone.golden.recipes import Recipe
@@ -39,6 +40,40 @@ NORM_CASES = [
 ]
 FREQUENCY_CASES = [_case("embedding", dtype, ("scale_grad_by_freq",), "gradients") for dtype in FLOATS]
 SPARSE_CASES = [_case("embedding", dtype, ("sparse",), "gradients") for dtype in FLOATS]
+
+
+def _on_every_shape(names: tuple[str, ...], **params: Any) -> list[Case]:
+    """Lookups of small integers, of every rank and table, by an embedding with options."""
+    return [
+        Case({**case.params, **params}, case.arrays, (*case.needs, *(f"option:embedding {name}" for name in names)))
+        for case in exact_gradients.LOOKUP_CASES
+        if case.params["layer"] == "embedding" and case.params["id_dtype"] in ("int32", "int64")
+    ]
+
+
+SHAPED_CASES = [
+    *_on_every_shape(("padding_idx",), padding_idx=0),
+    *_on_every_shape(("padding_idx",), padding_idx=-1),
+    *_on_every_shape(("sparse",), sparse=True),
+    *_on_every_shape(("padding_idx", "sparse"), padding_idx=-1, sparse=True),
+]
+
+
+def _computed() -> list[Case]:
+    """Lookups, tied heads and products of small integers by layers that compute in another dtype than they store."""
+    return [
+        Case(
+            {**case.params, "computed": computed},
+            case.arrays,
+            (*case.needs, f"option:{case.params['layer']} dtype", f"dtype:{computed}"),
+        )
+        for case in (*exact_gradients.LOOKUP_CASES, *exact_gradients.PRODUCT_CASES)
+        for computed in FLOATS
+        if computed != case.params["dtype"] and case.params["layer"] != "raw_lookup"
+    ]
+
+
+COMPUTED_EXACT_CASES = _computed()
 COMPUTE_CASES = [
     _case(layer, stored, ("dtype",), computed=computed)
     for layer, stored, computed in product(("embedding", "linear"), FLOATS, FLOATS)

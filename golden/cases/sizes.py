@@ -119,7 +119,31 @@ def _gradients() -> list[Case]:
     return out
 
 
+def _full_precision() -> list[Case]:
+    """Operands that need all of their bits, in sums of thousands of terms."""
+    out = []
+    for dtype, (rows, inputs, outputs) in product(FLOATS, ((2049, 33, 3), (5, 300, 1025))):
+        arrays = {
+            role: add(f"sizes/{dtype}/uniform {role}/{'x'.join(map(str, shape))}", Recipe("uniform", dtype, shape))
+            for role, shape in {
+                "x": (rows, inputs),
+                "weight": (outputs, inputs),
+                "bias": (outputs,),
+                "cotangent": (rows, outputs),
+            }.items()
+        }
+        out.append(_case("linear", dtype, arrays, "gradients", rows=rows, out=outputs, operands="uniform"))
+    for layer, dtype in product(("embedding", "raw_lookup"), FLOATS):
+        arrays = {
+            "weight": add(f"sizes/{dtype}/uniform table", Recipe("uniform", dtype, (300, 5))),
+            "ids": _ids((6000,), 300),
+            "cotangent": add(f"sizes/{dtype}/uniform rows", Recipe("uniform", dtype, (6000, 5))),
+        }
+        out.append(_case(layer, dtype, arrays, "gradients", num_embeddings=300, ids=6000, operands="uniform"))
+    return out
+
+
 LOOKUP_CASES = _lookups()
 PRODUCT_CASES = _products()
 QUANTIZED_PRODUCT_CASES = _quantized_products()
-GRADIENT_CASES = _gradients()
+GRADIENT_CASES = [*_gradients(), *_full_precision()]
