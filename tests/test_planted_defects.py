@@ -396,7 +396,7 @@ PLANTED = [
     ("torch", adds_the_bias_twice, "Linear", "LIN-EXACT-1", {"Dtype casting"}),
     ("torch", rounds_x_to_tf32, "Linear", "LIN-EXACT-1", {"Gradients"}),
     ("torch", casts_by_truncation, "Dtype casting", "CAST-MODULE-1", set()),
-    ("torch", copies_the_table_for_the_head, "Tied output", "TIED-UPDATE-1", set()),
+    ("torch", copies_the_table_for_the_head, "Tied output", "TIED-UPDATE-1", {"Gradients"}),
     ("torch", makes_every_code_one_too_high, "Quantization bounds", "QNT-CODES-1", set()),
     ("torch", rounds_codes_down, "Quantization bounds", "QNT-MEAN-1", set()),
     ("torch", swaps_codes_that_cross_words, "Quantization bounds", "QNT-LOOKUP-1", {"Gradients"}),

@@ -102,10 +102,10 @@ class ReferenceAdapter(Adapter):
         return {"accumulation": "float32"}
 
     def embedding(self, weight: Any, **options: Any) -> Layer:
-        return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
+        return _lookup(weight)
 
     def raw_lookup(self, weight: Any) -> Layer:
-        return self.embedding(weight)
+        return _lookup(weight)
 
     def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         values = {"weight": _plain(weight)} | ({} if bias is None else {"bias": bias})
@@ -126,6 +126,10 @@ class ReferenceAdapter(Adapter):
     def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
         values = _parts(packed) | ({} if bias is None else {"bias": bias})
         return ReferenceLayer(values, lambda p, x: _product(p, x, packed.scheme, p.get("bias")), packed.scheme)
+
+
+def _lookup(weight: Any) -> Layer:
+    return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
 
 
 def _parts(packed: Packed) -> dict[str, np.ndarray]:
