@@ -60,6 +60,11 @@ LAYOUT_NEEDS: Mapping[str, tuple[str, ...]] = {
 _BARE = {"layer", "dtype", "ids", "layout"}
 
 
+def spell_shape(shape: tuple[int, ...]) -> str:
+    """A shape in a key or an id: "2x3", "scalar"."""
+    return "x".join(map(str, shape)) or "scalar"
+
+
 def _spell(name: str, value: Any) -> str:
     text = str(value).replace(" ", "")
     if value is True or value is False:

@@ -78,6 +78,15 @@ def bias_gradient_magnitude(cotangent: np.ndarray) -> np.ndarray:
     return bias_gradient(np.abs(_wide(cotangent)))
 
 
+def product_gradients(x: np.ndarray, weight: np.ndarray, cotangent: np.ndarray) -> dict[str, np.ndarray]:
+    """Role -> gradient of x Wᵀ + b: "weight", "x" and "bias"."""
+    return {
+        "weight": weight_gradient(x, cotangent),
+        "x": input_gradient(weight, cotangent),
+        "bias": bias_gradient(cotangent),
+    }
+
+
 def table_gradient(table: np.ndarray, ids: np.ndarray, cotangent: np.ndarray) -> np.ndarray:
     """d/dtable of the lookup: cotangent rows summed per id, float64 ``[num_embeddings, dims]``."""
     flat_ids, flat_g = ids.reshape(-1), _wide(cotangent).reshape(-1, table.shape[1])

@@ -162,6 +162,11 @@ class Assay:
         """The role of the matrix that the case is about: "table" or "weight"."""
         return "table" if "table" in self.case.arrays else "weight"
 
+    @property
+    def bias(self) -> np.ndarray | None:
+        """The case's bias, None where it has none."""
+        return self.golden("bias") if "bias" in self.case.arrays else None
+
     def where(self, role: str) -> str:
         return self.bench.golden.where(self.case.arrays[role])
 

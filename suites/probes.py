@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -73,22 +75,31 @@ def tour(
 
     compiler: the one layer is compiled. thread: it is asked from another thread than the one that made it.
     """
-    alone = [_answer(adapter, _method(build(adapter, layer, weight, **parts), method), one) for one in inputs]
+    alone = [_answer(adapter, method_of(build(adapter, layer, weight, **parts), method), one) for one in inputs]
     made = build(adapter, layer, weight, **parts)
-    ask = made.compiled(compiler, method) if compiler else _method(made, method)
+    ask = made.compiled(compiler, method) if compiler else method_of(made, method)
     if thread:
         with ThreadPoolExecutor(1) as other:
             return alone, [other.submit(_answer, adapter, ask, inputs[number]).result() for number in order]
     return alone, [_answer(adapter, ask, inputs[number]) for number in order]
 
 
-def _method(layer: Layer, method: Method) -> Callable[[Any], np.ndarray]:
+def method_of(layer: Layer, method: Method) -> Callable[[Any], np.ndarray]:
+    """What is called: the layer, or its tied head."""
     return layer if method == "call" else layer.as_linear
 
 
 def _answer(adapter: Adapter, ask: Callable[[Any], np.ndarray], given: Any) -> Any:
     outcome = settled(attempt(lambda adapter: np.array(ask(given)), adapter, {}))
     return outcome.value if outcome.kind == "value" else str(outcome.behaviour)
+
+
+def hand_over(saved: Layer, into: Layer, **how: Any) -> None:
+    """Save one layer into a file, and load it into another; how: as `Layer.load` takes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "layer"
+        saved.save(path)
+        into.load(path, **how)
 
 
 def ended(action: Callable[[], object]) -> str:

@@ -11,14 +11,19 @@ from touchstone.golden.cases import sequences
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
 from touchstone.suites.requirements import requirement
-from touchstone.suites.test_linear import rounded_once
 
 OTHER_DTYPE = {"float32": "bfloat16", "float16": "float32", "bfloat16": "float32"}
 
 
 def _takes_ids(assay: Assay) -> bool:
     return assay.params["method"] == "call" and not assay.params["layer"].endswith("linear")
+
+
+def _parts(assay: Assay) -> dict[str, Any]:
+    """What the layer is made of besides its weight."""
+    return {"bias": assay.bias, "scheme": assay.scheme if assay.params["layer"].startswith("quantized") else None}
 
 
 def inputs(assay: Assay) -> dict[str, np.ndarray]:
@@ -58,9 +63,7 @@ def _asked(assay: Assay, **how: Any) -> None:
     """Every answer of a tour through the inputs is that of a new layer, and of exact arithmetic."""
     given, method = inputs(assay), assay.params["method"]
     names, tour = list(given), order(len(given))
-    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
-    if assay.params["layer"].startswith("quantized"):
-        parts["scheme"] = assay.scheme
+    parts = _parts(assay)
     outcome = assay.ask(
         probes.tour,
         layer=assay.params["layer"],
@@ -96,8 +99,7 @@ def exact(assay: Assay, given: np.ndarray, method: Method) -> np.ndarray | None:
     if given.dtype != weight.dtype:
         return None
     product = given.astype(np.float64) @ weight.astype(np.float64).T
-    bias = assay.golden("bias") if "bias" in assay.case.arrays and method == "call" else None
-    return rounded_once(product, bias, assay.params["dtype"])
+    return rounded_once(product, assay.bias, assay.params["dtype"])
 
 
 def same(one: Any, other: Any) -> bool:
@@ -131,10 +133,7 @@ def test_calls_from_another_thread(assay: Assay) -> None:
 @requirement("KEEP-1", sequences.KEPT_CASES)
 def test_nothing_that_was_given_changes(assay: Assay) -> None:
     given, layer = inputs(assay), assay.params["layer"]
-    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
-    if layer.startswith("quantized"):
-        parts["scheme"] = assay.scheme
-    made = probes.build(assay.adapter, layer, assay.golden("weight"), **parts)
+    made = probes.build(assay.adapter, layer, assay.golden("weight"), **_parts(assay))
     before = made.parameters()
     given.pop("other dtype", None)
     if layer == "quantized_embedding":

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from touchstone.adapters.interface import Method
-from touchstone.golden import bounds
+from touchstone.golden import bounds, oracle
 from touchstone.golden.cases import options
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
-from touchstone.suites import probes
+from touchstone.suites import exact, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
@@ -22,23 +22,16 @@ def _table_gradient(assay: Assay, want: np.ndarray, **given: object) -> None:
     layer = assay.adapter.embedding(weight, **given)
     assay.same_bits(layer(ids), weight[ids])
     found = layer.vjp(ids, assay.golden("cotangent"))
-    magnitude = np.zeros(want.shape)
-    np.add.at(magnitude, ids, np.abs(assay.golden("cotangent").astype(np.float64)))
-    scale = np.divide(np.abs(want), np.abs(_summed(assay)), out=np.zeros(want.shape), where=_summed(assay) != 0)
+    magnitude = oracle.table_gradient_magnitude(weight, ids, assay.golden("cotangent"))
+    plain = exact.gradients(assay)["weight"]
+    scale = np.divide(np.abs(want), np.abs(plain), out=np.zeros(want.shape), where=plain != 0)
     bound = 2.0 ** -SIGNIFICAND_BITS[dtype] * (2 * magnitude * scale + np.abs(want)) * 1.001
     assay.within(probes.by_role(layer, found).get("weight"), want, bound, dtype)
 
 
-def _summed(assay: Assay) -> np.ndarray:
-    """The gradient of the table without any option, of integers."""
-    total = np.zeros(assay.golden("weight").shape)
-    np.add.at(total, assay.golden("ids"), assay.golden("cotangent").astype(np.float64))
-    return total
-
-
 @requirement("OPTION-PADDING-1", options.PADDING_CASES)
 def test_padding(assay: Assay) -> None:
-    row, want = assay.params["padding_idx"], _summed(assay)
+    row, want = assay.params["padding_idx"], exact.gradients(assay)["weight"]
     want[row] = 0
     _table_gradient(assay, want, padding_idx=row)
 
@@ -46,12 +39,12 @@ def test_padding(assay: Assay) -> None:
 @requirement("OPTION-FREQUENCY-1", options.FREQUENCY_CASES)
 def test_gradients_by_frequency(assay: Assay) -> None:
     counts = np.bincount(assay.golden("ids").reshape(-1), minlength=options.ROWS)
-    _table_gradient(assay, _summed(assay) / np.maximum(counts, 1)[:, None], scale_grad_by_freq=True)
+    _table_gradient(assay, exact.gradients(assay)["weight"] / np.maximum(counts, 1)[:, None], scale_grad_by_freq=True)
 
 
 @requirement("OPTION-SPARSE-1", options.SPARSE_CASES)
 def test_sparse_gradients(assay: Assay) -> None:
-    _table_gradient(assay, _summed(assay), sparse=True)
+    _table_gradient(assay, exact.gradients(assay)["weight"], sparse=True)
 
 
 @requirement("OPTION-NORM-1", options.NORM_CASES)
@@ -102,45 +95,24 @@ def test_options_on_every_shape(assay: Assay) -> None:
     given = {name: assay.params[name] for name in ("padding_idx", "sparse") if name in assay.params}
     layer = assay.adapter.embedding(weight, **given)
     assay.same_bits(layer(ids), weight[ids])
-    want = np.zeros(weight.shape)
-    np.add.at(want, ids, cotangent.astype(np.float64))
+    want = exact.gradients(assay)
     if "padding_idx" in given:
-        want[given["padding_idx"]] = 0
+        want["weight"][given["padding_idx"]] = 0
     found = probes.by_role(layer, layer.vjp(ids, cotangent))
-    assay.same_bits(found.get("weight"), want.astype(weight.dtype), signed_zero=False)
+    exact.assay_gradients(assay, found, want, assay.params["dtype"])
 
 
 @requirement("OPTION-DTYPE-2", options.COMPUTED_EXACT_CASES)
 def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
     """Answers are in that dtype; each gradient is in the dtype of what it belongs to."""
-    name, weight, target = assay.params["layer"], assay.golden("weight"), DTYPES[assay.params["computed"]]
-    cotangent, wide = assay.golden("cotangent").astype(target), weight.astype(np.float64)
-    g = cotangent.astype(np.float64)
-    made, parts = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name], []
-    if "bias" in assay.case.arrays:
-        parts = [assay.golden("bias")]
-    layer = made(weight, *parts, dtype=assay.params["computed"])
-    if "ids" in assay.case.arrays:
-        ids = assay.golden("ids")
-        assay.same_bits(layer(ids), weight.astype(np.float32).astype(target)[ids])
-        want = {"weight": np.zeros(weight.shape)}
-        np.add.at(want["weight"], ids.astype(np.int64), g)
-        found = layer.vjp(ids, cotangent)
-    else:
-        x = assay.golden("x")
-        method: Method = "call" if name == "linear" else "as_linear"
-        answer = layer(x) if method == "call" else layer.as_linear(x)
-        product = x.astype(np.float64) @ wide.T + (parts[0].astype(np.float64) if parts else 0)
-        assay.same_bits(answer, product.astype(np.float32).astype(target), signed_zero=False)
-        flat = g.reshape(-1, len(weight))
-        want = {
-            "weight": flat.T @ x.astype(np.float64).reshape(-1, x.shape[-1]),
-            "x": (flat @ wide).reshape(x.shape),
-        } | ({"bias": flat.sum(0)} if parts else {})
-        found = layer.vjp(x, cotangent, method)
-    roles = probes.by_role(layer, found)
-    for role, value in want.items():
-        assay.same_bits(roles.get(role), value.astype(np.float32).astype(weight.dtype), signed_zero=False)
+    name, computed, looks_up = assay.params["layer"], assay.params["computed"], exact.looks_up(assay)
+    parts = [part for part in (assay.golden("weight"), assay.bias) if part is not None]
+    layer = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name](*parts, dtype=computed)
+    given = assay.golden("ids" if looks_up else "x")
+    method: Method = "call" if looks_up or name == "linear" else "as_linear"
+    assay.same_bits(probes.method_of(layer, method)(given), exact.answer(assay, computed), signed_zero=looks_up)
+    found = probes.by_role(layer, layer.vjp(given, assay.golden("cotangent").astype(DTYPES[computed]), method))
+    exact.assay_gradients(assay, found, exact.gradients(assay), assay.params["dtype"])
 
 
 @requirement("OPTION-PRECISION-1", options.PRECISION_CASES)

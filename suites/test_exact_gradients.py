@@ -2,72 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from touchstone.adapters.interface import Method
 from touchstone.golden.cases import exact_gradients
-from touchstone.suites import probes
+from touchstone.suites import exact, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
 
 @requirement("GRAD-EXACT-1", exact_gradients.LOOKUP_CASES)
 def test_lookups(assay: Assay) -> None:
-    weight, ids, cotangent = (assay.golden(role) for role in ("weight", "ids", "cotangent"))
-    outcome = assay.ask(probes.vjp, layer=assay.params["layer"], weight=weight, inputs=ids, cotangent=cotangent)
-    want = np.zeros(weight.shape)
-    np.add.at(want, ids.astype(np.int64), cotangent.astype(np.float64))
-    assay.same_bits(assay.value(outcome).get("weight"), want.astype(weight.dtype), signed_zero=False)
+    _assay_gradients(assay)
 
 
 @requirement("GRAD-EXACT-1", exact_gradients.PRODUCT_CASES)
 def test_products(assay: Assay) -> None:
     """Of every operand, in the operand's shape and dtype."""
-    weight, x, cotangent = (assay.golden(role) for role in ("weight", "x", "cotangent"))
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
-    method: Method = "call" if assay.params["layer"] == "linear" else "as_linear"
+    _assay_gradients(assay)
+
+
+def _assay_gradients(assay: Assay) -> None:
+    looks_up = exact.looks_up(assay)
+    method: Method = "call" if looks_up or assay.params["layer"] == "linear" else "as_linear"
     outcome = assay.ask(
         probes.vjp,
         layer=assay.params["layer"],
-        weight=weight,
-        inputs=x,
-        cotangent=cotangent,
-        bias=bias,
+        weight=assay.golden("weight"),
+        inputs=assay.golden("ids" if looks_up else "x"),
+        cotangent=assay.golden("cotangent"),
+        bias=assay.bias,
         method=method,
     )
-    g = cotangent.astype(np.float64).reshape(-1, len(weight))
-    want = {
-        "weight": g.T @ x.astype(np.float64).reshape(-1, x.shape[-1]),
-        "x": (g @ weight.astype(np.float64)).reshape(x.shape),
-    } | ({} if bias is None else {"bias": g.sum(0)})
-    found = assay.value(outcome)
-    for role, value in want.items():
-        assay.same_bits(found.get(role), value.astype(weight.dtype), signed_zero=False)
+    exact.assay_gradients(assay, assay.value(outcome), exact.gradients(assay), assay.params["dtype"])
 
 
 @requirement("SPELLING-1", exact_gradients.SPELLED_CASES)
 def test_other_functions(assay: Assay) -> None:
     """The answer, and the gradient of every operand."""
-    weight, cotangent = assay.golden("weight"), assay.golden("cotangent")
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
-    layer = assay.adapter.spelled(assay.params["layer"], assay.params["spelling"], weight, bias)
-    wide, g = weight.astype(np.float64), cotangent.astype(np.float64)
-    if assay.params["layer"] == "raw_lookup":
-        ids = assay.golden("ids")
-        assay.same_bits(layer(ids), weight[ids.astype(np.int64)])
-        want = {"weight": np.zeros(weight.shape)}
-        np.add.at(want["weight"], ids.astype(np.int64), g)
-        found = layer.vjp(ids, cotangent)
-    else:
-        x = assay.golden("x")
-        product = x.astype(np.float64) @ wide.T + assay.golden("bias").astype(np.float64)
-        assay.same_bits(layer(x), product.astype(weight.dtype), signed_zero=False)
-        flat = g.reshape(-1, len(weight))
-        want = {
-            "weight": flat.T @ x.astype(np.float64).reshape(-1, x.shape[-1]),
-            "x": (flat @ wide).reshape(x.shape),
-            "bias": flat.sum(0),
-        }
-        found = layer.vjp(x, cotangent)
-    for role, value in want.items():
-        assay.same_bits(found.get(role), value.astype(weight.dtype), signed_zero=False)
+    dtype, given = assay.params["dtype"], assay.golden("ids" if exact.looks_up(assay) else "x")
+    layer = assay.adapter.spelled(assay.params["layer"], assay.params["spelling"], assay.golden("weight"), assay.bias)
+    assay.same_bits(layer(given), exact.answer(assay, dtype), signed_zero=exact.looks_up(assay))
+    exact.assay_gradients(assay, layer.vjp(given, assay.golden("cotangent")), exact.gradients(assay), dtype)

@@ -43,7 +43,7 @@ def test_linear(assay: Assay) -> None:
 
 @requirement("LIN-EXACT-1", extents.LONG_CASES)
 def test_long_sums(assay: Assay) -> None:
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     outcome = assay.ask(probes.call, layer="linear", weight=assay.golden("weight"), inputs=assay.golden("x"), bias=bias)
     assay_exact(assay, assay.value(outcome))
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from touchstone.adapters.interface import Layer
+from touchstone.golden import oracle
 from touchstone.golden.cases import sequences
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import assay_gradients, rounded_once
 from touchstone.suites.requirements import requirement
-from touchstone.suites.test_linear import rounded_once
 
 RATE = 0.5
 """Of integer gradients: every weight stays exact in every dtype."""
@@ -83,14 +82,12 @@ def gradient(assay: Assay, state: State) -> dict[str, np.ndarray]:
     """The gradients of every parameter, which are integers."""
     given, cotangent = _inputs(assay, state), assay.golden("cotangent").astype(DTYPES[state.result])
     found = probes.by_role(state.layer, state.layer.vjp(given, cotangent))
-    wide = cotangent.astype(np.float64)
     if _looks_up(assay):
-        want = {"weight": np.zeros_like(state.values["weight"])}
-        np.add.at(want["weight"], given, wide)
+        want = {"weight": oracle.table_gradient(state.values["weight"], given, cotangent)}
     else:
-        want = {"weight": np.tensordot(wide, given.astype(np.float64), ((0, 1), (0, 1))), "bias": wide.sum((0, 1))}
-    for role, value in want.items():
-        assay.same_bits(found.get(role), value.astype(DTYPES[state.dtype]), signed_zero=False)
+        every = oracle.product_gradients(given, state.values["weight"], cotangent)
+        want = {role: every[role] for role in state.values}
+    assay_gradients(assay, found, want, state.dtype)
     return want
 
 
@@ -117,18 +114,14 @@ def cast(assay: Assay, state: State) -> None:
 def save(assay: Assay, state: State) -> None:
     """Into a file, and from there into a new layer, which takes its place."""
     other = _make(assay, state.stored(_others(assay)))
-    with tempfile.TemporaryDirectory() as folder:
-        state.layer.save(Path(folder) / "layer")
-        other.load(Path(folder) / "layer")
+    probes.hand_over(state.layer, other)
     state.layer, state.frozen, state.result = other, False, state.dtype
 
 
 def load(assay: Assay, state: State) -> None:
     """What another layer saved."""
     others = _others(assay)
-    with tempfile.TemporaryDirectory() as folder:
-        _make(assay, state.stored(others)).save(Path(folder) / "layer")
-        state.layer.load(Path(folder) / "layer")
+    probes.hand_over(_make(assay, state.stored(others)), state.layer)
     state.values = others
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from touchstone.golden import bounds
 from touchstone.golden.cases import linear
-from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
 from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
 
@@ -24,21 +24,11 @@ def assay_within(assay: Assay, got: np.ndarray, product: np.ndarray, magnitude: 
         assay.within(got, product, bounds.linear(product, magnitude, terms, dtype), dtype, "product")
 
 
-def _bias(assay: Assay) -> np.ndarray | None:
-    return assay.golden("bias") if "bias" in assay.case.arrays else None
-
-
 @requirement("LIN-ERROR-1", linear.ERROR_CASES)
 def test_forward_error(assay: Assay) -> None:
     x = assay.golden("x")
-    outcome = assay.ask(probes.call, layer="linear", weight=assay.golden("weight"), inputs=x, bias=_bias(assay))
+    outcome = assay.ask(probes.call, layer="linear", weight=assay.golden("weight"), inputs=x, bias=assay.bias)
     assay_within(assay, assay.value(outcome), assay.golden("product"), assay.golden("magnitude"), x.shape[-1])
-
-
-def rounded_once(product: np.ndarray, bias: np.ndarray | None, dtype: str) -> np.ndarray:
-    """The exact integer result rounded to the dtype; integers below 2**24 are exact in float32."""
-    total = product if bias is None else product + bias.astype(np.float64)
-    return total.astype(np.float32).astype(DTYPES[dtype])
 
 
 def rounded_twice(product: np.ndarray, bias: np.ndarray, dtype: str) -> np.ndarray:
@@ -49,7 +39,7 @@ def rounded_twice(product: np.ndarray, bias: np.ndarray, dtype: str) -> np.ndarr
 
 def assay_exact(assay: Assay, got: np.ndarray) -> None:
     """The case's exact integer product, rounded once, or with a bias twice."""
-    dtype, product, bias = assay.params["dtype"], assay.golden("product"), _bias(assay)
+    dtype, product, bias = assay.params["dtype"], assay.golden("product"), assay.bias
     want = rounded_once(product, bias, dtype)
     if bias is not None and isinstance(got, np.ndarray) and got.shape == want.shape:
         twice = rounded_twice(product, bias, dtype)
@@ -60,7 +50,7 @@ def assay_exact(assay: Assay, got: np.ndarray) -> None:
 @requirement("LIN-EXACT-1", linear.EXACT_CASES)
 def test_exact_integers(assay: Assay) -> None:
     weight, x = assay.golden("weight"), assay.golden("x")
-    assay_exact(assay, assay.value(assay.ask(probes.call, layer="linear", weight=weight, inputs=x, bias=_bias(assay))))
+    assay_exact(assay, assay.value(assay.ask(probes.call, layer="linear", weight=weight, inputs=x, bias=assay.bias)))
 
 
 @requirement("LIN-ROUND-1", linear.ROUNDING_CASES)

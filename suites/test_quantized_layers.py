@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,7 +69,7 @@ def test_dequantization_rounds_as_stated(assay: Assay) -> None:
 def assay_given_product(assay: Assay, x_layout: str = "dense", parts_layout: str = "dense") -> None:
     """x times the case's parts within the bound."""
     packed, x = given_parts(assay), assay.golden("x")
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     parts = {p: lay_out(getattr(packed, p), parts_layout) for p in quantized.parts_of(codes.form_of(packed))}
     weight = Packed(parts["weight"], parts["scales"], parts.get("biases"), packed.scheme)
     layer, inputs = assay.params["layer"], lay_out(x, x_layout)
@@ -117,7 +115,7 @@ def test_mixed_dtypes(assay: Assay) -> None:
 @requirement("QNT-EMPTY-1", quantized.EMPTY_CASES)
 def test_no_rows(assay: Assay) -> None:
     packed, x = given_parts(assay), assay.golden("x")
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     outcome = assay.ask(_probe(assay), layer=assay.params["layer"], weight=packed, inputs=x, bias=bias)
     assay.same_bits(assay.value(outcome), np.zeros((0, assay.params["n"]), x.dtype), "x")
 
@@ -194,9 +192,7 @@ def test_save_and_load(assay: Assay) -> None:
     product_of = other.as_linear if layer == "quantized_embedding" else other
     x = np.eye(2, table.shape[1], dtype=table.dtype)
     product_of(x)  # so that a product that keeps something of the former parts would show
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "parts")
-        other.load(Path(folder) / "parts")
+    probes.hand_over(saved, other)
     got, want = probes.packed_of(other, assay.scheme), probes.packed_of(saved, assay.scheme)
     for part in quantized.parts_of(codes.form_of(want)):
         assay.same_bits(getattr(got, part), getattr(want, part))

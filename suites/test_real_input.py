@@ -30,7 +30,7 @@ def test_checked_lookup(assay: Assay) -> None:
 
 def _assay_product(assay: Assay, outcome_of: object, layer: str) -> None:
     weight = assay.golden("weight")
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     x = real.sample_inputs(weight.shape[1], weight.dtype.name)
     outcome = assay.ask(outcome_of, layer=layer, weight=weight, inputs=x, bias=bias)  # type: ignore[arg-type]
     # float64 products here differ from exact ones by about K * 2**-53, far inside a float32 bound.
@@ -118,7 +118,7 @@ def test_quantized_tied_output(assay: Assay) -> None:
 @requirement("QNT-LINEAR-1", real.QUANTIZED_LINEAR)
 def test_quantized_linear(assay: Assay) -> None:
     packed, weight = _quantized(assay, "quantized_linear"), assay.golden("weight")
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     x = real.sample_inputs(weight.shape[1], weight.dtype.name)
     outcome = assay.ask(probes.call, layer="quantized_linear", weight=packed, inputs=x, bias=bias)
     codes.assay_product(assay, assay.value(outcome), x, packed, bias)

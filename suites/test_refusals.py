@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from touchstone.adapters.interface import Layer
+from touchstone.adapters.isolation.outcome import Outcome
 from touchstone.golden.cases import refusals
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
@@ -50,10 +49,8 @@ def _loaded(assay: Assay, strict: bool) -> tuple[str, dict[str, np.ndarray], dic
     """(how the load ended, the layer's parameters before, and after)."""
     layer, saved = _misfit(assay, assay.params["file"])
     before = probes.by_role(layer, layer.parameters())
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "layer")
-        how = {} if strict else {"strict": False}
-        ended = probes.ended(lambda: layer.load(Path(folder) / "layer", **how))
+    how = {} if strict else {"strict": False}
+    ended = probes.ended(lambda: probes.hand_over(saved, layer, **how))
     return ended, before, probes.by_role(layer, layer.parameters())
 
 
@@ -79,49 +76,39 @@ def test_a_file_that_fits_in_part(assay: Assay) -> None:
     assay.behaves(f"other shape: {', '.join(other)}" if other else f"takes {', '.join(changed) or 'nothing'}")
 
 
-def _lookup(name: str, ids: Any) -> Callable[[Assay], str]:
+def _asking(probe: Callable[..., Any], layer: str, inputs: Any) -> Callable[[Assay], str]:
     def ask(assay: Assay) -> str:
-        outcome = assay.ask(probes.call, layer=name, weight=assay.golden("weight"), inputs=ids)
-        return str(outcome.behaviour) if outcome.kind == "raised" else "not refused"
+        return _told(assay.ask(probe, layer=layer, weight=assay.golden("weight"), inputs=inputs))
 
     return ask
 
 
-def _product(name: str, method: str, x: np.ndarray) -> Callable[[Assay], str]:
-    def ask(assay: Assay) -> str:
-        probe = probes.call if method == "call" else probes.as_linear
-        outcome = assay.ask(probe, layer=name, weight=assay.golden("weight"), inputs=x)
-        return str(outcome.behaviour) if outcome.kind == "raised" else "not refused"
-
-    return ask
+def _told(outcome: Outcome) -> str:
+    return str(outcome.behaviour) if outcome.kind == "raised" else "not refused"
 
 
 def _file(file: str) -> Callable[[Assay], str]:
     def ask(assay: Assay) -> str:
         layer, saved = _misfit(assay, file)
-        with tempfile.TemporaryDirectory() as folder:
-            saved.save(Path(folder) / "layer")
-            return probes.ended(lambda: layer.load(Path(folder) / "layer")) or "not refused"
+        return probes.ended(lambda: probes.hand_over(saved, layer)) or "not refused"
 
     return ask
 
 
 def _quantize(assay: Assay) -> str:
-    outcome = assay.ask(
-        probes.call, layer="quantized_embedding", weight=np.ones((4, 33), np.float32), inputs=[0], scheme=assay.scheme
-    )
-    return str(outcome.behaviour) if outcome.kind == "raised" else "not refused"
+    weight = np.ones((4, 33), np.float32)
+    return _told(assay.ask(probes.quantize, layer="quantized_embedding", weight=weight, scheme=assay.scheme))
 
 
 _X = np.ones((2, refusals.DIMS + 1), np.float32)
 WRONG: dict[str, Callable[[Assay], str]] = {
-    "id beyond the table": _lookup("embedding", np.array([0, refusals.ROWS], np.int32)),
-    "id below the table": _lookup("embedding", np.array([0, -refusals.ROWS - 1], np.int32)),
-    "raw id beyond the table": _lookup("raw_lookup", np.array([0, refusals.ROWS], np.int32)),
-    "float ids": _lookup("embedding", np.array([0.0, 1.0], np.float32)),
-    "x of another size": _product("linear", "call", _X),
-    "head's x of another size": _product("embedding", "as_linear", _X),
-    "x of rank 0": _product("linear", "call", np.array(1.0, np.float32)),
+    "id beyond the table": _asking(probes.call, "embedding", np.array([0, refusals.ROWS], np.int32)),
+    "id below the table": _asking(probes.call, "embedding", np.array([0, -refusals.ROWS - 1], np.int32)),
+    "raw id beyond the table": _asking(probes.call, "raw_lookup", np.array([0, refusals.ROWS], np.int32)),
+    "float ids": _asking(probes.call, "embedding", np.array([0.0, 1.0], np.float32)),
+    "x of another size": _asking(probes.call, "linear", _X),
+    "head's x of another size": _asking(probes.as_linear, "embedding", _X),
+    "x of rank 0": _asking(probes.call, "linear", np.array(1.0, np.float32)),
     "dims that do not divide": _quantize,
     "a file that lacks a parameter": _file("missing"),
     "a file of another shape": _file("longer"),

@@ -12,9 +12,10 @@ from touchstone.golden import rounding
 from touchstone.golden.cases import extents
 from touchstone.suites import codes, dirt, probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
 from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
-from touchstone.suites.test_linear import assay_exact, rounded_once
+from touchstone.suites.test_linear import assay_exact
 from touchstone.suites.test_quantized_layers import given_parts
 
 TIMES = 6
@@ -36,7 +37,7 @@ def _assay_alike(assay: Assay, answers: Sequence[np.ndarray]) -> None:
 
 @requirement("REPEAT-1", extents.REPEAT_CASES)
 def test_calls(assay: Assay) -> None:
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     layer = assay.params["layer"]
     outcome = assay.ask(
         dirt.repeated, times=TIMES, layer=layer, weight=_weight(assay), inputs=assay.golden("x"), bias=bias

@@ -6,23 +6,19 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.adapters.interface import Packed
 from touchstone.golden import bounds
 from touchstone.golden.cases import sizes
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import codes, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
-
-
-def _parts(assay: Assay) -> Packed:
-    return Packed(assay.golden("weight"), assay.golden("scales"), assay.golden("biases"), assay.scheme)
+from touchstone.suites.test_quantized_layers import given_parts
 
 
 def _weight(assay: Assay) -> tuple[Any, np.ndarray]:
     """(what the layer is made of, its values in float32)."""
     if assay.params["layer"].startswith("quantized"):
-        packed = _parts(assay)
+        packed = given_parts(assay)
         return packed, codes.dequantized(packed).astype(np.float32)
     return assay.golden("weight"), assay.golden("weight").astype(np.float32)
 
@@ -37,12 +33,11 @@ def test_lookups(assay: Assay) -> None:
 def _product(assay: Assay) -> None:
     """x Wᵀ + b of small integers, which float32 holds in every order of additions."""
     weight, values = _weight(assay)
-    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
     probe = probes.as_linear if assay.params["layer"].endswith("embedding") else probes.call
-    outcome = assay.ask(probe, layer=assay.params["layer"], weight=weight, inputs=assay.golden("x"), **parts)
+    outcome = assay.ask(probe, layer=assay.params["layer"], weight=weight, inputs=assay.golden("x"), bias=assay.bias)
     want = assay.golden("x").astype(np.float32) @ values.T
-    if parts:
-        want = want + parts["bias"].astype(np.float32)
+    if assay.bias is not None:
+        want = want + assay.bias.astype(np.float32)
     assay.same_bits(assay.value(outcome), want.astype(DTYPES[assay.params["dtype"]]), signed_zero=False)
 
 
@@ -59,10 +54,9 @@ def test_quantized_products(assay: Assay) -> None:
 @requirement("SIZE-GRADIENT-1", sizes.GRADIENT_CASES)
 def test_gradients(assay: Assay) -> None:
     dtype, weight, cotangent = assay.params["dtype"], assay.golden("weight"), assay.golden("cotangent")
-    parts: dict[str, Any] = {"bias": assay.golden("bias")} if "bias" in assay.case.arrays else {}
     inputs = assay.golden("x" if "x" in assay.case.arrays else "ids")
     outcome = assay.ask(
-        probes.vjp, layer=assay.params["layer"], weight=weight, inputs=inputs, cotangent=cotangent, **parts
+        probes.vjp, layer=assay.params["layer"], weight=weight, inputs=inputs, cotangent=cotangent, bias=assay.bias
     )
     found = assay.value(outcome)
     for role, (want, magnitude, terms) in _wanted(assay).items():

@@ -35,10 +35,7 @@ def _product(assay: Assay) -> None:
     x, weight = specials.with_special(assay.case, assay.golden("x"), assay.golden("weight"))
     made = probes.build(assay.adapter, layer, weight)
     method: Method = "call" if layer == "linear" else "as_linear"
-    if assay.params["compiled"]:
-        got = made.compiled("default", method)(x)
-    else:
-        got = made(x) if method == "call" else made.as_linear(x)
+    got = (made.compiled("default", method) if assay.params["compiled"] else probes.method_of(made, method))(x)
     with np.errstate(invalid="ignore", over="ignore"):
         terms = x.astype(np.float64)[:, None, :] * weight.astype(np.float64)[None]
         want = _to_dtype(terms.sum(-1), dtype)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import numpy as np
 
 from touchstone.adapters.interface import Layer
@@ -12,9 +9,9 @@ from touchstone.golden import bounds
 from touchstone.golden.cases import gradients, linear
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
 from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
-from touchstone.suites.test_linear import rounded_once
 
 
 @requirement("TIED-ERROR-1", linear.TIED_CASES)
@@ -68,9 +65,7 @@ def test_after_sgd_step(assay: Assay) -> None:
 @requirement("TIED-SAVE-1", gradients.TIED_SAVE_CASES)
 def test_after_save_and_load(assay: Assay) -> None:
     saved, other = _embedding(assay), _embedding(assay, "other_table")
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "table")
-        other.load(Path(folder) / "table")
+    probes.hand_over(saved, other)
     _assay_both_uses(assay, other, assay.golden("table"))
 
 
@@ -78,9 +73,7 @@ def test_after_save_and_load(assay: Assay) -> None:
 def test_every_bit_is_saved(assay: Assay) -> None:
     table = assay.golden("table")
     saved, other = (assay.adapter.embedding(weight) for weight in (table, np.zeros_like(table)))
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "table")
-        other.load(Path(folder) / "table")
+    probes.hand_over(saved, other)
     assay.same_bits(other(np.arange(len(table), dtype=np.int32)), table, "table")
     assay.same_bits(probes.weight_of(other), table, "table")
 
@@ -90,9 +83,7 @@ def test_a_table_that_is_a_view_is_saved(assay: Assay) -> None:
     table = assay.golden("table")
     saved = assay.adapter.embedding(lay_out(table, assay.params["layout"]))
     other = assay.adapter.embedding(np.zeros_like(table))
-    with tempfile.TemporaryDirectory() as folder:
-        saved.save(Path(folder) / "table")
-        other.load(Path(folder) / "table")
+    probes.hand_over(saved, other)
     assay.same_bits(probes.weight_of(other), table, "table")
 
 

@@ -21,7 +21,8 @@ from touchstone.golden.catalogue import Case
 from touchstone.golden.recipes import Recipe
 from touchstone.golden.store import Store, open_golden
 from touchstone.golden.streams import DTYPES, words
-from touchstone.suites.test_linear import rounded_once, rounded_twice
+from touchstone.suites.exact import rounded_once
+from touchstone.suites.test_linear import rounded_twice
 from touchstone.verdict.comparing import same_bits, within
 from touchstone.verdict.observation import Deviates
 

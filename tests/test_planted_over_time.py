@@ -309,6 +309,7 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "a head's gradient is transposed": ("torch", "GRAD-EXACT-1", transposes_a_square_gradient),
     "a repr hides the bias": ("torch", "INIT-REPR-2", hides_the_bias),
     "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
+    "a new process draws otherwise": ("torch", "INIT-SEED-3", _seeding(lambda seed: seed + 1)),
     "every layer starts from the seed": ("torch", "INIT-APART-1", makes_every_layer_from_the_seed),
 }
 

@@ -32,7 +32,7 @@ _CONSTRUCTED: Mapping[str, tuple[str, Mapping[str, tuple[str, bool]]]] = {
     "rms_norm": ("RMSNorm", {"weight": ("scale", False)}),
 }
 """Layer -> its class of Flax, and where its parameters are: (name, whether transposed)."""
-SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
+_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "raw_lookup": {
         "take": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0),
         "take that clips": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="clip"),
@@ -71,7 +71,7 @@ class JaxAdapter(HoldsPacked):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
-        spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
+        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
             + ["linear precision"]
@@ -182,7 +182,7 @@ class JaxAdapter(HoldsPacked):
         values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         placed = {name: self.place(value) for name, value in values.items()}
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
-        return JaxLayer(self, jax_modules.Spelled(SPELLINGS[layer][spelling], **placed), roles)
+        return JaxLayer(self, jax_modules.Spelled(_SPELLINGS[layer][spelling], **placed), roles)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

@@ -6,7 +6,7 @@ from itertools import product
 from math import prod
 
 from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS
-from touchstone.golden.catalogue import Case, add
+from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.recipes import Recipe
 
 ROWS, DIMS = 9, 6
@@ -18,19 +18,15 @@ SHAPES = ((), (3,), (1,), (4, 1), (1, 4), (2, 3), (2, 1, 3))
 
 
 def _integers(name: str, dtype: str, shape: tuple[int, ...], size: int) -> str:
-    key = f"exact gradients/{dtype}/{name}/{'x'.join(map(str, shape)) or 'scalar'}"
+    key = f"exact gradients/{dtype}/{name}/{spell_shape(shape)}"
     return add(key, Recipe("integers", dtype, shape, {"low": -size, "high": size + 1}))
 
 
 def _ids(shape: tuple[int, ...], rows: int, dtype: str = "int32") -> str:
-    key = f"exact gradients/ids/{dtype}/{rows}/{'x'.join(map(str, shape)) or 'scalar'}"
+    key = f"exact gradients/ids/{dtype}/{rows}/{spell_shape(shape)}"
     return add(
         key, Recipe("values", dtype, shape, {"values": tuple((7 * n + rows - 1) % rows for n in range(prod(shape)))})
     )
-
-
-def _spell(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
 
 
 def _lookup(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, ...], ids: str = "int32") -> Case:
@@ -39,7 +35,7 @@ def _lookup(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, ..
         "ids": _ids(shape, table[0], ids),
         "cotangent": _integers("cotangent", dtype, (*shape, table[1]), 2),
     }
-    params = {"layer": layer, "dtype": dtype, "table": _spell(table), "ids": _spell(shape), "id_dtype": ids}
+    params = {"layer": layer, "dtype": dtype, "table": spell_shape(table), "ids": spell_shape(shape), "id_dtype": ids}
     needs = (f"layer:{layer}", f"dtype:{dtype}", f"id_dtype:{ids}", "gradients")
     return Case(params, arrays, needs)
 
@@ -50,7 +46,7 @@ def _product(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, .
         "x": _integers("x", dtype, (*shape, table[1]), 2),
         "cotangent": _integers("cotangent", dtype, (*shape, table[0]), 2),
     } | ({"bias": _integers("bias", dtype, (table[0],), 2)} if layer == "linear" else {})
-    params = {"layer": layer, "dtype": dtype, "table": _spell(table), "x": _spell((*shape, table[1]))}
+    params = {"layer": layer, "dtype": dtype, "table": spell_shape(table), "x": spell_shape((*shape, table[1]))}
     return Case(params, arrays, (f"layer:{layer}", f"dtype:{dtype}", "gradients"))
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from touchstone.golden.cases import linear, lookup, quantized
 from touchstone.golden.cases.lookup import FLOATS
-from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add, spell_shape
 from touchstone.golden.packing import format_of
 from touchstone.golden.recipes import Recipe
 from touchstone.golden.streams import DTYPES
@@ -36,13 +36,9 @@ LARGE_GATHER = f"{MLX}/issues/1338"
 LARGE_RESULT = f"{PYTORCH}/issues/122045"
 
 
-def _spell(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape))
-
-
 def _small(dtype: str, name: str, shape: tuple[int, ...]) -> str:
     recipe = Recipe("integers", dtype, shape, {"low": -2, "high": 3})
-    return add(f"extents/{dtype}/{name}/{_spell(shape)}", recipe)
+    return add(f"extents/{dtype}/{name}/{spell_shape(shape)}", recipe)
 
 
 def _exact(dtype: str, x: tuple[int, ...], out: int, upstream: str, *, bias: bool = False, **params: Any) -> Case:
@@ -50,7 +46,9 @@ def _exact(dtype: str, x: tuple[int, ...], out: int, upstream: str, *, bias: boo
     if bias:
         arrays["bias"] = _small(dtype, "bias", (out,))
     needs = ("layer:linear", f"dtype:{dtype}", *LAYOUT_NEEDS[params.get("layout", "dense")])
-    return Case({"dtype": dtype, "x": _spell(x), "out": out, "bias": bias, **params}, arrays, needs, upstream=upstream)
+    return Case(
+        {"dtype": dtype, "x": spell_shape(x), "out": out, "bias": bias, **params}, arrays, needs, upstream=upstream
+    )
 
 
 def _linear() -> list[Case]:
@@ -130,7 +128,7 @@ COTANGENT_CASES = [
 def _uniform(dtype: str, x: tuple[int, ...], out: int) -> dict[str, str]:
     """Operands whose sums round, so that another order of additions shows."""
     return {
-        "x": add(f"repeated/{dtype}/x/{_spell(x)}", Recipe("uniform", dtype, x)),
+        "x": add(f"repeated/{dtype}/x/{spell_shape(x)}", Recipe("uniform", dtype, x)),
         "weight": add(f"repeated/{dtype}/weight/{out}x{x[-1]}", Recipe("uniform", dtype, (out, x[-1]))),
     }
 
@@ -151,7 +149,7 @@ def _repeated() -> list[Case]:
         arrays = _uniform(dtype, x, n)
         if bias:
             arrays["bias"] = add(f"repeated/{dtype}/bias/{n}", Recipe("uniform", dtype, (n,)))
-        params = {"layer": "linear", "dtype": dtype, "x": _spell(x), "out": n}
+        params = {"layer": "linear", "dtype": dtype, "x": spell_shape(x), "out": n}
         out.append(Case(params, arrays, ("layer:linear", f"dtype:{dtype}"), upstream=upstream))
     for form, m in product((format_of("affine", 4, 64), format_of("nvfp4", 4, 16)), (1, 50)):
         case = quantized.product_case(form, "quantized_linear", "float32", m, 33, 1024, "dense")
@@ -268,7 +266,7 @@ FACTORS = (1, 2, 3)
 
 def _factors(dtype: str, name: str, shape: tuple[int, ...]) -> str:
     recipe = Recipe("integers", dtype, shape, {"low": min(FACTORS), "high": max(FACTORS) + 1})
-    return add(f"extents/{dtype}/{name} factors/{_spell(shape)}", recipe)
+    return add(f"extents/{dtype}/{name} factors/{spell_shape(shape)}", recipe)
 
 
 def _results() -> list[Case]:
@@ -279,7 +277,7 @@ def _results() -> list[Case]:
     out = []
     for dtype, x, n, upstream in products:
         arrays = {"x": _factors(dtype, "x", x), "weight": _factors(dtype, "weight", (n, 1))}
-        params = {"layer": "linear", "dtype": dtype, "x": _spell(x), "out": n}
+        params = {"layer": "linear", "dtype": dtype, "x": spell_shape(x), "out": n}
         needs = ("layer:linear", f"dtype:{dtype}")
         memory = 2 * prod(x) * n * DTYPES[dtype].itemsize + _SPARE
         out.append(Case(params, arrays, needs, "reads", upstream=upstream, memory=memory))

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import product
 
 from touchstone.golden.cases.lookup import FLOATS
-from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case, add, spell_shape
 from touchstone.golden.recipes import Derived, Recipe
 
 LONG = 32769
@@ -15,22 +15,18 @@ STRIDED_WEIGHT = "https://github.com/pytorch/pytorch/pull/161641"
 """Weights that were not contiguous were read as if they were (the fault is #161640 there)."""
 
 
-def _spell(shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
-
-
 def _product(kind: str, dtype: str, x: tuple[int, ...], out: int, *, bias: bool) -> dict[str, str]:
     """Golden keys of x, W, b, x Wᵀ and |x||W|ᵀ for one shape."""
     exact = kind == "wide integers"
     family = "exact" if exact else "linear"
     k = x[-1]
-    x_key = add(f"{family}/{dtype}/x/{_spell(x)}", Recipe(kind, dtype, x, {"phase": 0} if exact else {}))
+    x_key = add(f"{family}/{dtype}/x/{spell_shape(x)}", Recipe(kind, dtype, x, {"phase": 0} if exact else {}))
     w_key = add(f"{family}/{dtype}/weight/{out}x{k}", Recipe(kind, dtype, (out, k), {"phase": 1} if exact else {}))
     arrays = {"x": x_key, "weight": w_key}
     if bias:
         options = {"phase": 0} if exact else {}
         arrays["bias"] = add(f"{family}/{dtype}/bias/{out}", Recipe(kind, dtype, (out,), options))
-    name = f"{_spell(x)}-{out}"
+    name = f"{spell_shape(x)}-{out}"
     arrays["product"] = add(f"{family}/{dtype}/product/{name}", Derived("linear", (x_key, w_key)))
     if not exact:
         arrays["magnitude"] = add(f"linear/{dtype}/magnitude/{name}", Derived("magnitude", (x_key, w_key)))
@@ -39,7 +35,7 @@ def _product(kind: str, dtype: str, x: tuple[int, ...], out: int, *, bias: bool)
 
 def _case(layer: str, kind: str, dtype: str, x: tuple[int, ...], out: int, *, bias: bool) -> Case:
     return Case(
-        {"dtype": dtype, "x": _spell(x), "out": out, "bias": bias},
+        {"dtype": dtype, "x": spell_shape(x), "out": out, "bias": bias},
         _product(kind, dtype, x, out, bias=bias),
         (f"layer:{layer}", f"dtype:{dtype}"),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from itertools import product
 
 from touchstone.golden.cases.lookup import FLOATS
-from touchstone.golden.catalogue import Case, add
+from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.recipes import Recipe
 
 ROWS, DIMS = 9, 6
@@ -36,7 +36,7 @@ _TRAINS = ("gradient", "step")
 
 
 def _integers(name: str, dtype: str, shape: tuple[int, ...], size: int = 2) -> str:
-    key = f"sequences/{dtype}/{name}/{'x'.join(map(str, shape))}"
+    key = f"sequences/{dtype}/{name}/{spell_shape(shape)}"
     return add(key, Recipe("integers", dtype, shape, {"low": -size, "high": size + 1}))
 
 

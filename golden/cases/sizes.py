@@ -10,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from touchstone.golden.cases.lookup import FLOATS, V
-from touchstone.golden.catalogue import Case, add
+from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.recipes import Recipe
 
 DIMS, GROUP = 3, 32
@@ -26,12 +26,12 @@ GROUPS_AND_OUTPUTS = ((1, 101), (3, 101), (5, 13))
 
 
 def _integers(name: str, dtype: str, shape: tuple[int, ...], low: int, high: int) -> str:
-    key = f"sizes/{dtype}/{name}/{'x'.join(map(str, shape))}"
+    key = f"sizes/{dtype}/{name}/{spell_shape(shape)}"
     return add(key, Recipe("integers", dtype, shape, {"low": low, "high": high}))
 
 
 def _ids(shape: tuple[int, ...], rows: int) -> str:
-    key = f"sizes/ids/{rows}/{'x'.join(map(str, shape))}"
+    key = f"sizes/ids/{rows}/{spell_shape(shape)}"
     return add(key, Recipe("integers", "int32", shape, {"low": 0, "high": rows}))
 
 
@@ -69,7 +69,7 @@ def _dense(layer: str, dtype: str, x: tuple[int, ...], outputs: int, *, bias: bo
         "x": _integers("x", dtype, x, -2, 3),
         "weight": _integers("weight", dtype, (outputs, x[-1]), -2, 3),
     } | ({"bias": _integers("bias", dtype, (outputs,), -2, 3)} if bias else {})
-    return _case(layer, dtype, arrays, x="x".join(map(str, x)), out=outputs, bias=bias)
+    return _case(layer, dtype, arrays, x=spell_shape(x), out=outputs, bias=bias)
 
 
 def _products() -> list[Case]:
@@ -124,7 +124,7 @@ def _full_precision() -> list[Case]:
     out = []
     for dtype, (rows, inputs, outputs) in product(FLOATS, ((2049, 33, 3), (5, 300, 1025))):
         arrays = {
-            role: add(f"sizes/{dtype}/uniform {role}/{'x'.join(map(str, shape))}", Recipe("uniform", dtype, shape))
+            role: add(f"sizes/{dtype}/uniform {role}/{spell_shape(shape)}", Recipe("uniform", dtype, shape))
             for role, shape in {
                 "x": (rows, inputs),
                 "weight": (outputs, inputs),

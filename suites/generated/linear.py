@@ -17,9 +17,10 @@ from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
 from touchstone.golden.recipes import Recipe
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
 from touchstone.suites.generated.drawn import Draw, Example, Property, layout, stream
 from touchstone.suites.layouts import lay_out
-from touchstone.suites.test_linear import rounded_once, rounded_twice
+from touchstone.suites.test_linear import rounded_twice
 
 INPUTS: tuple[tuple[int, ...], ...] = ((), (0,), (1,), (2,), (5,), (17,), (2, 3), (3, 1, 2))
 """Leading dimensions of x."""
@@ -83,7 +84,7 @@ def _product(assay: Assay) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
 
 def _result(assay: Assay) -> np.ndarray:
     x, weight = (lay_out(assay.golden(role), assay.params[f"{role}_layout"]) for role in ("x", "weight"))
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     return assay.value(assay.ask(probes.call, layer="linear", weight=weight, inputs=x, bias=bias))
 
 
@@ -135,7 +136,7 @@ def _gradient(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
 def _ask_gradient(assay: Assay) -> None:
     dtype, of = assay.params["dtype"], assay.params["of"]
     given = {name: assay.golden(name) for name in ("x", "weight", "cotangent")}
-    bias = assay.golden("bias") if "bias" in assay.case.arrays else None
+    bias = assay.bias
     outcome = assay.ask(
         probes.vjp,
         layer="linear",
