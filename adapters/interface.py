@@ -64,6 +64,8 @@ class Operand:
 
 FLOATS = frozenset({"float32", "float16", "bfloat16"})
 INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+LAYERS = frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"})
+"""Every layer that a case may be about, and the model that is made of them."""
 AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
 BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
@@ -151,6 +153,9 @@ _OPTIONAL = {
     "spelling": "this adapter has layers, and no function beside them",
     "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
+    "assigning": "this adapter's layers copy what they load",
+    "modes": "this adapter's layers know no training and no evaluation",
+    "copying": "this adapter's layers are not copied",
 }
 """Reasons that hold for whoever declares nothing of the kind."""
 
@@ -181,8 +186,14 @@ class Capabilities:
     persistence: bool = True
     lenient: bool = False
     """Whether a file that does not fit can be loaded in part."""
+    assigning: bool = False
+    """Whether a layer can be told to hold the loaded arrays themselves."""
     freezing: bool = False
     """Whether a layer itself can be told that training must leave it alone."""
+    modes: bool = False
+    """Whether a layer can be told that it is being trained, or evaluated."""
+    copying: frozenset[str] = frozenset()
+    """Ways to copy a layer or a model, by the framework's name of each."""
     construction: bool = True
     conversion: bool = False
     """Whether the framework turns its own layers and whole models into quantized ones."""
@@ -214,6 +225,7 @@ class Capabilities:
             "option": self.options,
             "spelling": self.spellings,
             "model": self.models,
+            "copying": self.copying,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
         if met:
@@ -259,9 +271,21 @@ class Layer(abc.ABC):
         """Names of the parameters that the framework would update in training."""
         return frozenset()
 
-    def freeze(self) -> None:
-        """Have training leave every parameter alone, by the framework's own means."""
+    def freeze(self, module: str = "") -> None:
+        """Have training leave every parameter alone, or those of one module of a model, by the framework's means."""
         raise self._unsupported("freezing")
+
+    def unfreeze(self, module: str = "") -> None:
+        """Take `freeze` back, for every parameter or for those of one module."""
+        raise self._unsupported("freezing")
+
+    def set_training(self, training: bool) -> None:
+        """Tell the layer that it is being trained, or evaluated (`Capabilities.modes`)."""
+        raise self._unsupported("mode of training")
+
+    def copied(self, how: str) -> Layer:
+        """Another layer of the same parameters; how: one of `Capabilities.copying`."""
+        raise self._unsupported("copies")
 
     @abc.abstractmethod
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -298,10 +322,11 @@ class Layer(abc.ABC):
         """Write the parameters in the framework's own format."""
         raise self._unsupported("files")
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
         """Read back what `save` wrote, of this layer or of another.
 
         strict: whether what does not fit is refused, where the framework has such a word (`Capabilities.lenient`).
+        assign: whether the layer holds the loaded arrays themselves, in their dtype (`Capabilities.assigning`).
         """
         raise self._unsupported("files")
 
@@ -314,6 +339,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "layer:quantized_linear": ("quantized_linear",),
     "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
+    "layer:tied_model": ("tied_model",),
     "model:llama": ("llama",),
 }
 """What an adapter may declare -> the methods of its own that it must have then."""
@@ -377,6 +403,15 @@ class Adapter(abc.ABC):
     def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``; options as `embedding`."""
         raise Unsupported(f"{self.name} has no linear layer")
+
+    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
+        """A model of an embedding, two linear layers and a head that shares the embedding's parameter.
+
+        weights: "embed" ``[num_embeddings, dims]``; "proj" and "proj_out" ``[dims, dims]`` with "proj.bias" and
+        "proj_out.bias" ``[dims]``: names of the model's modules. ids give ``ids.shape + (num_embeddings,)``.
+        Its roles are these names; `freeze` and `unfreeze` take the name of a module.
+        """
+        raise Unsupported(f"{self.name} has no model of tied layers")
 
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
         """A "raw_lookup" or "linear" that is computed by another function of the framework (`Capabilities.spellings`).

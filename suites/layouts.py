@@ -19,11 +19,15 @@ def _filler(array: np.ndarray) -> Any:
     return 1 if array.dtype.kind in "iu" else np.nan
 
 
-def lay_out(array: np.ndarray, layout: str) -> Operand | np.ndarray:
-    """`array` as a view of a larger or reordered base; rank 2, or any rank for "broadcast" and "dense", itself."""
-    if layout == "dense":
+def lay_out(array: np.ndarray, layout: str, filler: float | None = None) -> Operand | np.ndarray:
+    """`array` as a view of a larger or reordered base; itself where it is "dense", or has too few axes to be other.
+
+    Transposed: its first two axes. filler: what surrounds it in its base, by default NaN, or id 1.
+    """
+    if layout == "dense" or array.ndim < (2 if layout == "transposed" else layout != "broadcast"):
         return array
-    filler, axis = _filler(array), array.ndim - 1 if layout.startswith("inner") else 0
+    filler = _filler(array) if filler is None else filler
+    axis = array.ndim - 1 if layout.startswith("inner") else 0
     before: tuple[Any, ...] = ((None, None, None),) * axis
     size = array.shape[axis]
     if layout.endswith("offset"):
@@ -38,7 +42,8 @@ def lay_out(array: np.ndarray, layout: str) -> Operand | np.ndarray:
         # A copy: of one element NumPy takes the reversed view for contiguous, and its stride stays negative.
         return Operand(np.flip(array, axis).copy(), (("slice", (*before, (None, None, -1))),))
     if layout == "transposed":
-        return Operand(np.ascontiguousarray(array.T), (("permute", (1, 0)),))
+        swapped = np.ascontiguousarray(array.swapaxes(0, 1))
+        return Operand(swapped, (("permute", (1, 0, *range(2, array.ndim))),))
     if layout == "broadcast":
         return Operand(array, (("broadcast", (3, *array.shape)),))
     raise ValueError(f"unknown layout {layout!r}")

@@ -116,6 +116,23 @@ def vjp(
     return by_role(found, found.vjp(inputs, cotangent, method))
 
 
+def rows_and_gradient(
+    adapter: Adapter,
+    layer: str,
+    spelling: str,
+    weight: np.ndarray,
+    scheme: Scheme | None,
+    ids: np.ndarray,
+    cotangent: np.ndarray,
+) -> dict[str, np.ndarray | None]:
+    """What the ids look up, "rows", and the "gradient" of the table, None of a quantized one."""
+    made = adapter.spelled(layer, spelling, weight) if spelling else build(adapter, layer, weight, scheme=scheme)
+    found = {"rows": made(ids), "gradient": None}
+    if scheme is None:
+        found["gradient"] = by_role(made, made.vjp(ids, cotangent)).get("weight")
+    return found
+
+
 def by_role(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values under the framework's names -> values under roles, transposed where the framework stores Wᵀ."""
     out = {"x": values["x"]} if "x" in values else {}

@@ -131,6 +131,41 @@ def freeze(assay: Assay, state: State) -> None:
     state.frozen = True
 
 
+def unfreeze(assay: Assay, state: State) -> None:
+    """Everything is trained from here on."""
+    state.layer.unfreeze()
+    state.frozen = False
+
+
+def evaluate(assay: Assay, state: State) -> None:
+    """It is told that it is evaluated, which changes nothing of these layers."""
+    state.layer.set_training(False)
+
+
+def train(assay: Assay, state: State) -> None:
+    """It is evaluated for a while."""
+    state.layer.set_training(False)
+    use(assay, state)
+    state.layer.set_training(True)
+
+
+def assign(assay: Assay, state: State) -> None:
+    """What another layer saved takes the place of the layer's own arrays."""
+    others = _others(assay)
+    probes.hand_over(_make(assay, state.stored(others)), state.layer, assign=True)
+    state.values, state.result = others, state.dtype
+
+
+def copied(how: str) -> Callable[[Assay, State], None]:
+    """A copy takes the layer's place, which then gets other parameters."""
+
+    def copy(assay: Assay, state: State) -> None:
+        original, state.layer = state.layer, state.layer.copied(how)
+        original.set_parameters(probes.by_name(original, state.stored(_others(assay))))
+
+    return copy
+
+
 DO: dict[str, Callable[[Assay, State], object]] = {
     "use": use,
     "compile": compiled,
@@ -141,6 +176,11 @@ DO: dict[str, Callable[[Assay, State], object]] = {
     "save": save,
     "load": load,
     "freeze": freeze,
+    "unfreeze": unfreeze,
+    "evaluate": evaluate,
+    "train": train,
+    "assign": assign,
+    **{how: copied(how) for how in sequences.COPIES},
 }
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from touchstone.adapters.interface import Method
+from touchstone.golden import oracle
 from touchstone.golden.cases import specials
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.exact import rounded_once
+from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
 
 RATE = 0.1
@@ -56,6 +59,21 @@ def _same_numbers(assay: Assay, got: np.ndarray, want: np.ndarray) -> None:
     message = f"{int(wrong.sum())} of {wrong.size} elements, first {place}: got {wide[place]:g}, want {right[place]:g}"
     zeros = bool((wide[wrong] == 0).all() and assay.params.get("special") == "subnormal")
     assay.behaves("subnormal numbers become zero" if zeros else "other values", conforms=zeros, message=message)
+
+
+@requirement("SPECIAL-ROW-1", specials.ROW_CASES)
+def test_rows_beside_special_ones(assay: Assay) -> None:
+    layer, dtype, rows = assay.params["layer"], assay.params["dtype"], assay.params["rows"]
+    x, weight = assay.golden("x"), assay.golden("weight")
+    want = rounded_once(oracle.linear(x, weight), None, dtype)
+    given, plain = x.copy(), np.ones(len(x), bool)
+    if rows in specials.ROW_VALUES:
+        plain[1::3] = False
+        given[~plain] = float(rows)
+    made = probes.build(assay.adapter, layer, weight)
+    method: Method = "call" if layer == "linear" else "as_linear"
+    got = probes.method_of(made, method)(lay_out(given, "strided" if rows == "around" else "dense"))
+    assay.same_bits(np.array(got[plain]), want[plain], signed_zero=False)
 
 
 @requirement("CAST-MODULE-1", specials.CAST_CASES)

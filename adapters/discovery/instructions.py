@@ -170,11 +170,10 @@ def lower(one: str, other: str) -> str:
 
 
 def _named(text: str) -> str:
-    """The level in oneDNN's words: "Intel AVX-512 with Intel DL Boost", "Intel SSE4.1", "AArch64 SVE (256 bits)"."""
-    words = (("AVX-512", "avx512"), ("AVX10", "avx512"), ("AVX2", "avx2"), ("AVX", "avx"), ("SSE4", "sse4"))
-    return _first(
-        level for word, level in (*words, ("SVE", "sve"), ("NEON", "neon"), ("ASIMD", "neon")) if word in text
-    )
+    """The level in oneDNN's words: "Intel AVX10.1 and Intel AMX with ...", "Intel SSE4.1", "AArch64 SVE (256 bits)"."""
+    words = (("AMX", "amx"), ("AVX-512", "avx512"), ("AVX10", "avx512"), ("AVX2", "avx2"), ("AVX", "avx"))
+    arm = (("SVE", "sve"), ("NEON", "neon"), ("ASIMD", "neon"))
+    return _first(level for word, level in (*words, ("SSE4", "sse4"), *arm) if word in text)
 
 
 def _first(levels: Iterable[str]) -> str:

@@ -13,14 +13,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-X86 = ("sse4", "avx", "avx2", "avx512")
+X86 = ("sse4", "avx", "avx2", "avx512", "amx")
 ARM = ("neon", "sve")
 """Levels of instructions of the two kinds of processor, lowest first."""
 PARAVIRTUAL = "paravirtual"
 """Part of the name that macOS gives a GPU inside a virtual machine ("Apple Paravirtual device")."""
 
 _LEVELS = {
-    **{"avx512f": "avx512", "avx2": "avx2", "avx": "avx", "avx1.0": "avx", "sse4.2": "sse4"},
+    **{"amx_tile": "amx", "avx512f": "avx512", "avx2": "avx2", "avx": "avx", "avx1.0": "avx", "sse4.2": "sse4"},
     **{"sve": "sve", "neon": "neon", "asimd": "neon"},
 }
 """Feature -> the level that it stands for, highest first."""

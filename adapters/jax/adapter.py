@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +23,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
+from touchstone.adapters.jax.spellings import SPELLINGS
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
 from touchstone.adapters.tracing import Traceable
@@ -32,26 +34,6 @@ _CONSTRUCTED: Mapping[str, tuple[str, Mapping[str, tuple[str, bool]]]] = {
     "rms_norm": ("RMSNorm", {"weight": ("scale", False)}),
 }
 """Layer -> its class of Flax, and where its parameters are: (name, whether transposed)."""
-_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
-    "raw_lookup": {
-        "take": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0),
-        "take that clips": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="clip"),
-        "take that fills": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="fill", fill_value=0),
-        "take that wraps": lambda jnp, m, ids: jnp.take(m.weight[...], ids, axis=0, mode="wrap"),
-        "take along axis": lambda jnp, m, ids: jnp.take_along_axis(m.weight[...], ids.reshape(-1, 1), axis=0).reshape(
-            *ids.shape, m.weight.shape[1]
-        ),
-        "at get": lambda jnp, m, ids: m.weight[...].at[ids].get(),
-    },
-    "linear": {
-        "dot": lambda jnp, m, x: jnp.dot(x, m.weight[...].T) + m.bias[...],
-        "matmul": lambda jnp, m, x: x @ m.weight[...].T + m.bias[...],
-        "einsum": lambda jnp, m, x: jnp.einsum("...k,nk->...n", x, m.weight[...]) + m.bias[...],
-        "tensordot": lambda jnp, m, x: jnp.tensordot(x, m.weight[...], ((-1,), (1,))) + m.bias[...],
-        "inner": lambda jnp, m, x: jnp.inner(x, m.weight[...]) + m.bias[...],
-    },
-}
-"""Layer -> other functions that compute it, of jax.numpy, the module and the input."""
 _DENSE = "JAX arrays have no strides: every slice or transpose is a new dense array"
 
 
@@ -64,14 +46,18 @@ class JaxAdapter(HoldsPacked):
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
     corrupts_memory = False
     capabilities = Capabilities(
-        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        layers=frozenset(
+            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
+        ),
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
-        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
+        modes=True,
+        copying=frozenset({"deepcopy", "clone", "split and merge"}),
+        spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
             + ["linear precision"]
@@ -82,6 +68,8 @@ class JaxAdapter(HoldsPacked):
             "layout": _DENSE,
             "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
             "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
+            "assigning": "nnx.update always holds the arrays that it is given",
+            "copying": "Flax has no such copy",
             "compiler": "JAX compiles with jax.jit only",
             "spelling": "no function of jax.numpy has this name",
             "option": "flax.nnx.Embed has no padding, norm, frequency or sparse gradient",
@@ -176,13 +164,22 @@ class JaxAdapter(HoldsPacked):
         )
         return JaxLayer(self, module, {"weight": ("kernel", True), "bias": ("bias", False)})
 
+    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
+        from touchstone.adapters.jax import tied
+
+        layer = JaxLayer(self, tied.TiedModel(*weights["embed"].shape), tied.ROLES)
+        layer.set_parameters(
+            {path: weights[role].T if transposed else weights[role] for role, (path, transposed) in tied.ROLES.items()}
+        )
+        return layer
+
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import modules as jax_modules
 
         values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         placed = {name: self.place(value) for name, value in values.items()}
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
-        return JaxLayer(self, jax_modules.Spelled(_SPELLINGS[layer][spelling], **placed), roles)
+        return JaxLayer(self, jax_modules.Spelled(SPELLINGS[layer][spelling], **placed), roles)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing
@@ -250,6 +247,7 @@ class JaxLayer(Layer):
     def __init__(self, adapter: JaxAdapter, module: Any, roles: Mapping[str, tuple[str, bool]]) -> None:
         self.adapter, self.native, self.roles = adapter, module, roles
         self._gradients: Any = None
+        self._frozen: tuple[str, ...] = ()
 
     @staticmethod
     def _apply(module: Any, inputs: Any, method: Method) -> Any:
@@ -273,16 +271,55 @@ class JaxLayer(Layer):
     def _state(self, kind: Any) -> Any:
         return self.adapter.nnx.state(self.native, kind)
 
+    def _trained(self) -> Any:
+        """The filter that an optimizer is given: every Param, but for those of frozen modules."""
+        nnx = self.adapter.nnx
+        return nnx.All(nnx.Param, *(nnx.Not(nnx.PathContains(module)) for module in self._frozen))
+
     def parameters(self) -> dict[str, np.ndarray]:
-        pure = self.adapter.nnx.to_pure_dict(self._state(self.adapter.nnx.Variable))
-        return {name: self.adapter.fetch(value) for name, value in pure.items()}
+        return {name: self.adapter.fetch(value) for name, value in self._flat(self._state(self.adapter.nnx.Variable))}
+
+    def _flat(self, state: Any) -> list[tuple[str, Any]]:
+        """Arrays by dotted path."""
+        from flax.traverse_util import flatten_dict
+
+        return list(flatten_dict(self.adapter.nnx.to_pure_dict(state), sep=".").items())
 
     def trainable(self) -> frozenset[str]:
-        return frozenset(self.adapter.nnx.to_pure_dict(self._state(self.adapter.nnx.Param)))
+        return frozenset(name for name, _ in self._flat(self._state(self._trained())))
+
+    def freeze(self, module: str = "") -> None:
+        if not module:
+            raise self._unsupported("state that an optimizer would ask for")
+        self._frozen = (*self._frozen, module)
+
+    def unfreeze(self, module: str = "") -> None:
+        self._frozen = tuple(name for name in self._frozen if name != module)
+
+    def set_training(self, training: bool) -> None:
+        if training:
+            self.native.train()
+        else:
+            self.native.eval()
+
+    def copied(self, how: str) -> Layer:
+        from touchstone.adapters.jax import releases as jax_releases
+
+        nnx = self.adapter.nnx
+        copies: dict[str, Callable[[Any], Any]] = {
+            "deepcopy": copy.deepcopy,
+            "clone": nnx.clone,
+            "split and merge": jax_releases.split_and_merged,
+        }
+        other = JaxLayer(self.adapter, copies[how](self.native), self.roles)
+        other._frozen = self._frozen
+        return other
 
     def _assign(self, values: Mapping[str, Any]) -> None:
+        from flax.traverse_util import unflatten_dict
+
         nnx, state = self.adapter.nnx, self._state(self.adapter.nnx.Variable)
-        nnx.replace_by_pure_dict(state, dict(values))
+        nnx.replace_by_pure_dict(state, unflatten_dict(dict(values), sep="."))
         nnx.update(self.native, state)
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -293,11 +330,11 @@ class JaxLayer(Layer):
 
         nnx, jnp = self.adapter.nnx, self.adapter.jnp
         placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
-        graph, params, rest = nnx.split(self.native, nnx.Param, ...)
+        graph, params, rest = nnx.split(self.native, self._trained(), ...)
         floating = bool(jnp.issubdtype(placed.dtype, jnp.floating))
         gradients, dx = jax_modules.vjp(graph, method, floating, params, rest, placed, seed)
         self._gradients = gradients
-        out = {name: self.adapter.fetch(g) for name, g in nnx.to_pure_dict(gradients).items()}
+        out = {name: self.adapter.fetch(g) for name, g in self._flat(gradients)}
         if dx is not None:
             out["x"] = self.adapter.fetch(dx)
         return out
@@ -307,8 +344,7 @@ class JaxLayer(Layer):
 
         from touchstone.adapters.jax import releases as jax_releases
 
-        nnx = self.adapter.nnx
-        optimizer = nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=nnx.Param)
+        optimizer = self.adapter.nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=self._trained())
         jax_releases.update(optimizer, self.native, self._gradients)
 
     def cast(self, dtype: str) -> None:
@@ -329,7 +365,7 @@ class JaxLayer(Layer):
 
         path.write_bytes(serialization.msgpack_serialize(self.parameters()))
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
         from flax import serialization
 
         self.set_parameters(serialization.msgpack_restore(path.read_bytes()))

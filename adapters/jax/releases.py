@@ -28,3 +28,9 @@ def assign(variable: Any, value: Any) -> None:
         variable.set_value(value)
     else:
         variable.value = value
+
+
+def split_and_merged(module: Any) -> Any:
+    """The module in its two parts, put together again; since Flax 0.12 merging shares variables unless told to copy."""
+    copies = {"copy": True} if "copy" in inspect.signature(nnx.merge).parameters else {}
+    return nnx.merge(*nnx.split(module), **copies)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,25 +26,8 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.mlx.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
-
-_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
-    "raw_lookup": {
-        "take": lambda mx, m, ids: mx.take(m.weight, ids, axis=0),
-        "take of the transposed": lambda mx, m, ids: mx.moveaxis(mx.take(m.weight.T, ids, axis=1), 0, -1),
-        "take along axis": lambda mx, m, ids: mx.take_along_axis(
-            m.weight, mx.broadcast_to(ids.reshape(-1, 1), (ids.size, m.weight.shape[1])), axis=0
-        ).reshape(*ids.shape, m.weight.shape[1]),
-    },
-    "linear": {
-        "matmul": lambda mx, m, x: x @ m.weight.T + m.bias,
-        "addmm": lambda mx, m, x: mx.addmm(m.bias, x, m.weight.T),
-        "einsum": lambda mx, m, x: mx.einsum("...k,nk->...n", x, m.weight) + m.bias,
-        "tensordot": lambda mx, m, x: mx.tensordot(x, m.weight, [[-1], [1]]) + m.bias,
-        "inner": lambda mx, m, x: mx.inner(x, m.weight) + m.bias,
-    },
-}
-"""Layer -> other functions that compute it, of mlx.core, the module and the input."""
 
 
 class MLXAdapter(Adapter):
@@ -55,19 +39,25 @@ class MLXAdapter(Adapter):
     # On recent Apple and NVIDIA GPUs float32 matmul is TF32-class unless this is 0 (ml-explore/mlx#3534).
     environment = {"MLX_ENABLE_TF32": "0"}
     capabilities = Capabilities(
-        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        layers=frozenset(
+            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
+        ),
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
-        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
+        spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
+        modes=True,
+        copying=frozenset({"deepcopy"}),
         lenient=True,
         conversion=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
+            "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
+            "copying": "MLX copies a module with copy.deepcopy",
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
             "spelling": "no function of mlx.core has this name",
@@ -79,8 +69,10 @@ class MLXAdapter(Adapter):
         import mlx.core as mx
         import mlx.nn as nn
         import mlx.optimizers as optimizers
+        from mlx.utils import tree_flatten, tree_unflatten
 
         self.mx, self.nn, self.optimizers = mx, nn, optimizers
+        self.tree_flatten, self.tree_unflatten = tree_flatten, tree_unflatten
         self.device = device
         self.native_device = mx.Device({"gpu": mx.gpu, "cpu": mx.cpu}[device])
         if not _is_available(mx, self.native_device):
@@ -164,9 +156,17 @@ class MLXAdapter(Adapter):
             values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
             return self._wrap(module, **values)
 
+    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
+        from touchstone.adapters.mlx import tied
+
+        with self.mx.stream(self.native_device):
+            layer = MLXLayer(self, tied.TiedModel(*weights["embed"].shape), roles=tied.ROLES)
+            layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
+            return layer
+
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
         with self.mx.stream(self.native_device):
-            module, function = self.nn.Module(), _SPELLINGS[layer][spelling]
+            module, function = self.nn.Module(), SPELLINGS[layer][spelling]
             module.weight = self.place(weight)
             if bias is not None:
                 module.bias = self.place(bias)
@@ -289,10 +289,17 @@ def _call(module: Any, inputs: Any) -> Any:
 
 
 class MLXLayer(Layer):
-    roles = {"weight": ("weight", False), "bias": ("bias", False)}
+    roles: Mapping[str, tuple[str, bool]] = {"weight": ("weight", False), "bias": ("bias", False)}
 
-    def __init__(self, adapter: MLXAdapter, module: Any, call: Callable[[Any, Any], Any] = _call) -> None:
+    def __init__(
+        self,
+        adapter: MLXAdapter,
+        module: Any,
+        call: Callable[[Any, Any], Any] = _call,
+        roles: Mapping[str, tuple[str, bool]] | None = None,
+    ) -> None:
         self.adapter, self.native, self._call = adapter, module, call
+        self.roles = roles or self.roles
         self._gradients: Any = None
         if "scales" in module:
             self.scheme = Scheme(module.bits, module.group_size, getattr(module, "mode", "affine"))
@@ -320,42 +327,55 @@ class MLXLayer(Layer):
 
     def parameters(self) -> dict[str, np.ndarray]:
         with self.adapter.mx.stream(self.adapter.native_device):
-            return {name: self.adapter.fetch(value) for name, value in self.native.parameters().items()}
+            flat = self.adapter.tree_flatten(self.native.parameters())
+            return {name: self.adapter.fetch(value) for name, value in flat}
 
     def trainable(self) -> frozenset[str]:
-        return frozenset(self.native.trainable_parameters())
+        return frozenset(name for name, _ in self.adapter.tree_flatten(self.native.trainable_parameters()))
 
-    def freeze(self) -> None:
-        self.native.freeze()
+    def freeze(self, module: str = "") -> None:
+        (self.native[module] if module else self.native).freeze()
+
+    def unfreeze(self, module: str = "") -> None:
+        (self.native[module] if module else self.native).unfreeze()
+
+    def set_training(self, training: bool) -> None:
+        self.native.train(training)
+
+    def copied(self, how: str) -> Layer:
+        return MLXLayer(self.adapter, copy.deepcopy(self.native), self._call, self.roles)
+
+    def _update(self, values: Mapping[str, Any]) -> None:
+        self.native.update(self.adapter.tree_unflatten(list(values.items())))
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.mx.stream(self.adapter.native_device):
-            self.native.update({name: self.adapter.place(value) for name, value in values.items()})
+            self._update({name: self.adapter.place(value) for name, value in values.items()})
 
     def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
         mx = self.adapter.mx
         with mx.stream(self.adapter.native_device):
             placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
-            names = sorted(self.native.trainable_parameters())
-            arrays = [self.native[name] for name in names]
+            held = dict(sorted(self.adapter.tree_flatten(self.native.trainable_parameters())))
             differentiable = mx.issubdtype(placed.dtype, mx.floating)
 
             def forward(*primals: Any) -> list[Any]:
-                self.native.update(dict(zip(names, primals, strict=False)))
+                self._update(dict(zip(held, primals, strict=False)))
                 return [self._apply(self.native, primals[-1] if differentiable else placed, method)]
 
-            primals = [*arrays, placed] if differentiable else arrays
+            primals = [*held.values(), placed] if differentiable else [*held.values()]
             try:
                 _, gradients = mx.vjp(forward, primals, [seed])
             finally:
-                self.native.update(dict(zip(names, arrays, strict=True)))
-            self._gradients = dict(zip(names, gradients, strict=False))
-            keys = [*names, "x"] if differentiable else names
+                self._update(held)
+            self._gradients = dict(zip(held, gradients, strict=False))
+            keys = [*held, "x"] if differentiable else [*held]
             return {k: self.adapter.fetch(g) for k, g in zip(keys, gradients, strict=True)}
 
     def sgd_step(self, learning_rate: float) -> None:
         with self.adapter.mx.stream(self.adapter.native_device):
-            self.adapter.optimizers.SGD(learning_rate).update(self.native, self._gradients)
+            gradients = self.adapter.tree_unflatten(list(self._gradients.items()))
+            self.adapter.optimizers.SGD(learning_rate).update(self.native, gradients)
 
     def cast(self, dtype: str) -> None:
         self.native.set_dtype(self.adapter.dtypes[dtype])
@@ -376,5 +396,5 @@ class MLXLayer(Layer):
     def save(self, path: Path) -> None:
         self.native.save_weights(str(path.with_suffix(".safetensors")))
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
         self.native.load_weights(str(path.with_suffix(".safetensors")), strict=strict)

@@ -85,6 +85,7 @@ class ReferenceAdapter(Adapter):
             "freezing": "NumPy has no training that could leave an array alone",
             "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
+            "layer:tied_model": "NumPy has no modules to build a model from",
             "exercise": "the exercise is written for Flax",
             "spelling": "the reference adapter has layers, and no function beside them",
             "option": "NumPy has no layer constructors of its own",
@@ -223,7 +224,7 @@ class ReferenceLayer(Layer):
         with files.replacing(path) as temporary:
             save_file({k: np.ascontiguousarray(v) for k, v in self._values.items()}, temporary)
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
         found = load_file(path)
         if strict and {n: v.shape for n, v in found.items()} != {n: v.shape for n, v in self._values.items()}:
             raise ValueError(f"{path}: its parameters are not those of the layer, by name and shape")

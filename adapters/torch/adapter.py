@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,33 +25,8 @@ from touchstone.adapters.interface import (
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
-
-_SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
-    "raw_lookup": {
-        "functional": lambda torch, m, ids: torch.nn.functional.embedding(ids, m.weight),
-        "index_select": lambda torch, m, ids: torch.index_select(m.weight, 0, ids.reshape(-1)).reshape(*ids.shape, -1),
-        "gather": lambda torch, m, ids: torch.gather(
-            m.weight, 0, ids.reshape(-1, 1).long().expand(-1, m.weight.shape[1])
-        ).reshape(*ids.shape, m.weight.shape[1]),
-        "take_along_dim": lambda torch, m, ids: torch.take_along_dim(
-            m.weight, ids.reshape(-1, 1).long(), dim=0
-        ).reshape(*ids.shape, m.weight.shape[1]),
-        "bag of one": lambda torch, m, ids: torch.nn.functional.embedding_bag(
-            ids.reshape(-1, 1), m.weight, mode="sum"
-        ).reshape(*ids.shape, m.weight.shape[1]),
-    },
-    "linear": {
-        "functional": lambda torch, m, x: torch.nn.functional.linear(x, m.weight, m.bias),
-        "matmul": lambda torch, m, x: x @ m.weight.T + m.bias,
-        "addmm": lambda torch, m, x: torch.addmm(m.bias, x.reshape(-1, x.shape[-1]), m.weight.T).reshape(
-            *x.shape[:-1], -1
-        ),
-        "einsum": lambda torch, m, x: torch.einsum("...k,nk->...n", x, m.weight) + m.bias,
-        "inner": lambda torch, m, x: torch.inner(x, m.weight) + m.bias,
-    },
-}
-"""Layer -> other functions that compute it, of torch, the module and the input."""
 
 
 class TorchAdapter(HoldsPacked):
@@ -62,7 +38,9 @@ class TorchAdapter(HoldsPacked):
     environment = {"NVIDIA_TF32_OVERRIDE": "0"}
     corrupts_memory = False
     capabilities = Capabilities(
-        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        layers=frozenset(
+            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
+        ),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
@@ -72,13 +50,17 @@ class TorchAdapter(HoldsPacked):
         options=frozenset(
             f"embedding {name}" for name in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
         ),
-        spellings=frozenset(f"{layer} {name}" for layer, names in _SPELLINGS.items() for name in names),
+        spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
+        modes=True,
+        copying=frozenset({"deepcopy"}),
+        assigning=True,
         lenient=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
+            "copying": "PyTorch copies a module with copy.deepcopy",
             "exercise": "the exercise is written for Flax",
             "spelling": "no function of torch has this name",
             "option": "PyTorch's layers have no such option: they compute in the dtype that they store",
@@ -188,8 +170,16 @@ class TorchAdapter(HoldsPacked):
             module.bias = self._parameter(bias)
         return TorchLayer(self, module)
 
+    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
+        from touchstone.adapters.torch import tied
+
+        native = tied.TiedModel(*weights["embed"].shape).to(self.device, self.place(weights["embed"]).dtype)
+        layer = TorchLayer(self, native, roles=tied.ROLES)
+        layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
+        return layer
+
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
-        module, function = self.torch.nn.Module(), _SPELLINGS[layer][spelling]
+        module, function = self.torch.nn.Module(), SPELLINGS[layer][spelling]
         module.weight = self._parameter(weight)
         if bias is not None:
             module.bias = self._parameter(bias)
@@ -246,10 +236,17 @@ def _call(module: Any, inputs: Any) -> Any:
 
 
 class TorchLayer(Layer):
-    roles = {"weight": ("weight", False), "bias": ("bias", False)}
+    roles: Mapping[str, tuple[str, bool]] = {"weight": ("weight", False), "bias": ("bias", False)}
 
-    def __init__(self, adapter: TorchAdapter, module: Any, call: Callable[[Any, Any], Any] = _call) -> None:
+    def __init__(
+        self,
+        adapter: TorchAdapter,
+        module: Any,
+        call: Callable[[Any, Any], Any] = _call,
+        roles: Mapping[str, tuple[str, bool]] | None = None,
+    ) -> None:
         self.adapter, self.native, self._call = adapter, module, call
+        self.roles = roles or self.roles
         self._head: Any = None
 
     def _tied_head(self) -> Any:
@@ -258,7 +255,7 @@ class TorchLayer(Layer):
             return self.native.as_linear
         if self._head is None:
             self._head = self.adapter.torch.nn.Linear(1, 1, bias=False, device="meta")
-            self._head.weight = self.native.weight
+        self._head.weight = self.native.weight
         return self._head
 
     def _apply(self, inputs: Any, method: Method) -> Any:
@@ -289,8 +286,17 @@ class TorchLayer(Layer):
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, value in self.native.named_parameters() if value.requires_grad)
 
-    def freeze(self) -> None:
-        self.native.requires_grad_(False)
+    def freeze(self, module: str = "") -> None:
+        self.native.get_submodule(module).requires_grad_(False)
+
+    def unfreeze(self, module: str = "") -> None:
+        self.native.get_submodule(module).requires_grad_(True)
+
+    def set_training(self, training: bool) -> None:
+        self.native.train(training)
+
+    def copied(self, how: str) -> Layer:
+        return TorchLayer(self.adapter, copy.deepcopy(self.native), self._call, self.roles)
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
         with self.adapter.torch.no_grad():
@@ -331,5 +337,6 @@ class TorchLayer(Layer):
     def save(self, path: Path) -> None:
         self.adapter.torch.save(self.native.state_dict(), path)
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
-        self.native.load_state_dict(self.adapter.torch.load(path, weights_only=True), strict=strict)
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
+        state = self.adapter.torch.load(path, weights_only=True)
+        self.native.load_state_dict(state, strict=strict, assign=assign)

@@ -3,6 +3,7 @@
 from touchstone.golden.cases import (
     construction,
     conversion,
+    crosses,
     elsewhere,
     exact_gradients,
     exercise,
@@ -19,11 +20,13 @@ from touchstone.golden.cases import (
     sequences,
     sizes,
     specials,
+    unusual_ids,
 )
 
 __all__ = [
     "construction",
     "conversion",
+    "crosses",
     "elsewhere",
     "exact_gradients",
     "exercise",
@@ -40,4 +43,5 @@ __all__ = [
     "sequences",
     "sizes",
     "specials",
+    "unusual_ids",
 ]

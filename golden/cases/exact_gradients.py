@@ -53,6 +53,7 @@ def _product(layer: str, dtype: str, table: tuple[int, int], shape: tuple[int, .
 LOOKUP_CASES = [
     *(_lookup(la, d, t, (3,)) for la, d, t in product(DENSE_LAYERS, FLOATS, TABLES)),
     *(_lookup(la, "float32", (ROWS, DIMS), s) for la, s in product(DENSE_LAYERS, SHAPES) if s != (3,)),
+    *(_lookup(la, "float32", (1, 4), ()) for la in DENSE_LAYERS),
     *(_lookup(la, "float32", (ROWS, DIMS), (2, 3), i) for la, i in product(DENSE_LAYERS, ID_DTYPES) if i != "int32"),
 ]
 PRODUCT_CASES = [
@@ -64,8 +65,12 @@ SPELLINGS = {
     "raw_lookup": (
         *("take", "take of the transposed", "take along axis", "take that clips", "take that fills", "take that wraps"),
         *("at get", "functional", "index_select", "gather", "take_along_dim", "bag of one"),
+        *("take of the flat", "one hot", "all columns", "at get that clips", "functional with options"),
     ),
-    "linear": ("functional", "matmul", "addmm", "einsum", "tensordot", "inner", "dot"),
+    "linear": (
+        *("functional", "matmul", "addmm", "einsum", "tensordot", "inner", "dot"),
+        *("addmm that scales", "addmm of a matrix", "batched", "dot_general", "by vectors"),
+    ),
 }
 """Other functions of frameworks that compute a layer, by the name that their adapters give them."""
 

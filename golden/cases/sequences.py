@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from itertools import product
 
+from touchstone.golden.cases import quantized
 from touchstone.golden.cases.lookup import FLOATS
+from touchstone.golden.cases.quantized import SMALL
 from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.recipes import Recipe
 
@@ -22,7 +24,11 @@ METHODS = {
     "quantized_linear": ("call",),
 }
 """Layer -> what is called."""
-OPERATIONS = ("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze")
+COPIES = ("deepcopy", "clone", "split and merge")
+OPERATIONS = (
+    *("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze", "unfreeze"),
+    *("evaluate", "train", "assign", *COPIES),
+)
 """What is done to a layer; see suites/test_layer_states.py."""
 NEEDS = {
     "compile": ("compiler:default",),
@@ -31,6 +37,11 @@ NEEDS = {
     "save": ("persistence",),
     "load": ("persistence",),
     "freeze": ("freezing",),
+    "unfreeze": ("freezing",),
+    "evaluate": ("modes",),
+    "train": ("modes",),
+    "assign": ("persistence", "assigning"),
+    **{how: (f"copying:{how}",) for how in COPIES},
 }
 _TRAINS = ("gradient", "step")
 
@@ -38,6 +49,10 @@ _TRAINS = ("gradient", "step")
 def _integers(name: str, dtype: str, shape: tuple[int, ...], size: int = 2) -> str:
     key = f"sequences/{dtype}/{name}/{spell_shape(shape)}"
     return add(key, Recipe("integers", dtype, shape, {"low": -size, "high": size + 1}))
+
+
+def _values(name: str, shape: tuple[int, ...], values: tuple[int, ...]) -> str:
+    return add(f"sequences/{name}", Recipe("values", "float32", shape, {"values": values}))
 
 
 def _ids() -> str:
@@ -110,9 +125,63 @@ def _quantized_states() -> list[Case]:
     ]
 
 
+TIED_OPERATIONS = (
+    *("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze a module", "unfreeze a module"),
+    *("evaluate", "train", "assign", *COPIES),
+)
+"""What is done to a model of several modules; see suites/test_tied_models.py."""
+TIED_ROWS, TIED_DIMS = 9, 4
+
+
+def _tied() -> list[Case]:
+    """Every ordered pair of operations; linear layers that exchange columns, and one logit with a cotangent.
+
+    So parameters stay small integers over two steps of gradient descent.
+    """
+    arrays = {
+        "embed": _integers("tied embed", "float32", (TIED_ROWS, TIED_DIMS), 1),
+        "other embed": _integers("tied other", "float32", (TIED_ROWS, TIED_DIMS), 1),
+        "ids": _ids(),
+        "cotangent": _values("tied cotangent", (2, 3, TIED_ROWS), (0,) * 40 + (1,) + (0,) * 13),
+    }
+    for name, columns in (("proj", (1, 0, 3, 2)), ("proj_out", (2, 3, 1, 0))):
+        ones = tuple(int(column == wanted) for wanted in columns for column in range(TIED_DIMS))
+        arrays[name] = _values(f"tied {name}", (TIED_DIMS, TIED_DIMS), ones)
+        arrays[f"{name}.bias"] = _values(f"tied {name} bias", (TIED_DIMS,), (0, 1, 0, -1))
+    return [
+        Case(
+            {"model": "tied", "first": first, "then": second},
+            arrays,
+            ("layer:tied_model", *dict.fromkeys(need for name in (first, second) for need in NEEDS.get(name, ()))),
+        )
+        for first, second in product(TIED_OPERATIONS, TIED_OPERATIONS)
+    ]
+
+
+QUANTIZED_OPERATIONS = ("use", "compile", "cast", "save", "load", "freeze", "evaluate", "train", *COPIES)
+"""What is done to a quantized layer; see suites/test_quantized_states.py."""
+
+
+def _packed_states() -> list[Case]:
+    """Every ordered pair for one affine format; one operation, then a use, for each block mode."""
+    out = []
+    for layer, form, first, second in product(
+        ("quantized_embedding", "quantized_linear"), SMALL, QUANTIZED_OPERATIONS, QUANTIZED_OPERATIONS
+    ):
+        if form.mode != "affine" and second not in ("use", "cast"):
+            continue
+        needs = dict.fromkeys(need for name in (first, second) for need in NEEDS.get(name, ()))
+        params = {"layer": layer, "dtype": "float32", **form.params, "first": first, "then": second}
+        arrays = {"ids": _ids(), "x": _integers("packed x", "float32", (3, quantized.DIMS))}
+        out.append(Case(params, arrays, (f"layer:{layer}", "dtype:float32", f"scheme:{form.name}", *needs)))
+    return out
+
+
 CALL_CASES = _calls()
 COMPILED_CASES = _calls("compiler:default")
 THREAD_CASES = [case for case in CALL_CASES if case.params["dtype"] == "float32"]
 KEPT_CASES = CALL_CASES
 STATE_CASES = _states()
 QUANTIZED_STATE_CASES = _quantized_states()
+PACKED_STATE_CASES = _packed_states()
+TIED_CASES = _tied()

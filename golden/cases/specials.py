@@ -24,11 +24,15 @@ SPECIALS = {
 """What is put into one element, and of which operand: the last of the last row of x, and of the last row but one of
 the weight, which meets ones and zeros of x."""
 
+MANY_ROWS = 33
+ROW_VALUES = ("nan", "inf")
+"""What every third row of x is full of; "around" stands for NaN in the memory between rows."""
+
 
 def _operands(dtype: str) -> dict[str, str]:
     return {
-        "x": add(f"specials/{dtype}/x", Recipe("integers", dtype, (4, DIMS), {"low": -2, "high": 3})),
-        "weight": add(f"specials/{dtype}/weight", Recipe("integers", dtype, (ROWS, DIMS), {"low": -2, "high": 3})),
+        "x": add(f"specials/{dtype}/x", _small(dtype, (4, DIMS), 2)),
+        "weight": add(f"specials/{dtype}/weight", _small(dtype, (ROWS, DIMS), 2)),
     }
 
 
@@ -40,6 +44,29 @@ def _products() -> list[Case]:
             (f"layer:{layer}", f"dtype:{dtype}", *(("compiler:default",) * compiled)),
         )
         for layer, dtype, special, compiled in product(("linear", "embedding"), FLOATS, SPECIALS, (False, True))
+    ]
+
+
+def _small(dtype: str, shape: tuple[int, ...], size: int) -> Recipe:
+    return Recipe("integers", dtype, shape, {"low": -size, "high": size + 1})
+
+
+def _rows() -> list[Case]:
+    """Rows enough for kernels that take several at a time, of K that fills their steps, and that does not."""
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype, "K": k, "rows": special},
+            {
+                "x": add(
+                    f"specials/{dtype}/rows/{k}", Recipe("integers", dtype, (MANY_ROWS, k), {"low": -1, "high": 2})
+                ),
+                "weight": add(
+                    f"specials/{dtype}/columns/{k}", Recipe("integers", dtype, (9, k), {"low": -2, "high": 3})
+                ),
+            },
+            (f"layer:{layer}", f"dtype:{dtype}", *(("layout:step",) * (special == "around"))),
+        )
+        for layer, dtype, k, special in product(("linear", "embedding"), FLOATS, (33, 64, 65), (*ROW_VALUES, "around"))
     ]
 
 
@@ -93,5 +120,6 @@ def with_special(case: Case, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
 
 PRODUCT_CASES = [case for case in _products() if case.params["special"] != "subnormal"]
 SUBNORMAL_CASES = [case for case in _products() if case.params["special"] == "subnormal"]
+ROW_CASES = _rows()
 CAST_CASES = _casts()
 STEP_CASES = _steps()

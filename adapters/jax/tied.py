@@ -1,0 +1,25 @@
+"""An embedding, two linear layers and a head that shares the embedding's Param, of Flax NNX."""
+
+from __future__ import annotations
+
+from flax import nnx
+from jax import Array
+
+ROLES = {
+    "embed": ("embed.embedding", False),
+    **{name: (f"{name}.kernel", True) for name in ("proj", "proj_out")},
+    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
+}
+"""Name of a weight -> the path of its Param, and whether it is transposed."""
+
+
+class TiedModel(nnx.Module):
+    def __init__(self, num_embeddings: int, dims: int) -> None:
+        rngs = nnx.Rngs(0)
+        self.embed = nnx.Embed(num_embeddings, dims, rngs=rngs)
+        self.head = nnx.Embed(num_embeddings, dims, rngs=rngs)
+        self.head.embedding = self.embed.embedding
+        self.proj, self.proj_out = nnx.Linear(dims, dims, rngs=rngs), nnx.Linear(dims, dims, rngs=rngs)
+
+    def __call__(self, ids: Array) -> Array:
+        return self.head.attend(self.proj_out(self.proj(self.embed(ids))))

@@ -1,0 +1,23 @@
+"""An embedding, two linear layers and the embedding's own head, of `mlx.nn`."""
+
+from __future__ import annotations
+
+import mlx.core as mx
+import mlx.nn as nn
+
+ROLES = {
+    "embed": ("embed.weight", False),
+    **{name: (f"{name}.weight", False) for name in ("proj", "proj_out")},
+    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
+}
+"""Name of a weight -> that of its array, and whether it is transposed."""
+
+
+class TiedModel(nn.Module):
+    def __init__(self, num_embeddings: int, dims: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(num_embeddings, dims)
+        self.proj, self.proj_out = nn.Linear(dims, dims), nn.Linear(dims, dims)
+
+    def __call__(self, ids: mx.array) -> mx.array:
+        return self.embed.as_linear(self.proj_out(self.proj(self.embed(ids))))

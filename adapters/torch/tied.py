@@ -1,0 +1,25 @@
+"""An embedding, two linear layers and a head that shares the embedding's Parameter, as PyTorch's models tie it."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+ROLES = {
+    "embed": ("embed.weight", False),
+    **{name: (f"{name}.weight", False) for name in ("proj", "proj_out")},
+    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
+}
+"""Name of a weight -> that of its Parameter, and whether it is transposed."""
+
+
+class TiedModel(nn.Module):
+    def __init__(self, num_embeddings: int, dims: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(num_embeddings, dims)
+        self.proj, self.proj_out = nn.Linear(dims, dims), nn.Linear(dims, dims)
+        self.head = nn.Linear(dims, num_embeddings, bias=False)
+        self.head.weight = self.embed.weight
+
+    def forward(self, ids: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.proj_out(self.proj(self.embed(ids))))
+        return logits

@@ -1,0 +1,185 @@
+"""Cases that cross the dimensions of a call: each is many calls, in which every pair or triple of levels occurs.
+
+A fault that shows where two or three things come together, ids that are a transposed view with a table of one row, is
+met by some call, though nobody wrote a case for it. Levels are dealt out by Bush's orthogonal arrays (Bush 1952,
+"Orthogonal arrays of index unity", Annals of Mathematical Statistics 23: polynomials over a prime field). Every
+operand is a small integer, so that answers and gradients are exact in every dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any
+
+from touchstone.golden.cases.exact_gradients import SPELLINGS
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.recipes import Recipe
+
+FIELD = 7
+"""Levels of a dimension, a prime: an array of strength t has FIELD**t rows and FIELD + 1 columns."""
+PAIRS, TRIPLES = 2, 3
+LARGEST = 70 * 128
+"""Elements of the largest operand."""
+MANY = 1030
+"""Ids of the longest batch: above the 1,024 at which kernels split their work."""
+
+
+@dataclass(frozen=True)
+class Ids:
+    """A dtype of ids, and which ids: "mixed", "repeated" (of a third of the rows), "descending", "negative" (half)."""
+
+    dtype: str
+    content: str
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {self.content}"
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A dtype of parameters, and options of the constructor, left out where the adapter declares them not."""
+
+    dtype: str
+    options: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return " ".join([self.dtype, *(f"{name}={value}" for name, value in self.options.items())])
+
+
+_LAYOUTS = ("dense", "transposed", "offset", "inner strided", "strided", "reversed", "inner offset")
+_COTANGENTS = ("dense", "transposed", "strided", "expanded")
+_HOW = ("new", "asked before", "replaced", "cast", "loaded", "stepped", "frozen")
+"""What was done to the layer before it is asked. A function alone has no such state: see `rows`."""
+_TABLES = ((9, 6), (1, 4), (5, 1), (6, 6), (70, 3), (67, 8), (120, 65))
+LOOKUP: Mapping[str, Sequence[Any]] = {
+    "ids": ((), (5,), (4, 1), (1, 4), (2, 3), (3, 1, 2), (MANY,)),
+    "kind": (
+        *(Ids("int32", "mixed"), Ids("int64", "negative"), Ids("int16", "repeated"), Ids("int8", "negative")),
+        *(Ids("uint8", "mixed"), Ids("uint16", "repeated"), Ids("uint32", "descending")),
+    ),
+    "ids layout": _LAYOUTS,
+    "table": _TABLES,
+    "table layout": _LAYOUTS,
+    "stored": (
+        *(Stored("float32", {}), Stored("float16", {}), Stored("bfloat16", {})),
+        *(Stored("float32", {"padding_idx": 0}), Stored("bfloat16", {"padding_idx": -1})),
+        *(Stored("float32", {"dtype": "bfloat16"}), Stored("bfloat16", {"dtype": "float32"})),
+    ),
+    "how": _HOW,
+    "cotangent": _COTANGENTS,
+}
+"""Dimension of a lookup -> its levels."""
+PRODUCT: Mapping[str, Sequence[Any]] = {
+    "rows": ((), (1,), ("as outputs",), (2, 3), (3, 1, 2), (4, 1), (33,)),
+    "weight": ((9, 6), (1, 4), (5, 1), (6, 6), (70, 3), (65, 64), (8, 130)),
+    "x layout": _LAYOUTS,
+    "weight layout": _LAYOUTS,
+    "stored": (
+        *(Stored("float32", {}), Stored("float16", {}), Stored("bfloat16", {})),
+        *(Stored("float32", {"dtype": "bfloat16"}), Stored("bfloat16", {"dtype": "float32"})),
+        *(Stored("float16", {"dtype": "float32"}), Stored("float32", {"precision": "high"})),
+    ),
+    "how": _HOW,
+    "bias": (True, False),
+    "cotangent": _COTANGENTS,
+}
+"""Dimension of a product -> its levels; rows "as outputs" are as many as the weight has."""
+
+
+_SCHEMES = (
+    *(("affine", 2, 32), ("affine", 3, 64), ("affine", 4, 32), ("affine", 8, 128), ("affine", 6, 64)),
+    *(("mxfp4", 4, 32), ("nvfp4", 4, 16)),
+)
+_PACKED: Mapping[str, Sequence[Any]] = {
+    "scheme": _SCHEMES,
+    "size": ((9, 1), (1, 2), (5, 3), (70, 1), (33, 2), (2, 1), (8, 4)),
+    "parts layout": _LAYOUTS,
+    "stored": tuple(Stored(dtype, {}) for dtype in ("float32", "float16", "bfloat16")),
+    "how": ("new", "asked before", "cast", "loaded", "frozen"),
+}
+"""Dimensions of packed parts: (mode, bits, group size); rows, and groups a row; the dtype of scales and of x."""
+QUANTIZED_LOOKUP: Mapping[str, Sequence[Any]] = {
+    "ids": ((5,), (1,), (4, 1), (1, 4), (2, 3), (3, 1, 2), (MANY,)),
+    "kind": LOOKUP["kind"],
+    "ids layout": _LAYOUTS,
+    **_PACKED,
+}
+QUANTIZED_PRODUCT: Mapping[str, Sequence[Any]] = {
+    "rows": PRODUCT["rows"],
+    "x layout": _LAYOUTS,
+    "bias": (True, False),
+    **_PACKED,
+}
+DIMENSIONS: Mapping[tuple[str, str], Mapping[str, Sequence[Any]]] = {
+    ("embedding", "call"): LOOKUP,
+    ("raw_lookup", "call"): LOOKUP,
+    ("embedding", "as_linear"): PRODUCT,
+    ("linear", "call"): PRODUCT,
+    ("quantized_embedding", "call"): QUANTIZED_LOOKUP,
+    ("quantized_embedding", "as_linear"): QUANTIZED_PRODUCT,
+    ("quantized_linear", "call"): QUANTIZED_PRODUCT,
+}
+"""(layer, what is called) -> what is crossed."""
+
+
+@cache
+def orthogonal(strength: int) -> list[tuple[int, ...]]:
+    """Rows of FIELD + 1 levels below FIELD, in which every `strength` columns have every combination once."""
+    return [
+        (*(sum(c * point**power for power, c in enumerate(row)) % FIELD for point in range(FIELD)), row[-1])
+        for row in product(range(FIELD), repeat=strength)
+    ]
+
+
+def rows(dimensions: Mapping[str, Sequence[Any]], strength: int, *, states: bool = True) -> list[dict[str, Any]]:
+    """One level of every dimension, by name, in every row of the array.
+
+    Among pairs a new layer is compiled. states: False leaves the other states out, and takes a new one for them.
+    """
+    found = [
+        {name: levels[level % len(levels)] for (name, levels), level in zip(dimensions.items(), row, strict=False)}
+        for row in orthogonal(strength)
+    ]
+    for row in found:
+        if row["how"] == "new":
+            row["how"] = "compiled" if strength == PAIRS else "new"
+        elif not states:
+            row["how"] = "new"
+    return found
+
+
+def _pool(name: str, size: int, count: int) -> str:
+    return add(f"crosses/{name}", Recipe("integers", "float32", (count,), {"low": -size, "high": size + 1}))
+
+
+def _arrays() -> dict[str, str]:
+    """Pools that every operand is cut from, whatever its shape."""
+    return {
+        "weights": _pool("weights", 2, LARGEST),
+        "biases": _pool("biases", 2, 70),
+        "inputs": _pool("inputs", 1, 70 * 512),
+        "cotangents": _pool("cotangents", 1, MANY * 65),
+        "ids": add("crosses/ids", Recipe("integers", "int32", (MANY,), {"low": 0, "high": 2**30})),
+    }
+
+
+def _cases() -> list[Case]:
+    """Pairs for every layer, head and other function; triples for the layers where operands have layouts."""
+    ways: list[tuple[dict[str, str], tuple[str, ...]]] = [
+        ({"layer": layer, "method": method}, (f"layer:{layer}",)) for layer, method in DIMENSIONS
+    ]
+    spelled = [
+        ({"layer": layer, "method": "call", "spelling": name}, (f"layer:{layer}", f"spelling:{layer} {name}"))
+        for layer, names in SPELLINGS.items()
+        for name in names
+    ]
+    return [
+        *(Case({**way, "crossed": "pairs"}, _arrays(), needs) for way, needs in (*ways, *spelled)),
+        *(Case({**way, "crossed": "triples"}, _arrays(), (*needs, "layout:permute")) for way, needs in ways),
+    ]
+
+
+CASES = _cases()
