@@ -156,6 +156,7 @@ _OPTIONAL = {
     "assigning": "this adapter's layers copy what they load",
     "modes": "this adapter's layers know no training and no evaluation",
     "copying": "this adapter's layers are not copied",
+    "overwriting": "this adapter's answers are written to nowhere",
 }
 """Reasons that hold for whoever declares nothing of the kind."""
 
@@ -192,6 +193,8 @@ class Capabilities:
     """Whether a layer itself can be told that training must leave it alone."""
     modes: bool = False
     """Whether a layer can be told that it is being trained, or evaluated."""
+    overwriting: bool = False
+    """Whether arrays that it gives out can be written to."""
     copying: frozenset[str] = frozenset()
     """Ways to copy a layer or a model, by the framework's name of each."""
     construction: bool = True
@@ -266,6 +269,10 @@ class Layer(abc.ABC):
         """The answer, and the inputs as they are afterwards, on the device where the adapter holds them there."""
         answer = self(inputs) if method == "call" else self.as_linear(inputs)
         return answer, inputs.value() if isinstance(inputs, Operand) else np.asarray(inputs)
+
+    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
+        """Ask, and set every element of the answer to zero where it lies (`Capabilities.overwriting`)."""
+        raise self._unsupported("answers that can be written to")
 
     def trainable(self) -> frozenset[str]:
         """Names of the parameters that the framework would update in training."""
@@ -413,8 +420,10 @@ class Adapter(abc.ABC):
         """
         raise Unsupported(f"{self.name} has no model of tied layers")
 
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """A "raw_lookup" or "linear" that is computed by another function of the framework (`Capabilities.spellings`).
+
+        options: of the function, "functional padding_idx" among `Capabilities.options`.
 
         It may refuse ids that are not of one axis by raising, where its documentation says that it takes no others.
         """

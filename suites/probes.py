@@ -209,10 +209,10 @@ def described(adapter: Adapter, layer: str, sizes: tuple[int, int], seed: int, *
 
 
 def constructed(
-    adapter: Adapter, plan: Sequence[tuple[str, tuple[int, int]]], seed: int
+    adapter: Adapter, plan: Sequence[tuple[str, tuple[int, int]]], seed: int, **options: Any
 ) -> list[dict[str, np.ndarray]]:
     """Parameters by role of layers that were made one after the other from one seeded generator."""
-    return [by_role(layer, layer.parameters()) for layer in adapter.construct_several(plan, seed)]
+    return [by_role(layer, layer.parameters()) for layer in adapter.construct_several(plan, seed, **options)]
 
 
 def kept_answers(

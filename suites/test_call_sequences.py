@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from touchstone.adapters.interface import Method
+from touchstone.adapters.interface import Layer, Method
 from touchstone.golden.cases import sequences
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
@@ -47,6 +48,12 @@ def inputs(assay: Assay) -> dict[str, np.ndarray]:
         "empty": x[:0],
         "other dtype": x.astype(DTYPES[OTHER_DTYPE[assay.params["dtype"]]]),
     }
+
+
+def _answered(assay: Assay) -> dict[str, np.ndarray]:
+    """The inputs that every framework answers to; QNT-LOOKUP-1 says who refuses single ids and empty ones."""
+    left = ("other dtype", *(("scalar", "empty") * (assay.params["layer"] == "quantized_embedding")))
+    return {name: one for name, one in inputs(assay).items() if name not in left}
 
 
 def order(count: int) -> list[int]:
@@ -132,19 +139,27 @@ def test_calls_from_another_thread(assay: Assay) -> None:
 
 @requirement("KEEP-1", sequences.KEPT_CASES)
 def test_nothing_that_was_given_changes(assay: Assay) -> None:
-    given, layer = inputs(assay), assay.params["layer"]
-    made = probes.build(assay.adapter, layer, assay.golden("weight"), **_parts(assay))
+    made = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"), **_parts(assay))
     before = made.parameters()
-    given.pop("other dtype", None)
-    if layer == "quantized_embedding":
-        for name in ("scalar", "empty"):  # QNT-LOOKUP-1 says who refuses them
-            given.pop(name, None)
-    for name, one in given.items():
+    for name, one in _answered(assay).items():
         _, after = made.call_keeping(one, assay.params["method"])
         kept = after.astype(one.dtype) if one.dtype.kind == "i" else after  # an int64 that JAX holds as int32
         if not same(kept, one):
             assay.behaves("changes its inputs", conforms=False, message=f"{name}: {_told(after)}, given {_told(one)}")
-    for name, value in made.parameters().items():
+    _keeps_parameters(assay, made, before)
+
+
+def _keeps_parameters(assay: Assay, layer: Layer, before: Mapping[str, np.ndarray]) -> None:
+    for name, value in layer.parameters().items():
         if not same(value, before[name]):
             assay.behaves("changes its parameters", conforms=False, message=f"{name}: {_told(value)}")
     assay.behaves("kept")
+
+
+@requirement("KEEP-2", sequences.OVERWRITTEN_CASES)
+def test_answers_are_no_views_of_parameters(assay: Assay) -> None:
+    made = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"), **_parts(assay))
+    before = made.parameters()
+    for one in _answered(assay).values():
+        made.overwrite_answer(one, assay.params["method"])
+    _keeps_parameters(assay, made, before)

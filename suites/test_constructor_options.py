@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
-from touchstone.adapters.interface import Method
+from touchstone.adapters.interface import Layer, Method
 from touchstone.golden import bounds, oracle
 from touchstone.golden.cases import options
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS
@@ -13,13 +15,20 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
 
+def _embedding(assay: Assay, weight: np.ndarray, **options: Any) -> Layer:
+    """The layer with these options, or the function that takes them itself."""
+    if "spelling" in assay.params:
+        return assay.adapter.spelled("raw_lookup", assay.params["spelling"], weight, **options)
+    return assay.adapter.embedding(weight, **options)
+
+
 def _table_gradient(assay: Assay, want: np.ndarray, **given: object) -> None:
     """The lookup's rows bit for bit, and the gradient of the table.
 
     A factor is rounded, each product with it, and the sum.
     """
     weight, ids, dtype = assay.golden("weight"), assay.golden("ids"), assay.params["dtype"]
-    layer = assay.adapter.embedding(weight, **given)
+    layer = _embedding(assay, weight, **given)
     assay.same_bits(layer(ids), weight[ids])
     found = layer.vjp(ids, assay.golden("cotangent"))
     magnitude = oracle.table_gradient_magnitude(weight, ids, assay.golden("cotangent"))
@@ -34,6 +43,16 @@ def test_padding(assay: Assay) -> None:
     row, want = assay.params["padding_idx"], exact.gradients(assay)["weight"]
     want[row] = 0
     _table_gradient(assay, want, padding_idx=row)
+
+
+@requirement("OPTION-PADDING-2", options.MADE_PADDING_CASES)
+def test_a_new_row_of_padding(assay: Assay) -> None:
+    """It is zero in a new layer, and no other row is."""
+    row, rows = assay.params["padding_idx"], assay.params["rows"]
+    layer = assay.adapter.construct("embedding", (rows, options.DIMS), 7, padding_idx=row)
+    zeros = ~probes.weight_of(layer).any(1)
+    right = zeros.tolist() == [place == row % rows for place in range(rows)]
+    assay.behaves("zero alone" if right else "other rows", conforms=right, message=f"rows of zeros: {zeros.tolist()}")
 
 
 @requirement("OPTION-FREQUENCY-1", options.FREQUENCY_CASES)
@@ -57,7 +76,7 @@ def test_largest_norms(assay: Assay) -> None:
     asked = np.isin(np.arange(len(weight)), ids)
     shorter, longer = np.sort(norms[asked])[asked.sum() // 2 - 1 :][:2]
     largest = float((shorter + longer) / 2)
-    layer = assay.adapter.embedding(weight, max_norm=largest, norm_type=order)
+    layer = _embedding(assay, weight, max_norm=largest, norm_type=order)
     rows, long = layer(ids), asked & (norms > largest)
     want = np.where(long[:, None], wide * (largest / norms)[:, None], wide)
     # The norm, the quotient and the product are rounded, and 1e-7 is added to the norm (torch.renorm).
@@ -93,7 +112,7 @@ def test_options_on_every_shape(assay: Assay) -> None:
     """Rows bit for bit, and integer gradients with the row of padding at zero."""
     weight, ids, cotangent = (assay.golden(role) for role in ("weight", "ids", "cotangent"))
     given = {name: assay.params[name] for name in ("padding_idx", "sparse") if name in assay.params}
-    layer = assay.adapter.embedding(weight, **given)
+    layer = _embedding(assay, weight, **given)
     assay.same_bits(layer(ids), weight[ids])
     want = exact.gradients(assay)
     if "padding_idx" in given:

@@ -45,9 +45,19 @@ def _misfit(assay: Assay, file: str) -> tuple[Layer, Layer]:
     return _layer(assay, bias=file != "surplus"), _layer(assay, first=100.0, **other[file])
 
 
+def _misshapen(assay: Assay) -> tuple[Layer, Layer]:
+    """The same of layers that have one parameter each, of which that in the file has another shape."""
+    weights = (
+        np.arange(first, first + rows * columns, dtype=np.float32).reshape(rows, columns)
+        for first, (rows, columns) in ((0, (5, 3)), (100, refusals.MISFITS[assay.params["shape"]]))
+    )
+    layer, saved = (probes.build(assay.adapter, assay.params["layer"], weight) for weight in weights)
+    return layer, saved
+
+
 def _loaded(assay: Assay, strict: bool) -> tuple[str, dict[str, np.ndarray], dict[str, np.ndarray]]:
     """(how the load ended, the layer's parameters before, and after)."""
-    layer, saved = _misfit(assay, assay.params["file"])
+    layer, saved = _misshapen(assay) if "shape" in assay.params else _misfit(assay, assay.params["file"])
     before = probes.by_role(layer, layer.parameters())
     how = {} if strict else {"strict": False}
     ended = probes.ended(lambda: probes.hand_over(saved, layer, **how))

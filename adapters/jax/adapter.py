@@ -68,6 +68,7 @@ class JaxAdapter(HoldsPacked):
             "layout": _DENSE,
             "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
             "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
+            "overwriting": "JAX arrays are immutable",
             "assigning": "nnx.update always holds the arrays that it is given",
             "copying": "Flax has no such copy",
             "compiler": "JAX compiles with jax.jit only",
@@ -173,7 +174,7 @@ class JaxAdapter(HoldsPacked):
         )
         return layer
 
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         from touchstone.adapters.jax import modules as jax_modules
 
         values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
@@ -223,6 +224,7 @@ class JaxAdapter(HoldsPacked):
         if "init" in options:
             names = {"embedding": ("embedding_init",), "linear": ("kernel_init", "bias_init")}
             init = getattr(self.nnx.initializers, options["init"])
+            init = init() if options["init"] == "normal" else init
             inits = {layer: dict.fromkeys(names[layer], init) for layer, _ in plan}
         with self.jax.default_device(self.native_device):
             rngs, made = self.nnx.Rngs(seed), list[Layer]()

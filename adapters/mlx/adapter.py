@@ -51,6 +51,7 @@ class MLXAdapter(Adapter):
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
+        overwriting=True,
         copying=frozenset({"deepcopy"}),
         lenient=True,
         conversion=True,
@@ -164,7 +165,7 @@ class MLXAdapter(Adapter):
             layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
             return layer
 
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             module, function = self.nn.Module(), SPELLINGS[layer][spelling]
             module.weight = self.place(weight)
@@ -318,6 +319,13 @@ class MLXLayer(Layer):
             placed = self.adapter.place(inputs)
             answer = self.adapter.fetch(self._apply(self.native, placed, method))
             return answer, self.adapter.fetch(placed)
+
+    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
+        mx = self.adapter.mx
+        with mx.stream(self.adapter.native_device):
+            answer = self._apply(self.native, self.adapter.place(inputs), method)
+            answer[...] = 0
+            mx.eval(answer)
 
     def __call__(self, inputs: Any) -> np.ndarray:
         return self._run(inputs, "call")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -48,11 +49,14 @@ class TorchAdapter(HoldsPacked):
         models=frozenset({"llama"}),
         compilers=frozenset({"default", "inductor"}),
         options=frozenset(
-            f"embedding {name}" for name in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")
+            [f"embedding {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
+            + [f"functional {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
+            + ["embedding param_dtype", "linear param_dtype"]
         ),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
+        overwriting=True,
         copying=frozenset({"deepcopy"}),
         assigning=True,
         lenient=True,
@@ -178,12 +182,12 @@ class TorchAdapter(HoldsPacked):
         layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
         return layer
 
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None) -> Layer:
-        module, function = self.torch.nn.Module(), SPELLINGS[layer][spelling]
+    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
+        module, function = self.torch.nn.Module(), partial(SPELLINGS[layer][spelling], self.torch, **options)
         module.weight = self._parameter(weight)
         if bias is not None:
             module.bias = self._parameter(bias)
-        return TorchLayer(self, module, call=lambda module, inputs: function(self.torch, module, inputs))
+        return TorchLayer(self, module, call=lambda module, inputs: function(module, inputs))
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing
@@ -221,13 +225,15 @@ class TorchAdapter(HoldsPacked):
     def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
         nn = self.torch.nn
         constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
+        given = {n: v for n, v in options.items() if n != "param_dtype"}
+        given |= {"dtype": self.dtypes[options["param_dtype"]]} if "param_dtype" in options else {}
         with self.torch.random.fork_rng():
             self.torch.manual_seed(seed)
             made: list[Layer] = []
             for layer, sizes in plan:
                 if layer not in constructors:
                     raise Unsupported(f"{self.name} constructs no {layer}")
-                made.append(TorchLayer(self, constructors[layer](*sizes, device=self.device, **options)))
+                made.append(TorchLayer(self, constructors[layer](*sizes, device=self.device, **given)))
             return made
 
 
@@ -275,6 +281,10 @@ class TorchLayer(Layer):
         placed = self.adapter.place(inputs)
         with self.adapter.torch.no_grad():
             return self.adapter.fetch(self._apply(placed, method)), self.adapter.fetch(placed)
+
+    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
+        with self.adapter.torch.no_grad():
+            self._apply(self.adapter.place(inputs), method).zero_()
 
     def parameters(self) -> dict[str, np.ndarray]:
         # Copies: on the CPU what is fetched shares its memory with the parameter, which later steps write to.

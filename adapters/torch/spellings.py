@@ -43,9 +43,9 @@ def one_hot(torch: Any, m: Any, ids: Any) -> Any:
     return torch.nn.functional.one_hot((ids + rows * (ids < 0)).long(), rows).to(m.weight.dtype) @ m.weight
 
 
-def functional_with_options(torch: Any, m: Any, ids: Any) -> Any:
-    """A norm that no row reaches."""
-    return torch.nn.functional.embedding(ids, m.weight, max_norm=1e4, norm_type=1.0)
+def functional(torch: Any, m: Any, ids: Any, **options: Any) -> Any:
+    """The layer's function, with options of its own."""
+    return torch.nn.functional.embedding(ids, m.weight, **options)
 
 
 def addmm(torch: Any, m: Any, x: Any) -> Any:
@@ -66,6 +66,21 @@ def addmm_of_a_matrix(torch: Any, m: Any, x: Any) -> Any:
     return torch.addmm(c, rows, m.weight.T, beta=2).reshape(*x.shape[:-1], -1)
 
 
+def addmm_that_ignores(torch: Any, m: Any, x: Any) -> Any:
+    """By its page, beta=0 ignores what is added, NaN included; the bias is added afterwards."""
+    rows = x.reshape(-1, x.shape[-1])
+    ignored = torch.full((len(rows), len(m.weight)), torch.nan, dtype=x.dtype, device=x.device)
+    return torch.addmm(ignored, rows, m.weight.T, beta=0).reshape(*x.shape[:-1], -1) + m.bias
+
+
+def batched_that_ignores(torch: Any, m: Any, x: Any) -> Any:
+    """The same of a batch of two, of which one is taken."""
+    rows = x.reshape(1, -1, x.shape[-1]).expand(2, -1, -1)
+    ignored = torch.full((2, rows.shape[1], len(m.weight)), torch.nan, dtype=x.dtype, device=x.device)
+    both = m.weight.T.unsqueeze(0).expand(2, -1, -1)
+    return torch.baddbmm(ignored, rows, both, beta=0)[1].reshape(*x.shape[:-1], -1) + m.bias
+
+
 def batched(torch: Any, m: Any, x: Any) -> Any:
     """A matrix product of a batch of two, of which one is taken."""
     rows = x.reshape(1, -1, x.shape[-1]).expand(2, -1, -1)
@@ -81,8 +96,7 @@ def by_vectors(torch: Any, m: Any, x: Any) -> Any:
 
 SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "raw_lookup": {
-        "functional": lambda torch, m, ids: torch.nn.functional.embedding(ids, m.weight),
-        "functional with options": functional_with_options,
+        "functional": functional,
         "index_select": index_select,
         "gather": gather,
         "take_along_dim": take_along_dim,
@@ -97,7 +111,9 @@ SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "addmm": addmm,
         "addmm that scales": addmm_that_scales,
         "addmm of a matrix": addmm_of_a_matrix,
+        "addmm that ignores": addmm_that_ignores,
         "batched": batched,
+        "batched that ignores": batched_that_ignores,
         "by vectors": by_vectors,
         "einsum": lambda torch, m, x: torch.einsum("...k,nk->...n", x, m.weight) + m.bias,
         "tensordot": lambda torch, m, x: torch.tensordot(x, m.weight, ((-1,), (1,))) + m.bias,

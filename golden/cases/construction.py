@@ -30,6 +30,17 @@ APART_CASES = [
     Case({"layers": "+".join(layers)}, {}, _NEEDS)
     for layers in (("embedding", "embedding"), ("linear", "linear"), ("embedding", "linear"), ("linear", "embedding"))
 ]
+DRAWN_CASES = [
+    Case({**case.params, "init": "normal"}, {}, (*case.needs, "option:linear init", "option:embedding init"))
+    for case in APART_CASES
+]
+"""Every parameter drawn, biases too."""
+STORED_CASES = [
+    Case({**case.params, "dtype": dtype}, {}, (*_NEEDS, f"dtype:{dtype}", f"option:{case.params['layer']} param_dtype"))
+    for case in DISTRIBUTION_CASES
+    for dtype in ("float16", "bfloat16")
+    if case.params["sizes"] != "512x512"
+]
 REPR_CASES = [
     Case({"layer": layer, "sizes": sizes}, {}, _NEEDS)
     for layer in ("embedding", "linear")

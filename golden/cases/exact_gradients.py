@@ -65,11 +65,12 @@ SPELLINGS = {
     "raw_lookup": (
         *("take", "take of the transposed", "take along axis", "take that clips", "take that fills", "take that wraps"),
         *("at get", "functional", "index_select", "gather", "take_along_dim", "bag of one"),
-        *("take of the flat", "one hot", "all columns", "at get that clips", "functional with options"),
+        *("take of the flat", "one hot", "all columns", "at get that clips"),
     ),
     "linear": (
         *("functional", "matmul", "addmm", "einsum", "tensordot", "inner", "dot"),
         *("addmm that scales", "addmm of a matrix", "batched", "dot_general", "by vectors"),
+        *("addmm that ignores", "batched that ignores"),
     ),
 }
 """Other functions of frameworks that compute a layer, by the name that their adapters give them."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -32,14 +33,47 @@ def _case(layer: str, dtype: str, names: tuple[str, ...], *needs: str, **params:
     return Case(spelled, _arrays(dtype), (f"layer:{layer}", f"dtype:{dtype}", *options, *needs))
 
 
-PADDING_CASES = [
-    _case("embedding", dtype, ("padding_idx",), "gradients", padding_idx=row) for dtype, row in product(FLOATS, PADDING)
+def _by_function(cases: Sequence[Case]) -> list[Case]:
+    """The cases, and the same of the function that the layer calls, which takes the options itself."""
+    return [
+        *cases,
+        *(
+            Case(
+                {**case.params, "spelling": "functional"},
+                case.arrays,
+                (
+                    "layer:raw_lookup",
+                    "spelling:raw_lookup functional",
+                    *(need.replace("option:embedding", "option:functional") for need in case.needs),
+                ),
+            )
+            for case in cases
+        ),
+    ]
+
+
+PADDING_CASES = _by_function(
+    [
+        _case("embedding", dtype, ("padding_idx",), "gradients", padding_idx=row)
+        for dtype, row in product(FLOATS, PADDING)
+    ]
+)
+NORM_CASES = _by_function(
+    [
+        _case("embedding", dtype, ("max_norm", "norm_type"), norm_type=kind)
+        for dtype, kind in product(FLOATS, NORM_TYPES)
+    ]
+)
+FREQUENCY_CASES = _by_function([_case("embedding", dtype, ("scale_grad_by_freq",), "gradients") for dtype in FLOATS])
+SPARSE_CASES = _by_function([_case("embedding", dtype, ("sparse",), "gradients") for dtype in FLOATS])
+MADE_PADDING_CASES = [
+    Case(
+        {"layer": "embedding", "rows": rows, "padding_idx": row},
+        {},
+        ("layer:embedding", "construction", "option:embedding padding_idx"),
+    )
+    for rows, row in ((ROWS, 0), (ROWS, 3), (ROWS, ROWS - 1), (ROWS, -1), (ROWS, -ROWS), (1, 0), (2, 0), (2, -1))
 ]
-NORM_CASES = [
-    _case("embedding", dtype, ("max_norm", "norm_type"), norm_type=kind) for dtype, kind in product(FLOATS, NORM_TYPES)
-]
-FREQUENCY_CASES = [_case("embedding", dtype, ("scale_grad_by_freq",), "gradients") for dtype in FLOATS]
-SPARSE_CASES = [_case("embedding", dtype, ("sparse",), "gradients") for dtype in FLOATS]
 
 
 def _on_every_shape(names: tuple[str, ...], **params: Any) -> list[Case]:
@@ -51,12 +85,14 @@ def _on_every_shape(names: tuple[str, ...], **params: Any) -> list[Case]:
     ]
 
 
-SHAPED_CASES = [
-    *_on_every_shape(("padding_idx",), padding_idx=0),
-    *_on_every_shape(("padding_idx",), padding_idx=-1),
-    *_on_every_shape(("sparse",), sparse=True),
-    *_on_every_shape(("padding_idx", "sparse"), padding_idx=-1, sparse=True),
-]
+SHAPED_CASES = _by_function(
+    [
+        *_on_every_shape(("padding_idx",), padding_idx=0),
+        *_on_every_shape(("padding_idx",), padding_idx=-1),
+        *_on_every_shape(("sparse",), sparse=True),
+        *_on_every_shape(("padding_idx", "sparse"), padding_idx=-1, sparse=True),
+    ]
+)
 
 
 def _computed() -> list[Case]:

@@ -30,6 +30,19 @@ SHAPES: dict[str, Callable[[int], tuple[int, ...]]] = {
 """Shapes of x whose last axis is not the layer's K."""
 FILES = ("missing", "surplus", "longer", "wider", "transposed")
 """What the file of another layer has: no bias, a bias too many, other sizes."""
+MISFITS: dict[str, tuple[int, int]] = {
+    "transposed": (3, 5),
+    "one row": (1, 3),
+    "one column": (5, 1),
+    "one element": (1, 1),
+    "flat": (1, 15),
+    "flat column": (15, 1),
+    "longer": (6, 3),
+    "shorter": (4, 3),
+    "wider": (5, 4),
+    "narrower": (5, 2),
+}
+"""What the file of a layer without a bias has in place of a weight of five rows and three columns."""
 KINDS = {
     "id beyond the table": ("layer:embedding",),
     "id below the table": ("layer:embedding",),
@@ -68,9 +81,16 @@ def _file_cases(*needs: str) -> list[Case]:
     ]
 
 
+def _misfit_cases(*needs: str) -> list[Case]:
+    return [
+        Case({"layer": layer, "shape": shape}, {}, (f"layer:{layer}", "dtype:float32", "persistence", *needs))
+        for layer, shape in product(("linear", "embedding"), MISFITS)
+    ]
+
+
 SHAPE_CASES = _shape_cases()
-FILE_CASES = _file_cases()
-LENIENT_CASES = _file_cases("lenient")
+FILE_CASES = [*_file_cases(), *_misfit_cases()]
+LENIENT_CASES = [*_file_cases("lenient"), *_misfit_cases("lenient")]
 KIND_CASES = [
     Case({"what": what}, {"weight": weight("float32", DIMS)}, ("dtype:float32", *needs), "reads")
     for what, needs in KINDS.items()

@@ -5,6 +5,7 @@ Dense operands are small integers, so that every result is exact in every dtype,
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 from touchstone.golden.cases import quantized
@@ -181,6 +182,7 @@ CALL_CASES = _calls()
 COMPILED_CASES = _calls("compiler:default")
 THREAD_CASES = [case for case in CALL_CASES if case.params["dtype"] == "float32"]
 KEPT_CASES = CALL_CASES
+OVERWRITTEN_CASES = [replace(case, needs=(*case.needs, "overwriting")) for case in CALL_CASES]
 STATE_CASES = _states()
 QUANTIZED_STATE_CASES = _quantized_states()
 PACKED_STATE_CASES = _packed_states()
