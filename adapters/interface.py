@@ -156,6 +156,7 @@ _OPTIONAL = {
     "assigning": "this adapter's layers copy what they load",
     "modes": "this adapter's layers know no training and no evaluation",
     "copying": "this adapter's layers are not copied",
+    "doubles": "this adapter computes in no float64",
     "overwriting": "this adapter's answers are written to nowhere",
 }
 """Reasons that hold for whoever declares nothing of the kind."""
@@ -185,6 +186,8 @@ class Capabilities:
     gradients: bool = True
     optimizer: bool = True
     persistence: bool = True
+    doubles: frozenset[str] = frozenset()
+    """Devices on which its dense layers compute in float64."""
     lenient: bool = False
     """Whether a file that does not fit can be loaded in part."""
     assigning: bool = False
@@ -229,6 +232,7 @@ class Capabilities:
             "spelling": self.spellings,
             "model": self.models,
             "copying": self.copying,
+            "doubles": self.doubles,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
         if met:
@@ -369,6 +373,8 @@ class Adapter(abc.ABC):
     """Names of the devices it may run on; `probe` may find others."""
     environment: ClassVar[Mapping[str, str]] = {}
     """Numerics settings that must be in the environment before the framework is imported."""
+    double_environment: ClassVar[Mapping[str, str]] = {}
+    """Settings with which the framework computes in float64, where it needs any."""
     capabilities: ClassVar[Capabilities]
     convention: ClassVar[str] = "meta"
     """How parameters and modules of its Llama are named: a key of `touchstone.migration.llama_names.CONVENTIONS`."""

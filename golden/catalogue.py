@@ -25,7 +25,8 @@ class Case:
 
     params: what deviations and pins select on. arrays: role -> golden key. needs: capabilities the target must
     have, else *unsupported*. hazard: "reads" or "writes" where the probe may touch foreign memory or end its process;
-    the process is replaced after writes. defaults: asked in a process with the framework's own precision settings.
+    the process is replaced after writes. process: "defaults" for one with the framework's own precision settings,
+    "doubles" for one in which it computes in float64.
     marks: pytest markers, to select by. upstream: the thread that reports the fault a case looks for.
     memory: bytes that the target must have free, else *not run*; a CPU is asked such a case only with ``--large``.
     """
@@ -37,7 +38,7 @@ class Case:
     marks: tuple[str, ...] = ()
     upstream: str = ""
     memory: int = 0
-    defaults: bool = False
+    process: Literal["", "defaults", "doubles"] = ""
 
     @property
     def id(self) -> str:

@@ -48,8 +48,8 @@ class Bench:
     """Whether what the frameworks print is shown, as by ``pytest -s``."""
     time_limit: float = TIME_LIMIT
     """Seconds that a target may take to answer one call."""
-    workers: dict[tuple[str, bool], Isolation] = field(default_factory=dict)
-    """(target, whether with default precision settings) -> its process."""
+    workers: dict[tuple[str, str], Isolation] = field(default_factory=dict)
+    """(target, kind of process, as `Case.process` names it) -> its process."""
     kept: dict[Any, Any] = field(default_factory=dict)
     """What several cases need and is dear to make, such as a user's table quantized by a target."""
     known: Mapping[str, Expectations] = field(default_factory=dict)
@@ -60,15 +60,18 @@ class Bench:
     large: bool = False
     """Whether CPUs are asked cases that take gigabytes; other devices always are."""
 
-    def worker(self, target: Target, *, defaults: bool = False) -> Isolation:
-        """The target's process; with `defaults` another one, with the framework's own precision settings."""
-        key = target.id, defaults
+    def worker(self, target: Target, kind: str = "") -> Isolation:
+        """The target's process, or the one of another kind (`Case.process`)."""
+        key = target.id, kind
         if key not in self.workers:
-            environment = dict.fromkeys(target.cls.environment) if defaults else {}
+            environments: dict[str, Mapping[str, str | None]] = {
+                "defaults": dict.fromkeys(target.cls.environment),
+                "doubles": target.cls.double_environment,
+            }
             self.workers[key] = Isolation(
                 target.adapter_spec,
                 target.device,
-                environment,
+                environments.get(kind, {}),
                 time_limit=self.time_limit,
                 shows_output=self.shows_output,
             )
@@ -90,7 +93,7 @@ class Bench:
 
     def renew(self, target: Target) -> None:
         """Give the target's next case a new process where the one it has has grown."""
-        if found := self.workers.get((target.id, False)):
+        if found := self.workers.get((target.id, "")):
             found.renew_if_grown()
 
     def close(self) -> None:
@@ -123,9 +126,10 @@ class Assay:
     def unmet_need(self) -> str | None:
         """The declared reason why this target cannot be asked, None where it can; Deviates if no reason is given."""
         capabilities = self.target.cls.capabilities
-        reason = capabilities.unmet(self.case.needs)
+        needs = [f"{need}:{self.target.device}" if need == "doubles" else need for need in self.case.needs]
+        reason = capabilities.unmet(needs)
         if reason == "":
-            without = next(need for need in self.case.needs if capabilities.missing(need) == "")
+            without = next(need for need in needs if capabilities.missing(need) == "")
             message = f"{without} is not among the capabilities, and `absent` gives no reason"
             raise Deviates(Observation("unsupported without a reason", False, message=message))
         return reason
@@ -176,8 +180,8 @@ class Assay:
 
     def ask(self, probe: Callable[..., Any], **arguments: Any) -> Outcome:
         """Run a probe in the target's process; in this one under ``--in-process``, where the case is not hazardous."""
-        if self.case.defaults:
-            return self.bench.worker(self.target, defaults=True).run(probe, arguments)
+        if self.case.process:
+            return self.bench.worker(self.target, self.case.process).run(probe, arguments)
         if self.case.hazard:
             # A GPU's context may be lost with the first error: the next probe gets a new one.
             unsafe = self.target.cls.corrupts_memory and self.case.hazard == "writes"

@@ -83,13 +83,11 @@ def _method(layer: Layer, call: Call) -> Callable[[Any], np.ndarray]:
 
 
 def _made(adapter: Adapter, call: Call) -> Layer:
-    if call.spelling:
-        return adapter.spelled(call.layer, call.spelling, call.weight, call.bias)
     if call.layer == "embedding":
         return adapter.embedding(call.weight, **call.options)
-    if call.layer == "linear":
+    if call.layer == "linear" and not call.spelling:
         return adapter.linear(call.weight, call.bias, **call.options)
-    return probes.build(adapter, call.layer, call.weight, call.bias)
+    return probes.build(adapter, call.layer, call.weight, call.bias, spelling=call.spelling)
 
 
 def _changed(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:

@@ -15,8 +15,15 @@ from touchstone.adapters.interface import Adapter, Layer, Method, Packed, Scheme
 from touchstone.adapters.isolation.outcome import attempt, settled
 
 
-def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None) -> Layer:
-    """The layer called `layer`; a `Packed` weight is loaded, a float weight quantized where a scheme is given."""
+def build(
+    adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None, spelling: str = ""
+) -> Layer:
+    """The layer called `layer`, or another function that computes it, by its spelling.
+
+    A `Packed` weight is loaded, a float weight quantized where a scheme is given.
+    """
+    if spelling:
+        return adapter.spelled(layer, spelling, weight, bias)
     if layer == "embedding":
         return adapter.embedding(weight)
     if layer == "raw_lookup":
@@ -36,7 +43,7 @@ def build(adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: S
 
 
 def call(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
-    """The layer's answer to ids or activations; parts: bias and scheme, as `build` takes them."""
+    """The layer's answer to ids or activations; parts: bias, scheme and spelling, as `build` takes them."""
     return build(adapter, layer, weight, **parts)(inputs)
 
 
@@ -126,11 +133,26 @@ def rows_and_gradient(
     cotangent: np.ndarray,
 ) -> dict[str, np.ndarray | None]:
     """What the ids look up, "rows", and the "gradient" of the table, None of a quantized one."""
-    made = adapter.spelled(layer, spelling, weight) if spelling else build(adapter, layer, weight, scheme=scheme)
+    made = build(adapter, layer, weight, scheme=scheme, spelling=spelling)
     found = {"rows": made(ids), "gradient": None}
     if scheme is None:
         found["gradient"] = by_role(made, made.vjp(ids, cotangent)).get("weight")
     return found
+
+
+def answer_and_gradients(
+    adapter: Adapter,
+    layer: str,
+    spelling: str,
+    method: Method,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    inputs: np.ndarray,
+    cotangent: np.ndarray,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """The answer of a layer or of another function, and the gradients by role."""
+    made = build(adapter, layer, weight, bias, spelling=spelling)
+    return method_of(made, method)(inputs), by_role(made, made.vjp(inputs, cotangent, method))
 
 
 def by_role(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

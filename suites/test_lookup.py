@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from touchstone.golden.cases import lookup
+from touchstone.golden.cases import exact_gradients, lookup
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.layouts import lay_out
@@ -12,8 +12,9 @@ from touchstone.suites.requirements import requirement
 
 
 def _assay_rows(assay: Assay) -> None:
+    layer, spelling = assay.params["layer"], assay.params.get("spelling", "")
     outcome = assay.ask(
-        probes.call, layer=assay.params["layer"], weight=assay.golden("table"), inputs=assay.golden("ids")
+        probes.call, layer=layer, weight=assay.golden("table"), inputs=assay.golden("ids"), spelling=spelling
     )
     assay.same_bits(assay.value(outcome), assay.golden("rows"), "rows")
 
@@ -28,7 +29,7 @@ def test_sizes(assay: Assay) -> None:
     _assay_rows(assay)
 
 
-@requirement("EMB-BITS-1", lookup.SPECIAL_CASES)
+@requirement("EMB-BITS-1", [*lookup.SPECIAL_CASES, *exact_gradients.COPIED_CASES])
 def test_special_values(assay: Assay) -> None:
     _assay_rows(assay)
 

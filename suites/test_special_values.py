@@ -36,7 +36,9 @@ def _product(assay: Assay) -> None:
     """Elsewhere operands are small integers, so that every other element is exact."""
     layer, dtype = assay.params["layer"], assay.params["dtype"]
     x, weight = specials.with_special(assay.case, assay.golden("x"), assay.golden("weight"))
-    made = probes.build(assay.adapter, layer, weight)
+    spelling = assay.params.get("spelling", "")
+    bias = np.zeros(len(weight), weight.dtype) if spelling else None
+    made = probes.build(assay.adapter, layer, weight, bias, spelling=spelling)
     method: Method = "call" if layer == "linear" else "as_linear"
     got = (made.compiled("default", method) if assay.params["compiled"] else probes.method_of(made, method))(x)
     with np.errstate(invalid="ignore", over="ignore"):

@@ -44,6 +44,7 @@ class JaxAdapter(HoldsPacked):
     module = "flax"
     devices = ("tpu", "cuda", "rocm", "mps", "cpu")
     environment = {"JAX_DEFAULT_MATMUL_PRECISION": "highest"}
+    double_environment = {"JAX_ENABLE_X64": "1"}
     corrupts_memory = False
     capabilities = Capabilities(
         layers=frozenset(
@@ -56,6 +57,7 @@ class JaxAdapter(HoldsPacked):
         compilers=frozenset({"default"}),
         exercises=frozenset({"nnx", "linen"}),
         modes=True,
+        doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "split and merge"}),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
@@ -69,6 +71,7 @@ class JaxAdapter(HoldsPacked):
             "freezing": "Flax freezes by the filter given to an optimizer (nnx.Optimizer, wrt), not by a layer's state",
             "lenient": "nnx.replace_by_pure_dict replaces what it is given, and knows no strictness",
             "overwriting": "JAX arrays are immutable",
+            "doubles": "XLA has no float64 there",
             "assigning": "nnx.update always holds the arrays that it is given",
             "copying": "Flax has no such copy",
             "compiler": "JAX compiles with jax.jit only",

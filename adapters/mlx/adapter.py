@@ -51,12 +51,14 @@ class MLXAdapter(Adapter):
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
+        doubles=frozenset({"cpu"}),
         overwriting=True,
         copying=frozenset({"deepcopy"}),
         lenient=True,
         conversion=True,
         absent={
             "scheme": LIBRARY_SCHEMES,
+            "doubles": "float64 is computed on the CPU only (mlx.core data types)",
             "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
             "copying": "MLX copies a module with copy.deepcopy",
             "compiler": "MLX compiles with mx.compile only",
@@ -109,7 +111,7 @@ class MLXAdapter(Adapter):
         """An MLX array on this device; anything that is neither operand nor array passes through."""
         mx = self.mx
         if isinstance(value, np.ndarray):
-            return mx.array(value)
+            return mx.array(value, mx.float64) if value.dtype == np.float64 else mx.array(value)
         if not isinstance(value, Operand):
             return value
         out = mx.array(value.base)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from math import prod
 
-from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS
+from touchstone.golden.cases.lookup import DENSE_LAYERS, FLOATS, SPECIAL_CASES
 from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.recipes import Recipe
 
@@ -89,3 +89,14 @@ def _spelled() -> list[Case]:
 
 
 SPELLED_CASES = _spelled()
+COPIED_CASES = [
+    Case(
+        {**case.params, "spelling": spelling},
+        case.arrays,
+        (*case.needs, f"spelling:raw_lookup {spelling}"),
+    )
+    for case in SPECIAL_CASES
+    for spelling in SPELLINGS["raw_lookup"]
+    if case.params["layer"] == "raw_lookup" and spelling not in ("one hot", "bag of one")
+]
+"""Of tables of special values: a product and a sum need not keep the sign of a zero."""

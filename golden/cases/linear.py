@@ -90,7 +90,7 @@ DEGENERATE_CASES = [
     for what in ("rank-0 x", "zero in_features", "zero out_features")
 ]
 PRECISION_CASES = [
-    replace(_case("linear", "wide integers", "float32", (2, k), 4, bias=False), params={"K": k}, defaults=True)
+    replace(_case("linear", "wide integers", "float32", (2, k), 4, bias=False), params={"K": k}, process="defaults")
     for k in (64, 1024)
 ]
 TIED_CASES = [

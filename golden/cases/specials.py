@@ -7,6 +7,7 @@ from itertools import product
 import ml_dtypes
 import numpy as np
 
+from touchstone.golden.cases.exact_gradients import SPELLINGS
 from touchstone.golden.cases.lookup import FLOATS
 from touchstone.golden.catalogue import Case, add
 from touchstone.golden.recipes import Recipe
@@ -44,6 +45,19 @@ def _products() -> list[Case]:
             (f"layer:{layer}", f"dtype:{dtype}", *(("compiler:default",) * compiled)),
         )
         for layer, dtype, special, compiled in product(("linear", "embedding"), FLOATS, SPECIALS, (False, True))
+    ]
+
+
+def _spelled() -> list[Case]:
+    """The same by other functions; one that scales its operands overflows where the product does not."""
+    return [
+        Case(
+            {"layer": "linear", "spelling": spelling, "dtype": dtype, "special": special, "compiled": False},
+            _operands(dtype),
+            ("layer:linear", f"spelling:linear {spelling}", f"dtype:{dtype}"),
+        )
+        for spelling, dtype, special in product(SPELLINGS["linear"], FLOATS, SPECIALS)
+        if (spelling, special) != ("addmm that scales", "overflow")
     ]
 
 
@@ -118,8 +132,9 @@ def with_special(case: Case, x: np.ndarray, weight: np.ndarray) -> tuple[np.ndar
     return x, weight
 
 
-PRODUCT_CASES = [case for case in _products() if case.params["special"] != "subnormal"]
-SUBNORMAL_CASES = [case for case in _products() if case.params["special"] == "subnormal"]
+_PRODUCT_CASES = [*_products(), *_spelled()]
+PRODUCT_CASES = [case for case in _PRODUCT_CASES if case.params["special"] != "subnormal"]
+SUBNORMAL_CASES = [case for case in _PRODUCT_CASES if case.params["special"] == "subnormal"]
 ROW_CASES = _rows()
 CAST_CASES = _casts()
 STEP_CASES = _steps()
