@@ -231,7 +231,6 @@ class Capabilities:
             "option": self.options,
             "spelling": self.spellings,
             "model": self.models,
-            "copying": self.copying,
             "doubles": self.doubles,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))

@@ -23,9 +23,7 @@ AT_A_TIME = 16
 @requirement("CROSS-1", crosses.CASES)
 def test_crosses(assay: Assay) -> None:
     """The first row that is wrong is told."""
-    dimensions = crosses.DIMENSIONS[assay.params["layer"], assay.params["method"]]
-    strength = {"pairs": crosses.PAIRS, "triples": crosses.TRIPLES}[assay.params["crossed"]]
-    rows = crosses.rows(dimensions, strength, states="spelling" not in assay.params)
+    rows = crosses.rows(assay.case)
     from_the_end = not crossed_calls.multiplies(assay) and _counts_from_the_end(assay)
     every = [crossed_calls.due(assay, row, from_the_end=from_the_end) for row in rows]
     calls = [due.call for due in every]

@@ -142,13 +142,6 @@ def evaluate(assay: Assay, state: State) -> None:
     state.layer.set_training(False)
 
 
-def train(assay: Assay, state: State) -> None:
-    """It is evaluated for a while."""
-    state.layer.set_training(False)
-    use(assay, state)
-    state.layer.set_training(True)
-
-
 def assign(assay: Assay, state: State) -> None:
     """What another layer saved takes the place of the layer's own arrays."""
     others = _others(assay)
@@ -156,14 +149,11 @@ def assign(assay: Assay, state: State) -> None:
     state.values, state.result = others, state.dtype
 
 
-def copied(how: str) -> Callable[[Assay, State], None]:
-    """A copy takes the layer's place, which then gets other parameters."""
-
-    def copy(assay: Assay, state: State) -> None:
+def copy(assay: Assay, state: State) -> None:
+    """A copy, by each way in turn, takes the layer's place, which then gets other parameters."""
+    for how in sorted(assay.target.cls.capabilities.copying):
         original, state.layer = state.layer, state.layer.copied(how)
         original.set_parameters(probes.by_name(original, state.stored(_others(assay))))
-
-    return copy
 
 
 DO: dict[str, Callable[[Assay, State], object]] = {
@@ -178,9 +168,8 @@ DO: dict[str, Callable[[Assay, State], object]] = {
     "freeze": freeze,
     "unfreeze": unfreeze,
     "evaluate": evaluate,
-    "train": train,
     "assign": assign,
-    **{how: copied(how) for how in sequences.COPIES},
+    "copy": copy,
 }
 
 

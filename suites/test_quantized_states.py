@@ -85,21 +85,11 @@ def evaluate(assay: Assay, state: State) -> None:
     state.layer.set_training(False)
 
 
-def train(assay: Assay, state: State) -> None:
-    """It is evaluated for a while."""
-    state.layer.set_training(False)
-    use(assay, state)
-    state.layer.set_training(True)
-
-
-def copied(how: str) -> Callable[[Assay, State], None]:
-    """A copy takes the layer's place, which then holds other parts."""
-
-    def copy(assay: Assay, state: State) -> None:
+def copy(assay: Assay, state: State) -> None:
+    """A copy, by each way in turn, takes the layer's place, which then holds other parts."""
+    for how in sorted(assay.target.cls.capabilities.copying):
         original, state.layer = state.layer, state.layer.copied(how)
         probes.hand_over(_made(assay, _unlike(state)), original)
-
-    return copy
 
 
 DO: dict[str, Callable[[Assay, State], None]] = {
@@ -110,8 +100,7 @@ DO: dict[str, Callable[[Assay, State], None]] = {
     "load": load,
     "freeze": freeze,
     "evaluate": evaluate,
-    "train": train,
-    **{how: copied(how) for how in sequences.COPIES},
+    "copy": copy,
 }
 
 

@@ -163,21 +163,11 @@ def evaluate(assay: Assay, state: State) -> None:
     state.model.set_training(False)
 
 
-def train(assay: Assay, state: State) -> None:
-    """It is evaluated for a while."""
-    state.model.set_training(False)
-    use(assay, state)
-    state.model.set_training(True)
-
-
-def copied(how: str) -> Callable[[Assay, State], None]:
-    """A copy takes the model's place, which then gets other parameters."""
-
-    def copy(assay: Assay, state: State) -> None:
+def copy(assay: Assay, state: State) -> None:
+    """A copy, by each way in turn, takes the model's place, which then gets other parameters."""
+    for how in sorted(assay.target.cls.capabilities.copying):
         original, state.model = state.model, state.model.copied(how)
         original.set_parameters(probes.by_name(original, state.stored(_others(assay))))
-
-    return copy
 
 
 DO: dict[str, Callable[[Assay, State], object]] = {
@@ -193,8 +183,7 @@ DO: dict[str, Callable[[Assay, State], object]] = {
     "freeze a module": freeze,
     "unfreeze a module": unfreeze,
     "evaluate": evaluate,
-    "train": train,
-    **{how: copied(how) for how in sequences.COPIES},
+    "copy": copy,
 }
 
 

@@ -20,7 +20,7 @@ PARAVIRTUAL = "paravirtual"
 """Part of the name that macOS gives a GPU inside a virtual machine ("Apple Paravirtual device")."""
 
 _LEVELS = {
-    **{"amx_tile": "amx", "avx512f": "avx512", "avx2": "avx2", "avx": "avx", "avx1.0": "avx", "sse4.2": "sse4"},
+    **{"amx.tile": "amx", "avx512f": "avx512", "avx2": "avx2", "avx": "avx", "avx1.0": "avx", "sse4.2": "sse4"},
     **{"sve": "sve", "neon": "neon", "asimd": "neon"},
 }
 """Feature -> the level that it stands for, highest first."""

@@ -73,7 +73,6 @@ class JaxAdapter(HoldsPacked):
             "overwriting": "JAX arrays are immutable",
             "doubles": "XLA has no float64 there",
             "assigning": "nnx.update always holds the arrays that it is given",
-            "copying": "Flax has no such copy",
             "compiler": "JAX compiles with jax.jit only",
             "spelling": "no function of jax.numpy has this name",
             "option": "flax.nnx.Embed has no padding, norm, frequency or sparse gradient",

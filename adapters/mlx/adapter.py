@@ -60,7 +60,6 @@ class MLXAdapter(Adapter):
             "scheme": LIBRARY_SCHEMES,
             "doubles": "float64 is computed on the CPU only (mlx.core data types)",
             "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
-            "copying": "MLX copies a module with copy.deepcopy",
             "compiler": "MLX compiles with mx.compile only",
             "exercise": "the exercise is written for Flax",
             "spelling": "no function of mlx.core has this name",

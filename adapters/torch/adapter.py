@@ -66,7 +66,6 @@ class TorchAdapter(HoldsPacked):
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
             "doubles": "PyTorch has no float64 on MPS (its MPS notes)",
-            "copying": "PyTorch copies a module with copy.deepcopy",
             "exercise": "the exercise is written for Flax",
             "spelling": "no function of torch has this name",
             "option": "PyTorch's layers have no such option: they compute in the dtype that they store",

@@ -18,9 +18,9 @@ from touchstone.golden.cases.exact_gradients import SPELLINGS
 from touchstone.golden.catalogue import Case, add
 from touchstone.golden.recipes import Recipe
 
-FIELD = 7
-"""Levels of a dimension, a prime: an array of strength t has FIELD**t rows and FIELD + 1 columns."""
-PAIRS, TRIPLES = 2, 3
+FIELD, SMALL_FIELD = 7, 5
+"""Levels of a dimension of a layer, and of a function alone: an array of strength t has FIELD**t rows."""
+STRENGTHS = {"pairs": 2, "triples": 3}
 LARGEST = 70 * 128
 """Elements of the largest operand."""
 MANY = 1030
@@ -52,7 +52,7 @@ class Stored:
 _LAYOUTS = ("dense", "transposed", "offset", "inner strided", "strided", "reversed", "inner offset")
 _COTANGENTS = ("dense", "transposed", "strided", "expanded")
 _HOW = ("new", "asked before", "replaced", "cast", "loaded", "stepped", "frozen")
-"""What was done to the layer before it is asked. A function alone has no such state: see `rows`."""
+"""What was done to the layer before it is asked; among pairs a new one is compiled."""
 _TABLES = ((9, 6), (1, 4), (5, 1), (6, 6), (70, 3), (67, 8), (120, 65))
 LOOKUP: Mapping[str, Sequence[Any]] = {
     "ids": ((), (5,), (4, 1), (1, 4), (2, 3), (3, 1, 2), (MANY,)),
@@ -126,28 +126,38 @@ DIMENSIONS: Mapping[tuple[str, str], Mapping[str, Sequence[Any]]] = {
 
 
 @cache
-def orthogonal(strength: int) -> list[tuple[int, ...]]:
-    """Rows of FIELD + 1 levels below FIELD, in which every `strength` columns have every combination once."""
+def orthogonal(strength: int, field: int) -> list[tuple[int, ...]]:
+    """Rows of ``field + 1`` levels below `field`, a prime; any `strength` columns have every combination once."""
     return [
-        (*(sum(c * point**power for power, c in enumerate(row)) % FIELD for point in range(FIELD)), row[-1])
-        for row in product(range(FIELD), repeat=strength)
+        (*(sum(c * point**power for power, c in enumerate(row)) % field for point in range(field)), row[-1])
+        for row in product(range(field), repeat=strength)
     ]
 
 
-def rows(dimensions: Mapping[str, Sequence[Any]], strength: int, *, states: bool = True) -> list[dict[str, Any]]:
-    """One level of every dimension, by name, in every row of the array.
+def rows(case: Case) -> list[dict[str, Any]]:
+    """One level of every dimension, by name, for every call of a case."""
+    dimensions = DIMENSIONS[case.params["layer"], case.params["method"]]
+    if "spelling" in case.params:
+        return _rows_of_a_function(dimensions, case.params["spelling"])
+    compiles = case.params["crossed"] == "pairs"
+    found = [_levels(dimensions, row) for row in orthogonal(STRENGTHS[case.params["crossed"]], FIELD)]
+    return [{**row, "how": "compiled"} if compiles and row["how"] == "new" else row for row in found]
 
-    Among pairs a new layer is compiled. states: False leaves the other states out, and takes a new one for them.
-    """
-    found = [
-        {name: levels[level % len(levels)] for (name, levels), level in zip(dimensions.items(), row, strict=False)}
-        for row in orthogonal(strength)
-    ]
-    for row in found:
-        if row["how"] == "new":
-            row["how"] = "compiled" if strength == PAIRS else "new"
-        elif not states:
-            row["how"] = "new"
+
+def _levels(dimensions: Mapping[str, Sequence[Any]], row: Sequence[int], first: int = 0) -> dict[str, Any]:
+    return {
+        name: levels[(level + first) % len(levels)]
+        for (name, levels), level in zip(dimensions.items(), row, strict=False)
+    }
+
+
+def _rows_of_a_function(dimensions: Mapping[str, Sequence[Any]], spelling: str) -> list[dict[str, Any]]:
+    """Fewer levels, which begin elsewhere for each function; it holds no state, and is compiled now and then."""
+    names = [name for every in SPELLINGS.values() for name in every]
+    found = []
+    for number, row in enumerate(orthogonal(STRENGTHS["pairs"], SMALL_FIELD)):
+        levels = _levels(dimensions, (*row, number, number), names.index(spelling))
+        found.append({**levels, "how": "new" if number % 8 else "compiled"})
     return found
 
 
@@ -166,8 +176,13 @@ def _arrays() -> dict[str, str]:
     }
 
 
+def _own(layer: str) -> tuple[str, ...]:
+    """What a framework has that quantizes layers itself, and is not given them by its adapter."""
+    return ("conversion",) * layer.startswith("quantized")
+
+
 def _cases() -> list[Case]:
-    """Pairs for every layer, head and other function; triples for the layers where operands have layouts."""
+    """Pairs for every layer, head and other function; triples for a framework's own layers where it has layouts."""
     ways: list[tuple[dict[str, str], tuple[str, ...]]] = [
         ({"layer": layer, "method": method}, (f"layer:{layer}",)) for layer, method in DIMENSIONS
     ]
@@ -178,7 +193,10 @@ def _cases() -> list[Case]:
     ]
     return [
         *(Case({**way, "crossed": "pairs"}, _arrays(), needs) for way, needs in (*ways, *spelled)),
-        *(Case({**way, "crossed": "triples"}, _arrays(), (*needs, "layout:permute")) for way, needs in ways),
+        *(
+            Case({**way, "crossed": "triples"}, _arrays(), (*needs, "layout:permute", *_own(way["layer"])))
+            for way, needs in ways
+        ),
     ]
 
 

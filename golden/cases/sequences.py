@@ -25,10 +25,9 @@ METHODS = {
     "quantized_linear": ("call",),
 }
 """Layer -> what is called."""
-COPIES = ("deepcopy", "clone", "split and merge")
 OPERATIONS = (
     *("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze", "unfreeze"),
-    *("evaluate", "train", "assign", *COPIES),
+    *("evaluate", "assign", "copy"),
 )
 """What is done to a layer; see suites/test_layer_states.py."""
 NEEDS = {
@@ -40,9 +39,8 @@ NEEDS = {
     "freeze": ("freezing",),
     "unfreeze": ("freezing",),
     "evaluate": ("modes",),
-    "train": ("modes",),
     "assign": ("persistence", "assigning"),
-    **{how: (f"copying:{how}",) for how in COPIES},
+    "copy": ("copying",),
 }
 _TRAINS = ("gradient", "step")
 
@@ -128,7 +126,7 @@ def _quantized_states() -> list[Case]:
 
 TIED_OPERATIONS = (
     *("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze a module", "unfreeze a module"),
-    *("evaluate", "train", "assign", *COPIES),
+    *("evaluate", "assign", "copy"),
 )
 """What is done to a model of several modules; see suites/test_tied_models.py."""
 TIED_ROWS, TIED_DIMS = 9, 4
@@ -159,7 +157,7 @@ def _tied() -> list[Case]:
     ]
 
 
-QUANTIZED_OPERATIONS = ("use", "compile", "cast", "save", "load", "freeze", "evaluate", "train", *COPIES)
+QUANTIZED_OPERATIONS = ("use", "compile", "cast", "save", "load", "freeze", "evaluate", "copy")
 """What is done to a quantized layer; see suites/test_quantized_states.py."""
 
 
