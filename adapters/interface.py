@@ -148,6 +148,7 @@ class Packed:
 
 
 _OPTIONAL = {
+    "layer:tied_model": "this adapter builds layers, and no models of them",
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
     "spelling": "this adapter has layers, and no function beside them",
@@ -236,7 +237,7 @@ class Capabilities:
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
         if met:
             return None
-        return self.absent.get(need) or self.absent.get(kind, _OPTIONAL.get(kind, ""))
+        return self.absent.get(need) or _OPTIONAL.get(need) or self.absent.get(kind, _OPTIONAL.get(kind, ""))
 
 
 class Layer(abc.ABC):
@@ -293,6 +294,10 @@ class Layer(abc.ABC):
         """Tell the layer that it is being trained, or evaluated (`Capabilities.modes`)."""
         raise self._unsupported("mode of training")
 
+    def modes(self) -> dict[str, bool]:
+        """Whether each module of a model is being trained, by its name; "" for the whole."""
+        raise self._unsupported("mode of training")
+
     def copied(self, how: str) -> Layer:
         """Another layer of the same parameters; how: one of `Capabilities.copying`."""
         raise self._unsupported("copies")
@@ -318,6 +323,10 @@ class Layer(abc.ABC):
 
     def quantized(self, scheme: Scheme) -> Layer:
         """A quantized layer that the framework makes of this one, which stays as it is (`Capabilities.conversion`)."""
+        raise self._unsupported("conversion")
+
+    def convert(self, module: str, scheme: Scheme) -> None:
+        """Have the framework quantize one module of this model, in place (`Capabilities.conversion`)."""
         raise self._unsupported("conversion")
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:

@@ -55,6 +55,23 @@ def test_a_new_row_of_padding(assay: Assay) -> None:
     assay.behaves("zero alone" if right else "other rows", conforms=right, message=f"rows of zeros: {zeros.tolist()}")
 
 
+@requirement("OPTION-PRETRAINED-1", options.PRETRAINED_CASES)
+def test_a_table_that_was_trained(assay: Assay) -> None:
+    """Its rows are the table's, that of padding too, and it is frozen unless asked otherwise."""
+    weight, ids, freeze = assay.golden("weight"), assay.golden("ids"), assay.params["freeze"]
+    given = {} if freeze == "by default" else {"freeze": freeze == "yes"}
+    layer = assay.adapter.embedding(weight, from_pretrained=True, padding_idx=3, **given)
+    assay.same_bits(layer(ids), weight[ids])
+    frozen = freeze != "no"
+    if bool(layer.trainable()) == frozen:
+        assay.behaves("trains other parameters", conforms=False, message=f"trainable: {sorted(layer.trainable())}")
+    if not frozen:
+        want = exact.gradients(assay)
+        want["weight"][3] = 0
+        found = probes.by_role(layer, layer.vjp(ids, assay.golden("cotangent")))
+        exact.assay_gradients(assay, found, want, assay.params["dtype"])
+
+
 @requirement("OPTION-FREQUENCY-1", options.FREQUENCY_CASES)
 def test_gradients_by_frequency(assay: Assay) -> None:
     counts = np.bincount(assay.golden("ids").reshape(-1), minlength=options.ROWS)
@@ -126,7 +143,8 @@ def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
     """Answers are in that dtype; each gradient is in the dtype of what it belongs to."""
     name, computed, looks_up = assay.params["layer"], assay.params["computed"], exact.looks_up(assay)
     parts = [part for part in (assay.golden("weight"), assay.bias) if part is not None]
-    layer = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name](*parts, dtype=computed)
+    option = {assay.params.get("by", "dtype"): computed}
+    layer = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name](*parts, **option)
     given = assay.golden("ids" if looks_up else "x")
     method: Method = "call" if looks_up or name == "linear" else "as_linear"
     assay.same_bits(probes.method_of(layer, method)(given), exact.answer(assay, computed), signed_zero=looks_up)

@@ -187,6 +187,31 @@ DO: dict[str, Callable[[Assay, State], object]] = {
 }
 
 
+@requirement("STATE-MODEL-2", sequences.CONVERTED_CASES)
+def test_a_conversion_of_one_module(assay: Assay) -> None:
+    values, module = _values(assay), assay.params["module"]
+    state = State(assay.adapter.tied_model({role: assay.golden(role) for role in ROLES}), values)
+    DO[assay.params["first"]](assay, state)
+    before, trained = state.model.parameters(), state.model.trainable()
+    state.model.convert(module, assay.scheme)
+    after, stored = state.model.parameters(), state.stored(state.values)
+    for name, value in before.items():
+        if not name.startswith(f"{module}."):
+            assay.same_bits(after.get(name), value)
+    layer = "quantized_embedding" if module == "embed" else "quantized_linear"
+    fresh = probes.build(assay.adapter, layer, stored[module], scheme=assay.scheme).parameters()
+    for name, value in fresh.items():
+        assay.same_bits(after.get(f"{module}.{name}"), value)
+    others = {name for name in trained if not name.startswith(f"{module}.")}
+    if others != {name for name in state.model.trainable() if not name.startswith(f"{module}.")}:
+        assay.behaves("trains other parameters", conforms=False, message=f"before {sorted(others)}")
+    modes = state.model.modes()
+    want = assay.params["first"] != "evaluate"
+    if any(mode is not want for name, mode in modes.items() if name != module):
+        assay.behaves("another mode", conforms=False, message=f"{modes}")
+    assay.behaves("converted alone")
+
+
 @requirement("STATE-MODEL-1", sequences.TIED_CASES)
 def test_every_pair_of_operations(assay: Assay) -> None:
     values = _values(assay)

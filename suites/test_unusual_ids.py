@@ -35,7 +35,7 @@ def _asked(assay: Assay, ids: np.ndarray, cotangent: np.ndarray) -> Outcome:
     return assay.ask(
         probes.rows_and_gradient,
         layer=assay.params["layer"],
-        spelling=assay.params.get("spelling", ""),
+        spelling="" if assay.params["spelling"] == unusual_ids.ITSELF else assay.params["spelling"],
         weight=assay.golden("table"),
         scheme=assay.scheme if quantized else None,
         ids=ids,

@@ -41,7 +41,7 @@ def red_case(name: str, requirement: str, bench: Bench, plant: Callable[[Any], N
         for case in question.cases if question.requirement.id == requirement else ():
             if case.marks or case.memory:
                 continue
-            assay, error = direct.run(question, planted, replace(case, hazard=None), bench)
+            assay, error = direct.run(question, planted, replace(case, hazard=None, process=""), bench)
             if verdict_of(assay, error, entries, bootstrap=False)[0].verdict.is_red:
                 return case.id
     return ""
@@ -278,6 +278,70 @@ def hides_the_bias(adapter: Any) -> None:
     wrap(adapter, "construct", lambda layer: setattr(layer.native, "extra_repr", lambda: "in_features=7"))
 
 
+def _turns_where_three_meet(layer: Any, real: Any, inputs: Any) -> Any:
+    """Of x of three axes that is a view, by 65 outputs."""
+    answer, rows = real(inputs), layer.native.weight.shape[0]
+    meets = inputs.is_floating_point() and inputs.dim() == 3 and not inputs.is_contiguous() and rows == 65
+    return answer.flip(1) if meets else answer
+
+
+def _spreads_rows(layer: Any, real: Any, inputs: Any) -> Any:
+    answer = real(inputs)
+    return answer + 0 * inputs.sum() if inputs.is_floating_point() else answer
+
+
+def _clamps_below(layer: Any, real: Any, inputs: Any) -> Any:
+    return real(inputs if inputs.is_floating_point() or inputs.dim() < 2 else inputs.clamp(min=0))
+
+
+def _in_single_precision(layer: Any, real: Any, inputs: Any) -> Any:
+    answer = real(inputs)
+    return answer.float().double() if answer.element_size() == 8 else answer
+
+
+def casts_encoded_scales(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        to = {"float16": adapter.mx.float16}
+        layer.cast = lambda dtype: layer.native.set_dtype(to[dtype], lambda held: held != adapter.mx.uint32)
+
+    wrap(adapter, "load_quantized_linear", change)
+
+
+def packs_the_first_weights(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        kept: dict[str, Any] = {}
+
+        def set_training(training: bool) -> None:
+            layer.native.train(training)
+            if not training:
+                layer.native.update(kept.setdefault("first", dict(layer.native.parameters())))
+
+        layer.set_training = set_training
+
+    wrap(adapter, "converted", change)
+
+
+def unties_copies(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        copied = layer.copied
+
+        def untied(how: str) -> Any:
+            made = copied(how)
+            made.native.head.weight = adapter.torch.nn.Parameter(made.native.head.weight.detach().clone())
+            return made
+
+        layer.copied = untied
+
+    wrap(adapter, "tied_model", change)
+
+
+def answers_are_the_table(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        layer.overwrite_answer = lambda inputs, method: layer.native.weight.data.zero_()
+
+    wrap(adapter, "embedding", change)
+
+
 PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "answers of a shape are kept": ("torch", "AGAIN-1", _answering(_of_a_shape)),
     "compiled answers of a shape are kept": ("torch", "AGAIN-2", compiled_for_a_shape),
@@ -307,6 +371,15 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "every method ignores the dtype of computing": ("jax", "OPTION-DTYPE-2", _without_option("linear", "dtype")),
     "another function is one row off": ("torch", "SPELLING-1", rolls_other_functions),
     "a head's gradient is transposed": ("torch", "GRAD-EXACT-1", transposes_a_square_gradient),
+    "a layout, a rank and a size turn rows": ("torch", "CROSS-1", _answering(_turns_where_three_meet)),
+    "NaN spreads over rows": ("torch", "SPECIAL-ROW-1", _answering(_spreads_rows)),
+    "negative ids of two axes are clamped": ("torch", "LOOKUP-ID-1", _answering(_clamps_below)),
+    "float64 is rounded to float32": ("torch", "DOUBLE-1", _answering(_in_single_precision)),
+    "encoded scales are cast": ("mlx", "STATE-QUANTIZED-2", casts_encoded_scales),
+    "the first weights are packed": ("mlx", "STATE-QUANTIZED-3", packs_the_first_weights),
+    "a copy is untied": ("torch", "STATE-MODEL-1", unties_copies),
+    "answers are the table": ("torch", "KEEP-2", answers_are_the_table),
+    "a new row of padding is drawn": ("torch", "OPTION-PADDING-2", _without_option("construct", "padding_idx")),
     "a repr hides the bias": ("torch", "INIT-REPR-2", hides_the_bias),
     "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
     "a new process draws otherwise": ("torch", "INIT-SEED-3", _seeding(lambda seed: seed + 1)),

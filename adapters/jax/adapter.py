@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,7 +63,8 @@ class JaxAdapter(HoldsPacked):
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
-            + ["linear precision"]
+            + ["linear precision", "linear preferred_element_type"]
+            + ["embedding promote_dtype", "linear promote_dtype"]
         ),
         absent={
             "scheme": LIBRARY_SCHEMES,
@@ -143,8 +145,12 @@ class JaxAdapter(HoldsPacked):
         )
 
     def _given(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Options with dtypes as JAX has them."""
-        return {n: self.dtypes[v] if n in ("dtype", "param_dtype") else v for n, v in options.items()}
+        """Options with dtypes as JAX has them, and a dtype to promote to as the function that does it."""
+        named = ("dtype", "param_dtype", "preferred_element_type")
+        given = {n: self.dtypes[v] if n in named else v for n, v in options.items()}
+        if "promote_dtype" in options:
+            given["promote_dtype"] = partial(_promoted, self.dtypes[options["promote_dtype"]])
+        return given
 
     def raw_lookup(self, weight: Any) -> Layer:
         from touchstone.adapters.jax import modules as jax_modules
@@ -245,6 +251,11 @@ class JaxAdapter(HoldsPacked):
         with self.jax.default_device(self.native_device):
             module = jax_exercise.build(style, seed, num_embeddings, dims)
             return JaxLayer(self, module, {"weight": ("embedding", False)})
+
+
+def _promoted(to: Any, arrays: tuple[Any, ...], *, dtype: Any = None, **how: Any) -> tuple[Any, ...]:
+    """What `promote_dtype` of a Flax layer does: its operands in one dtype, None where an operand is."""
+    return tuple(None if array is None else array.astype(to) for array in arrays)
 
 
 class JaxLayer(Layer):

@@ -351,6 +351,9 @@ class MLXLayer(Layer):
     def set_training(self, training: bool) -> None:
         self.native.train(training)
 
+    def modes(self) -> dict[str, bool]:
+        return {name: module.training for name, module in self.native.named_modules()}
+
     def copied(self, how: str) -> Layer:
         return MLXLayer(self.adapter, copy.deepcopy(self.native), self._call, self.roles)
 
@@ -392,6 +395,11 @@ class MLXLayer(Layer):
     def quantized(self, scheme: Scheme) -> Layer:
         with self.adapter.mx.stream(self.adapter.native_device):
             return MLXLayer(self.adapter, self.native.to_quantized(*self.adapter._sizes(scheme)))
+
+    def convert(self, module: str, scheme: Scheme) -> None:
+        with self.adapter.mx.stream(self.adapter.native_device):
+            settings = dict(zip(("group_size", "bits", "mode"), self.adapter._sizes(scheme), strict=False))
+            self.adapter.nn.quantize(self.native, class_predicate=lambda path, _: path == module, **settings)
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))

@@ -51,7 +51,7 @@ class TorchAdapter(HoldsPacked):
         options=frozenset(
             [f"embedding {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
             + [f"functional {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
-            + ["embedding param_dtype", "linear param_dtype"]
+            + ["embedding param_dtype", "linear param_dtype", "embedding from_pretrained"]
         ),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
@@ -158,6 +158,8 @@ class TorchAdapter(HoldsPacked):
 
     def embedding(self, weight: Any, **options: Any) -> Layer:
         placed = self._parameter(weight)
+        if options.pop("from_pretrained", False):
+            return TorchLayer(self, self.torch.nn.Embedding.from_pretrained(placed.detach(), **options))
         module = self.torch.nn.Embedding(*placed.shape, device="meta", **options)
         module.weight = placed
         return TorchLayer(self, module)

@@ -66,6 +66,16 @@ NORM_CASES = _by_function(
 )
 FREQUENCY_CASES = _by_function([_case("embedding", dtype, ("scale_grad_by_freq",), "gradients") for dtype in FLOATS])
 SPARSE_CASES = _by_function([_case("embedding", dtype, ("sparse",), "gradients") for dtype in FLOATS])
+PRETRAINED_CASES = [
+    Case(
+        {**case.params, "freeze": freeze},
+        case.arrays,
+        (*case.needs, "option:embedding from_pretrained"),
+    )
+    for case in (_case("embedding", dtype, ()) for dtype in FLOATS)
+    for freeze in ("by default", "yes", "no")
+]
+"""Embeddings over a table that was trained."""
 MADE_PADDING_CASES = [
     Case(
         {"layer": "embedding", "rows": rows, "padding_idx": row},
@@ -98,18 +108,33 @@ SHAPED_CASES = _by_function(
 def _computed() -> list[Case]:
     """Lookups, tied heads and products of small integers by layers that compute in another dtype than they store."""
     return [
-        Case(
-            {**case.params, "computed": computed},
-            case.arrays,
-            (*case.needs, f"option:{case.params['layer']} dtype", f"dtype:{computed}"),
-        )
+        _computed_by("dtype", case, computed)
         for case in (*exact_gradients.LOOKUP_CASES, *exact_gradients.PRODUCT_CASES)
         for computed in FLOATS
         if computed != case.params["dtype"] and case.params["layer"] != "raw_lookup"
     ]
 
 
-COMPUTED_EXACT_CASES = _computed()
+def _computed_by(option: str, case: Case, computed: str) -> Case:
+    params = {**case.params, "computed": computed} | ({"by": option} if option != "dtype" else {})
+    needs = (*case.needs, f"option:{case.params['layer']} {option}", f"dtype:{computed}")
+    return Case(params, case.arrays, needs)
+
+
+def _promoted() -> list[Case]:
+    """The same by a function that promotes operands, or by the dtype that products are given out in."""
+    return [
+        _computed_by(option, case, computed)
+        for case in (*exact_gradients.LOOKUP_CASES, *exact_gradients.PRODUCT_CASES)
+        for option, layers, computed in (
+            ("promote_dtype", ("embedding", "linear"), "float16"),
+            ("preferred_element_type", ("linear",), "float32"),
+        )
+        if case.params["layer"] in layers and case.params["dtype"] == "bfloat16"
+    ]
+
+
+COMPUTED_EXACT_CASES = [*_computed(), *_promoted()]
 COMPUTE_CASES = [
     _case(layer, stored, ("dtype",), computed=computed)
     for layer, stored, computed in product(("embedding", "linear"), FLOATS, FLOATS)

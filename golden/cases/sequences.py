@@ -157,6 +157,28 @@ def _tied() -> list[Case]:
     ]
 
 
+def _converted() -> list[Case]:
+    """A conversion of one module after every operation; dims of one group."""
+    arrays = {
+        "embed": _integers("converted embed", "float32", (TIED_ROWS, GROUP), 1),
+        "other embed": _integers("converted other", "float32", (TIED_ROWS, GROUP), 1),
+        "ids": _ids(),
+        "cotangent": _values("tied cotangent", (2, 3, TIED_ROWS), (0,) * 40 + (1,) + (0,) * 13),
+    }
+    for name, turn in (("proj", 1), ("proj_out", 3)):
+        ones = tuple(int(column == (row + turn) % GROUP) for row in range(GROUP) for column in range(GROUP))
+        arrays[name] = _values(f"converted {name}", (GROUP, GROUP), ones)
+        arrays[f"{name}.bias"] = _values(f"converted {name} bias", (GROUP,), (0, 1, 0, -1) * (GROUP // 4))
+    return [
+        Case(
+            {"model": "tied", "first": first, "then": "convert", "module": module},
+            arrays,
+            ("layer:tied_model", "conversion", "scheme:affine4g32", *NEEDS.get(first, ())),
+        )
+        for first, module in product(TIED_OPERATIONS, ("embed", "proj", "proj_out"))
+    ]
+
+
 QUANTIZED_OPERATIONS = ("use", "compile", "cast", "save", "load", "freeze", "evaluate", "copy")
 """What is done to a quantized layer; see suites/test_quantized_states.py."""
 
@@ -185,3 +207,4 @@ STATE_CASES = _states()
 QUANTIZED_STATE_CASES = _quantized_states()
 PACKED_STATE_CASES = _packed_states()
 TIED_CASES = _tied()
+CONVERTED_CASES = _converted()

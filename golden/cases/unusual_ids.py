@@ -14,6 +14,8 @@ ROWS, DIMS = 9, 32
 IDS = {"last": -1, "first": -ROWS, "beyond": ROWS, "far beyond": ROWS + 100}
 """What the last id of the batch is: the last and the first row counted from the end, or none."""
 SHAPES = ((), (3,), (2, 3), (2, 1, 2))
+ITSELF = "itself"
+"""In place of a spelling, of a layer or of bare indexing."""
 BOUNDED = (
     *("take that clips", "take that fills", "take that wraps", "at get", "at get that clips", "one hot"),
     *("functional", "index_select", "gather", "take_along_dim", "bag of one"),
@@ -33,7 +35,7 @@ def _case(layer: str, identifier: str, shape: tuple[int, ...], spelling: str = "
         ),
         "cotangent": add(f"unusual ids/cotangent/{spell_shape(shape)}", cotangent),
     }
-    params = {"layer": layer, **({"spelling": spelling} if spelling else {}), "id": identifier}
+    params = {"layer": layer, "spelling": spelling or ITSELF, "id": identifier}
     needs = (f"layer:{layer}", *((f"spelling:{layer} {spelling}",) * bool(spelling)))
     scheme = ("scheme:affine4g32",) * layer.startswith("quantized")
     needs = (*needs, "gradients") if layer != "quantized_embedding" else needs
