@@ -137,9 +137,10 @@ def _packed(assay: Assay, row: Mapping[str, Any]) -> tuple[Packed, np.ndarray]:
         held = _codes(form.element, small)
         scales, biases = _codes(form.scale, doubled).astype(np.uint8), None
     words = packing.pack(held.reshape(rows, -1), form.bits)
-    laid_out = (None if p is None else _laid_out(assay, p, row["parts layout"]) for p in (words, scales, biases))
-    packed = Packed(*laid_out, Scheme(form.bits, form.group_size, form.mode))
-    return packed, codes.dequantized(Packed(words, scales, biases, packed.scheme))
+    scheme = Scheme(form.bits, form.group_size, form.mode)
+    parts = {"weight": words, "scales": scales, "biases": biases}
+    laid_out = {n: None if p is None else _laid_out(assay, p, row["parts layout"]) for n, p in parts.items()}
+    return Packed(**laid_out, scheme=scheme), codes.dequantized(Packed(**parts, scheme=scheme))
 
 
 def _codes(encoding: str, values: np.ndarray) -> np.ndarray:

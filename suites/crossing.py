@@ -21,8 +21,9 @@ class Call:
     """What is asked of which layer.
 
     weight: ``[rows, columns]``, an array, an `Operand` or `Packed`; it and bias are what the layer holds when it is
-    asked, in `dtype`. how: a key of `HOW`. unlike: inputs of another shape. cotangent: None where no gradient is asked.
-    gradients: those of the call, by role, float64, which a step subtracts from other parameters to get to these.
+    asked, in `dtype`. how: a key of `HOW`. unlike: inputs of another shape. cotangent: an `Operand`, None where no
+    gradient is asked. gradients: those of the call, by role, float64, which a step subtracts from other parameters to
+    get to these.
     """
 
     layer: str
@@ -35,7 +36,7 @@ class Call:
     how: str
     inputs: Any
     unlike: np.ndarray
-    cotangent: Operand | None
+    cotangent: Any
     gradients: Mapping[str, np.ndarray]
 
 
@@ -68,7 +69,7 @@ def _asked(adapter: Adapter, call: Call) -> Answer:
     if call.cotangent is None or not owed(call):
         return Answer(value)
     # After a cast, or where the layer computes in another dtype, results are of that one.
-    cotangent = Operand(call.cotangent.base.astype(value.dtype), call.cotangent.view)
+    cotangent: Any = Operand(call.cotangent.base.astype(value.dtype), call.cotangent.view)
     found = layer.vjp(call.inputs, cotangent, call.method)
     return Answer(value, {role: np.array(g) for role, g in probes.by_role(layer, found).items()})
 

@@ -55,8 +55,9 @@ def _assay_answer(assay: Assay, due: Due, answer: Answer) -> None:
         behaviour, _, message = answer.error.partition(": ")
         assay.behaves(behaviour, conforms=False, message=message)
     # After a cast results may keep the dtype that the layer was made with: CAST-MODULE-2 says which.
-    of_a_cast = due.call.how == "cast" and answer.value is not None
-    dtype = answer.value.dtype if of_a_cast else DTYPES[due.dtype]
+    dtype = DTYPES[due.dtype]
+    if due.call.how == "cast" and answer.value is not None:
+        dtype = answer.value.dtype
     assay.same_bits(answer.value, due.value.astype(np.float32).astype(dtype), signed_zero=False)
     if due.call.cotangent is None:
         return

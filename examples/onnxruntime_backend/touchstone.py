@@ -186,7 +186,7 @@ class OnnxLayer(Layer):
 
         onnx.save_model(self.native, path.with_suffix(".onnx"))
 
-    def load(self, path: Path, *, strict: bool = True) -> None:
+    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
         import onnx
         from onnx import numpy_helper
 

@@ -5,8 +5,9 @@ Keys of a defect: id; layer; class; what (a sentence); upstream (the thread that
 code (run in its namespace after it); equivalent (a proof that nothing can see the defect, where that was found); since
 (what catches it now, where it was held out and the first run missed it).
 
-A file that begins with ``held_out = "…"`` holds defects that a reader of the frameworks' documentation alone wrote, who
-saw neither cases nor other defects and named the requirements at the end; documented says which page is broken.
+A file that begins with ``held_out = "SET"`` holds defects that a reader of the frameworks' documentation alone wrote,
+who saw neither cases nor other defects; requirements were named by their sentences alone. documented: the page that is
+broken; survives: why no case shows it.
 """
 
 from __future__ import annotations
@@ -91,8 +92,9 @@ class Defect:
     equivalent: str = ""
     since: str = ""
     documented: str = ""
-    held_out: bool = False
-    """Whether it was written for a score of what nobody prepared the suites for; its first run is kept for ever."""
+    survives: str = ""
+    held_out: str = ""
+    """The set that it was written in, for a score of what nobody prepared the suites for; its first run is kept."""
 
     @property
     def from_upstream(self) -> bool:
@@ -155,6 +157,7 @@ class _Entry(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     equivalent: str = ""
     since: str = ""
     documented: str = ""
+    survives: str = ""
 
 
 def _defects(path: Path) -> Iterator[Defect]:
@@ -178,7 +181,8 @@ def _defects(path: Path) -> Iterator[Defect]:
             equivalent=entry.equivalent,
             since=entry.since,
             documented=entry.documented,
-            held_out="held_out" in content,
+            survives=entry.survives,
+            held_out=content.get("held_out", ""),
         )
 
 

@@ -70,6 +70,10 @@ class Count:
         return f"{self.own_caught} of {self.own_asked}" if self.own_asked else "—"
 
 
+def _of_set(name: str) -> Callable[[Defect], bool]:
+    return lambda defect: defect.held_out == name
+
+
 @dataclass(frozen=True)
 class Score:
     """`suites` (the stored cases), `own`, `generated` and `first` map defect ids to outcomes; `facts` keys to runs."""
@@ -89,7 +93,12 @@ class Score:
 
     @property
     def held_out(self) -> Count:
-        return self.count(lambda defect: defect.held_out)
+        return self.count(lambda defect: bool(defect.held_out))
+
+    def by_set(self) -> dict[str, tuple[tuple[int, int], Count]]:
+        """Set of those held out -> (how many its first run caught, of how many), and the count of now."""
+        sets = dict.fromkeys(d.held_out for d in self.defects if d.held_out)
+        return {name: (self.caught_first(_of_set(name)), self.count(_of_set(name))) for name in sets}
 
     def by_class(self) -> dict[str, Count]:
         return {kind: self.count(lambda d, kind=kind: d.kind == kind) for kind in CLASSES}  # type: ignore[misc]
@@ -102,7 +111,7 @@ class Score:
     @property
     def blind(self) -> tuple[int, int]:
         """Of those held out, how many the first run caught: no case had been written that could know them."""
-        return self.caught_first(lambda defect: defect.held_out)
+        return self.caught_first(lambda defect: bool(defect.held_out))
 
     @property
     def blind_missed(self) -> list[Defect]:
