@@ -64,8 +64,9 @@ class Operand:
 
 FLOATS = frozenset({"float32", "float16", "bfloat16"})
 INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
-LAYERS = frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"})
-"""Every layer that a case may be about, and the model that is made of them."""
+LAYERS = frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"})
+MODELS_OF_LAYERS = frozenset({"tied_model", "stack"})
+"""Small models of dense layers, in which layers meet."""
 AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
 BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
@@ -149,6 +150,7 @@ class Packed:
 
 _OPTIONAL = {
     "layer:tied_model": "this adapter builds layers, and no models of them",
+    "layer:stack": "this adapter builds layers, and no models of them",
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
     "spelling": "this adapter has layers, and no function beside them",
@@ -317,6 +319,12 @@ class Layer(abc.ABC):
         """One step of the framework's own plain SGD with the gradients of the last `vjp`."""
         raise self._unsupported("optimizer")
 
+    def momentum_steps(
+        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
+    ) -> None:
+        """Steps of the framework's own SGD with momentum, each with the gradient of the call."""
+        raise self._unsupported("optimizer")
+
     def cast(self, dtype: str) -> None:
         """Set the module's dtype by the framework's own means."""
         raise self._unsupported("cast")
@@ -359,6 +367,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
     "layer:tied_model": ("tied_model",),
+    "layer:stack": ("stack",),
     "model:llama": ("llama",),
 }
 """What an adapter may declare -> the methods of its own that it must have then."""
@@ -433,6 +442,13 @@ class Adapter(abc.ABC):
         Its roles are these names; `freeze` and `unfreeze` take the name of a module.
         """
         raise Unsupported(f"{self.name} has no model of tied layers")
+
+    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
+        """A model that holds linear layers without a bias, ``weight [dims, dims]`` each, in the framework's own list.
+
+        It applies one after the other.
+        """
+        raise Unsupported(f"{self.name} has no list of layers")
 
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """A "raw_lookup" or "linear" that is computed by another function of the framework (`Capabilities.spellings`).

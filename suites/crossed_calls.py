@@ -22,7 +22,6 @@ FILLER = 7
 """What surrounds views: seen wherever it is read. SPECIAL-ROW-1 surrounds rows by NaN."""
 _NEEDS = {"loaded": "persistence", "stepped": "optimizer", "frozen": "freezing", "compiled": "compiler:default"}
 """State -> what the target must have; where it has it not, it is asked a new layer."""
-_SMALLEST_ID_RANGE = 127
 
 
 @dataclass(frozen=True)
@@ -150,17 +149,18 @@ def _codes(encoding: str, values: np.ndarray) -> np.ndarray:
 
 
 def _ids(assay: Assay, row: Mapping[str, Any], rows: int, from_the_end: bool) -> np.ndarray:
+    """In the dtype of the row, a wider one where that cannot number the table, or int64 where it is not taken."""
     kind: crosses.Ids = row["kind"]
-    span = min(rows, _SMALLEST_ID_RANGE)
-    ids = assay.golden("ids")[: int(np.prod(row["ids"]))].astype(np.int64) % span
+    ids = assay.golden("ids")[: int(np.prod(row["ids"]))].astype(np.int64) % rows
     if kind.content == "repeated":
-        ids = ids % max(1, span // 3)
+        ids = ids % max(1, rows // 3)
     if kind.content == "descending":
         ids = np.sort(ids)[::-1]
     if kind.content == "negative" and from_the_end:
         ids = np.where(np.arange(len(ids)) % 2 == 0, ids - rows, ids)
-    takes = assay.target.cls.capabilities.missing(f"id_dtype:{kind.dtype}") is None
-    return ids.astype(kind.dtype if takes else "int64").reshape(row["ids"])
+    dtype = kind.dtype if rows <= np.iinfo(kind.dtype).max else "int16"
+    takes = assay.target.cls.capabilities.missing(f"id_dtype:{dtype}") is None
+    return ids.astype(dtype if takes else "int64").reshape(row["ids"])
 
 
 def _lookup(assay: Assay, row: Mapping[str, Any], from_the_end: bool) -> Due:

@@ -156,6 +156,14 @@ def _short_tails(ranks: np.ndarray) -> str:
     return ", ".join(f"{n} values among the {name} {TAIL:.2%}, {expected:.0f} are due" for name, n in few.items())
 
 
+@requirement("INIT-ROWS-1", construction.ROW_CASES)
+def test_rows_differ(assay: Assay) -> None:
+    rows = probes.weight_of(_construct(assay, construction.sizes(assay.case)))
+    different = len(np.unique(rows, axis=0))
+    behaviour = "all differ" if different == len(rows) else "repeated rows"
+    assay.behaves(behaviour, conforms=different == len(rows), message=f"{different} different rows of {len(rows)}")
+
+
 @requirement("INIT-SEED-1", construction.SEED_CASES)
 def test_seeds(assay: Assay) -> None:
     first, again, other = (probes.weight_of(_construct(assay, (7, 5), seed)) for seed in (7, 7, 8))

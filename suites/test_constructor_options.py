@@ -152,6 +152,18 @@ def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
     exact.assay_gradients(assay, found, exact.gradients(assay), assay.params["dtype"])
 
 
+@requirement("OPTION-WIDE-1", options.WIDE_CASES)
+def test_products_in_a_wider_dtype(assay: Assay) -> None:
+    x, weight, spelling = assay.golden("x"), assay.golden("weight"), assay.params.get("spelling", "")
+    if spelling:
+        bias = np.zeros(len(weight), weight.dtype)
+        layer = assay.adapter.spelled("linear", spelling, weight, bias, preferred_element_type="float32")
+    else:
+        layer = assay.adapter.linear(weight, preferred_element_type="float32")
+    want = x.astype(np.float64) @ weight.astype(np.float64).T
+    assay.same_bits(layer(x), want.astype(np.float32), signed_zero=False)
+
+
 @requirement("OPTION-PRECISION-1", options.PRECISION_CASES)
 def test_precision(assay: Assay) -> None:
     x, weight = assay.golden("x"), assay.golden("weight")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class State:
     dtype: str
     result: str
     frozen: bool = False
+    originals: list[tuple[Layer, dict[str, np.ndarray], frozenset[str]]] = field(default_factory=list)
+    """Layers that were copied, what they hold by role, and what they train."""
 
     def stored(self, values: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """These values, or its own, in its dtype."""
@@ -153,7 +155,9 @@ def copy(assay: Assay, state: State) -> None:
     """A copy, by each way in turn, takes the layer's place, which then gets other parameters."""
     for how in sorted(assay.target.cls.capabilities.copying):
         original, state.layer = state.layer, state.layer.copied(how)
-        original.set_parameters(probes.by_name(original, state.stored(_others(assay))))
+        others = state.stored(_others(assay))
+        original.set_parameters(probes.by_name(original, others))
+        state.originals.append((original, others, original.trainable()))
 
 
 DO: dict[str, Callable[[Assay, State], object]] = {
@@ -188,6 +192,18 @@ def test_every_pair_of_operations(assay: Assay) -> None:
     _is(assay, state)
 
 
+@requirement("STATE-STEP-2", sequences.MOMENTUM_CASES)
+def test_steps_with_momentum(assay: Assay) -> None:
+    """At rate 4 and momentum 1/2 three steps go 4 (1 + 3/2 + 7/4) gradients, in the parameters' dtype."""
+    state = _state(assay)
+    want = gradient(assay, state)
+    state.layer.momentum_steps(_inputs(assay, state), assay.golden("cotangent"), 3, 4.0, 0.5)
+    state.values = {role: value - 17 * want[role] for role, value in state.values.items()}
+    held = probes.by_role(state.layer, state.layer.parameters())
+    for role, value in state.stored().items():
+        assay.same_bits(held.get(role), value, signed_zero=False)
+
+
 @requirement("STATE-QUANTIZED-1", sequences.QUANTIZED_STATE_CASES)
 def test_a_conversion_after_every_operation(assay: Assay) -> None:
     """Its parts are those of the same weights in a new layer, and the layer that was converted stays as it was."""
@@ -217,3 +233,15 @@ def _is(assay: Assay, state: State) -> None:
     use(assay, state)
     if trains and not state.frozen:
         gradient(assay, state)
+    assay_originals(assay, state.originals)
+
+
+def assay_originals(assay: Assay, originals: Sequence[tuple[Layer, dict[str, np.ndarray], frozenset[str]]]) -> None:
+    """What was done to a copy reached none of the layers that were copied."""
+    for layer, held, trained in originals:
+        now = probes.by_role(layer, layer.parameters())
+        for role, value in held.items():
+            assay.same_bits(now.get(role), value, signed_zero=False)
+        if layer.trainable() != trained:
+            message = f"trainable: {', '.join(sorted(layer.trainable()))}"
+            assay.behaves("the original trains other parameters", conforms=False, message=message)

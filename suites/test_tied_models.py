@@ -14,6 +14,7 @@ from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.exact import assay_gradients
 from touchstone.suites.requirements import requirement
+from touchstone.suites.test_layer_states import assay_originals
 
 RATE = 1.0
 """Of integer gradients: every weight stays exact in both dtypes."""
@@ -29,6 +30,8 @@ class State:
     values: dict[str, np.ndarray]
     dtype: str = "float32"
     frozen: set[str] = field(default_factory=set)
+    originals: list[tuple[Layer, dict[str, np.ndarray], frozenset[str]]] = field(default_factory=list)
+    """Models that were copied, what they hold by role, and what they train."""
 
     def stored(self, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """These values in its dtype."""
@@ -149,13 +152,19 @@ def assign(assay: Assay, state: State) -> None:
 def freeze(assay: Assay, state: State) -> None:
     """One module of the model, and none whose name begins with its name."""
     state.model.freeze(FROZEN)
-    state.frozen = {FROZEN}
+    state.frozen |= {FROZEN}
+
+
+def freeze_shared(assay: Assay, state: State) -> None:
+    """The module whose parameter another shares."""
+    state.model.freeze("embed")
+    state.frozen |= {"embed"}
 
 
 def unfreeze(assay: Assay, state: State) -> None:
     """The same module."""
     state.model.unfreeze(FROZEN)
-    state.frozen = set()
+    state.frozen -= {FROZEN}
 
 
 def evaluate(assay: Assay, state: State) -> None:
@@ -167,7 +176,9 @@ def copy(assay: Assay, state: State) -> None:
     """A copy, by each way in turn, takes the model's place, which then gets other parameters."""
     for how in sorted(assay.target.cls.capabilities.copying):
         original, state.model = state.model, state.model.copied(how)
-        original.set_parameters(probes.by_name(original, state.stored(_others(assay))))
+        others = state.stored(_others(assay))
+        original.set_parameters(probes.by_name(original, others))
+        state.originals.append((original, others, original.trainable()))
 
 
 DO: dict[str, Callable[[Assay, State], object]] = {
@@ -181,6 +192,7 @@ DO: dict[str, Callable[[Assay, State], object]] = {
     "load": load,
     "assign": assign,
     "freeze a module": freeze,
+    "freeze what is shared": freeze_shared,
     "unfreeze a module": unfreeze,
     "evaluate": evaluate,
     "copy": copy,
@@ -226,3 +238,4 @@ def test_every_pair_of_operations(assay: Assay) -> None:
         assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
     use(assay, state)
     gradient(assay, state)
+    assay_originals(assay, state.originals)

@@ -14,8 +14,10 @@ import numpy as np
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
+    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
+    MODELS_OF_LAYERS,
     Capabilities,
     Layer,
     Method,
@@ -48,9 +50,7 @@ class JaxAdapter(HoldsPacked):
     double_environment = {"JAX_ENABLE_X64": "1"}
     corrupts_memory = False
     capabilities = Capabilities(
-        layers=frozenset(
-            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
-        ),
+        layers=LAYERS | MODELS_OF_LAYERS,
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         schemes=MLX_SCHEMES,
@@ -59,12 +59,13 @@ class JaxAdapter(HoldsPacked):
         exercises=frozenset({"nnx", "linen"}),
         modes=True,
         doubles=frozenset({"cuda", "rocm", "cpu"}),
-        copying=frozenset({"deepcopy", "clone", "split and merge"}),
+        copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
             + ["linear precision", "linear preferred_element_type"]
             + ["embedding promote_dtype", "linear promote_dtype"]
+            + [f"{function} preferred_element_type" for function in ("matmul", "dot", "einsum", "dot_general")]
         ),
         absent={
             "scheme": LIBRARY_SCHEMES,
@@ -182,13 +183,21 @@ class JaxAdapter(HoldsPacked):
         )
         return layer
 
+    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
+        from touchstone.adapters.jax import tied
+
+        layer = JaxLayer(self, tied.Stack(len(weights), len(weights[0])), {})
+        layer.set_parameters({f"layers.{number}.kernel": weight.T for number, weight in enumerate(weights)})
+        return layer
+
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         from touchstone.adapters.jax import modules as jax_modules
 
         values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
         placed = {name: self.place(value) for name, value in values.items()}
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
-        return JaxLayer(self, jax_modules.Spelled(SPELLINGS[layer][spelling], **placed), roles)
+        function = partial(SPELLINGS[layer][spelling], **self._given(options))
+        return JaxLayer(self, jax_modules.Spelled(function, **placed), roles)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing
@@ -298,7 +307,8 @@ class JaxLayer(Layer):
         """Arrays by dotted path."""
         from flax.traverse_util import flatten_dict
 
-        return list(flatten_dict(self.adapter.nnx.to_pure_dict(state), sep=".").items())
+        flat = flatten_dict(self.adapter.nnx.to_pure_dict(state))
+        return [(".".join(map(str, path)), value) for path, value in flat.items()]
 
     def trainable(self) -> frozenset[str]:
         return frozenset(name for name, _ in self._flat(self._state(self._trained())))
@@ -324,6 +334,7 @@ class JaxLayer(Layer):
         copies: dict[str, Callable[[Any], Any]] = {
             "deepcopy": copy.deepcopy,
             "clone": nnx.clone,
+            "clone of arrays": lambda module: nnx.clone(module, arrays=True),
             "split and merge": jax_releases.split_and_merged,
         }
         other = JaxLayer(self.adapter, copies[how](self.native), self.roles)
@@ -334,7 +345,7 @@ class JaxLayer(Layer):
         from flax.traverse_util import unflatten_dict
 
         nnx, state = self.adapter.nnx, self._state(self.adapter.nnx.Variable)
-        nnx.replace_by_pure_dict(state, unflatten_dict(dict(values), sep="."))
+        nnx.replace_by_pure_dict(state, nnx.restore_int_paths(unflatten_dict(dict(values), sep=".")))
         nnx.update(self.native, state)
 
     def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
@@ -361,6 +372,18 @@ class JaxLayer(Layer):
 
         optimizer = self.adapter.nnx.Optimizer(self.native, optax.sgd(learning_rate), wrt=self._trained())
         jax_releases.update(optimizer, self.native, self._gradients)
+
+    def momentum_steps(
+        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
+    ) -> None:
+        import optax
+
+        from touchstone.adapters.jax import releases as jax_releases
+
+        optimizer = self.adapter.nnx.Optimizer(self.native, optax.sgd(learning_rate, momentum), wrt=self._trained())
+        for _ in range(steps):
+            self.vjp(inputs, cotangent)
+            jax_releases.update(optimizer, self.native, self._gradients)
 
     def cast(self, dtype: str) -> None:
         jax, jnp, nnx = self.adapter.jax, self.adapter.jnp, self.adapter.nnx

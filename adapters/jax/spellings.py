@@ -18,9 +18,7 @@ def one_hot(jnp: Any, m: Any, ids: Any) -> Any:
     """The product with rows of which one element is one."""
     import jax
 
-    rows = m.weight.shape[0]
-    wide = ids.astype(jnp.int32)
-    return jax.nn.one_hot(jnp.where(wide < 0, wide + rows, wide), rows, dtype=m.weight.dtype) @ m.weight[...]
+    return jax.nn.one_hot(ids, m.weight.shape[0], dtype=m.weight.dtype) @ m.weight[...]
 
 
 def batched(jnp: Any, m: Any, x: Any) -> Any:
@@ -30,11 +28,17 @@ def batched(jnp: Any, m: Any, x: Any) -> Any:
     return (rows @ both)[1].reshape(*x.shape[:-1], -1) + m.bias[...]
 
 
-def dot_general(jnp: Any, m: Any, x: Any) -> Any:
+def dot_general(jnp: Any, m: Any, x: Any, **options: Any) -> Any:
     """The last axis of each with that of the other."""
     import jax
 
-    return jax.lax.dot_general(x, m.weight[...], (((x.ndim - 1,), (1,)), ((), ()))) + m.bias[...]
+    return jax.lax.dot_general(x, m.weight[...], (((x.ndim - 1,), (1,)), ((), ())), **options) + m.bias[...]
+
+
+def einsum_without_an_arrow(jnp: Any, m: Any, x: Any) -> Any:
+    """The axes of the result are in alphabetical order, rows before outputs."""
+    rows = jnp.einsum("nk,bk", m.weight[...], x.reshape(-1, x.shape[-1]))
+    return rows.reshape(*x.shape[:-1], -1) + m.bias[...]
 
 
 def by_vectors(jnp: Any, m: Any, x: Any) -> Any:
@@ -55,18 +59,20 @@ SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "take along axis": take_along_axis,
         "at get": lambda jnp, m, ids: m.weight[...].at[ids].get(),
         "at get that clips": lambda jnp, m, ids: m.weight[...].at[ids].get(mode="clip"),
+        "at get that fills": lambda jnp, m, ids: m.weight[...].at[ids].get(mode="fill", fill_value=0),
         "all columns": lambda jnp, m, ids: m.weight[...][ids, :],
         "one hot": one_hot,
     },
     "linear": {
-        "dot": lambda jnp, m, x: jnp.dot(x, m.weight[...].T) + m.bias[...],
-        "matmul": lambda jnp, m, x: x @ m.weight[...].T + m.bias[...],
-        "einsum": lambda jnp, m, x: jnp.einsum("...k,nk->...n", x, m.weight[...]) + m.bias[...],
+        "dot": lambda jnp, m, x, **options: jnp.dot(x, m.weight[...].T, **options) + m.bias[...],
+        "matmul": lambda jnp, m, x, **options: jnp.matmul(x, m.weight[...].T, **options) + m.bias[...],
+        "einsum": lambda jnp, m, x, **options: jnp.einsum("...k,nk->...n", x, m.weight[...], **options) + m.bias[...],
         "tensordot": lambda jnp, m, x: jnp.tensordot(x, m.weight[...], ((-1,), (1,))) + m.bias[...],
         "inner": lambda jnp, m, x: jnp.inner(x, m.weight[...]) + m.bias[...],
         "batched": batched,
         "dot_general": dot_general,
         "by vectors": by_vectors,
+        "einsum without an arrow": einsum_without_an_arrow,
     },
 }
 """Layer -> name -> the function, of jax.numpy, the module and the input."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from flax import nnx
 from jax import Array
 
+from touchstone.adapters.jax.releases import List
+
 ROLES = {
     "embed": ("embed.embedding", False),
     **{name: (f"{name}.kernel", True) for name in ("proj", "proj_out")},
@@ -23,3 +25,14 @@ class TiedModel(nnx.Module):
 
     def __call__(self, ids: Array) -> Array:
         return self.head.attend(self.proj_out(self.proj(self.embed(ids))))
+
+
+class Stack(nnx.Module):
+    def __init__(self, count: int, dims: int) -> None:
+        rngs = nnx.Rngs(0)
+        self.layers = List([nnx.Linear(dims, dims, use_bias=False, rngs=rngs) for _ in range(count)])
+
+    def __call__(self, x: Array) -> Array:
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -14,8 +14,10 @@ import numpy as np
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
+    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
+    MODELS_OF_LAYERS,
     Adapter,
     Capabilities,
     Layer,
@@ -39,9 +41,7 @@ class MLXAdapter(Adapter):
     # On recent Apple and NVIDIA GPUs float32 matmul is TF32-class unless this is 0 (ml-explore/mlx#3534).
     environment = {"MLX_ENABLE_TF32": "0"}
     capabilities = Capabilities(
-        layers=frozenset(
-            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
-        ),
+        layers=LAYERS | MODELS_OF_LAYERS,
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
@@ -142,6 +142,9 @@ class MLXAdapter(Adapter):
         sizes = (scheme.group_size, scheme.bits)
         return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
 
+    def _sizes_by_name(self, scheme: Scheme) -> dict[str, Any]:
+        return dict(zip(("group_size", "bits", "mode"), self._sizes(scheme), strict=False))
+
     def embedding(self, weight: Any, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             return self._wrap(self.nn.Embedding(1, 1), weight=weight)
@@ -166,10 +169,23 @@ class MLXAdapter(Adapter):
             layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
             return layer
 
+    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
+        from touchstone.adapters.mlx import tied
+
+        with self.mx.stream(self.native_device):
+            layer = MLXLayer(self, tied.Stack(len(weights), len(weights[0])))
+            layer.set_parameters({f"layers.{number}.weight": weight for number, weight in enumerate(weights)})
+            return layer
+
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         with self.mx.stream(self.native_device):
             module, function = self.nn.Module(), SPELLINGS[layer][spelling]
-            module.weight = self.place(weight)
+            parts = _parts(weight) if isinstance(weight, Packed) else {"weight": weight}
+            for name, part in parts.items():
+                setattr(module, name, self.place(part))
+            if isinstance(weight, Packed):
+                module.freeze()
+                module.sizes = self._sizes_by_name(weight.scheme)
             if bias is not None:
                 module.bias = self.place(bias)
             return MLXLayer(self, module, call=lambda module, inputs: function(self.mx, module, inputs))
@@ -303,7 +319,7 @@ class MLXLayer(Layer):
         self.adapter, self.native, self._call = adapter, module, call
         self.roles = roles or self.roles
         self._gradients: Any = None
-        if "scales" in module:
+        if "scales" in module and "sizes" not in module:
             self.scheme = Scheme(module.bits, module.group_size, getattr(module, "mode", "affine"))
 
     def _apply(self, module: Any, inputs: Any, method: Method) -> Any:
@@ -389,6 +405,15 @@ class MLXLayer(Layer):
             gradients = self.adapter.tree_unflatten(list(self._gradients.items()))
             self.adapter.optimizers.SGD(learning_rate).update(self.native, gradients)
 
+    def momentum_steps(
+        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
+    ) -> None:
+        optimizer = self.adapter.optimizers.SGD(learning_rate, momentum)
+        for _ in range(steps):
+            self.vjp(inputs, cotangent)
+            with self.adapter.mx.stream(self.adapter.native_device):
+                optimizer.update(self.native, self.adapter.tree_unflatten(list(self._gradients.items())))
+
     def cast(self, dtype: str) -> None:
         self.native.set_dtype(self.adapter.dtypes[dtype])
 
@@ -398,8 +423,8 @@ class MLXLayer(Layer):
 
     def convert(self, module: str, scheme: Scheme) -> None:
         with self.adapter.mx.stream(self.adapter.native_device):
-            settings = dict(zip(("group_size", "bits", "mode"), self.adapter._sizes(scheme), strict=False))
-            self.adapter.nn.quantize(self.native, class_predicate=lambda path, _: path == module, **settings)
+            sizes = self.adapter._sizes_by_name(scheme)
+            self.adapter.nn.quantize(self.native, class_predicate=lambda path, _: path == module, **sizes)
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
         function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))

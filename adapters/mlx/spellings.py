@@ -34,6 +34,41 @@ def addmm_of_a_matrix(mx: Any, m: Any, x: Any) -> Any:
     return mx.addmm(c, x, m.weight.T, beta=2.0)
 
 
+def einsum_without_an_arrow(mx: Any, m: Any, x: Any) -> Any:
+    """The axes of the result are in alphabetical order, rows before outputs."""
+    rows = mx.einsum("nk,bk", m.weight, x.reshape(-1, x.shape[-1]))
+    return rows.reshape(*x.shape[:-1], -1) + m.bias
+
+
+def _parts(m: Any) -> tuple[Any, Any, Any]:
+    """Words, scales and biases; None where the mode has none."""
+    return m.weight, m.scales, m.get("biases")
+
+
+def _added(m: Any, out: Any) -> Any:
+    return out + m.bias if "bias" in m else out
+
+
+def _dequantized(mx: Any, m: Any, x: Any) -> Any:
+    return mx.dequantize(*_parts(m), **m.sizes).astype(x.dtype)
+
+
+def _row_by_row(mx: Any, m: Any, x: Any) -> Any:
+    """The matrix by products of rows of the identity with it, untransposed, and x times that."""
+    rows = m.weight.shape[0]
+    one = mx.eye(rows, dtype=x.dtype)
+    matrix = [mx.quantized_matmul(one[n : n + 1], *_parts(m), transpose=False, **m.sizes) for n in range(rows)]
+    return _added(m, x @ mx.concatenate(matrix).T)
+
+
+def _gather_qmm(mx: Any, m: Any, x: Any) -> Any:
+    """The second of two matrices, chosen by its number."""
+    two = (None if part is None else mx.stack([part, part]) for part in _parts(m))
+    rows = x.reshape(1, -1, x.shape[-1])
+    out = mx.gather_qmm(rows, *two, rhs_indices=mx.array([1]), **m.sizes)
+    return _added(m, out.reshape(*x.shape[:-1], -1))
+
+
 SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
     "raw_lookup": {
         "take": lambda mx, m, ids: mx.take(m.weight, ids, axis=0),
@@ -50,7 +85,14 @@ SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "batched": batched,
         "einsum": lambda mx, m, x: mx.einsum("...k,nk->...n", x, m.weight) + m.bias,
         "tensordot": lambda mx, m, x: mx.tensordot(x, m.weight, [[-1], [1]]) + m.bias,
+        "einsum without an arrow": einsum_without_an_arrow,
         "inner": lambda mx, m, x: mx.inner(x, m.weight) + m.bias,
+    },
+    "quantized_linear": {
+        "quantized_matmul": lambda mx, m, x: _added(m, mx.quantized_matmul(x, *_parts(m), **m.sizes)),
+        "dequantize": lambda mx, m, x: _added(m, x @ _dequantized(mx, m, x).T),
+        "untransposed": _row_by_row,
+        "gather_qmm": _gather_qmm,
     },
 }
 """Layer -> name -> the function, of mlx.core, the module and the input."""

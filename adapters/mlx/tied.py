@@ -21,3 +21,14 @@ class TiedModel(nn.Module):
 
     def __call__(self, ids: mx.array) -> mx.array:
         return self.embed.as_linear(self.proj_out(self.proj(self.embed(ids))))
+
+
+class Stack(nn.Module):
+    def __init__(self, count: int, dims: int) -> None:
+        super().__init__()
+        self.layers = [nn.Linear(dims, dims, bias=False) for _ in range(count)]
+
+    def __call__(self, x: mx.array) -> mx.array:
+        for layer in self.layers:
+            x = layer(x)
+        return x

@@ -18,6 +18,7 @@ from safetensors.numpy import load_file, save_file
 from touchstone import files
 from touchstone.adapters.interface import (
     INTEGERS,
+    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
     Adapter,
@@ -72,7 +73,7 @@ class ReferenceAdapter(Adapter):
     is_framework = False
     corrupts_memory = False
     capabilities = Capabilities(
-        layers=frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"}),
+        layers=LAYERS,
         dtypes=frozenset(_DTYPES),
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
@@ -87,6 +88,7 @@ class ReferenceAdapter(Adapter):
             "model": "NumPy has no layers to build a model from, and golden/llama.py is the model in NumPy",
             "construction": "NumPy has no layer constructors of its own",
             "layer:tied_model": "NumPy has no modules to build a model from",
+            "layer:stack": "NumPy has no modules to build a model from",
             "exercise": "the exercise is written for Flax",
             "spelling": "the reference adapter has layers, and no function beside them",
             "option": "NumPy has no layer constructors of its own",
@@ -215,6 +217,17 @@ class ReferenceLayer(Layer):
             value = self._values[name]
             step = np.float32(learning_rate) * self._gradients[name].astype("f4")
             self._values[name] = (value.astype("f4") - step).astype(value.dtype)
+
+    def momentum_steps(
+        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
+    ) -> None:
+        velocity: dict[str, np.ndarray] = {}
+        for _ in range(steps):
+            gradients = self.vjp(inputs, cotangent)
+            for name in self.trainable() & gradients.keys():
+                velocity[name] = np.float32(momentum) * velocity.get(name, np.float32(0)) + gradients[name].astype("f4")
+                self._gradients[name] = velocity[name]
+            self.sgd_step(learning_rate)
 
     def cast(self, dtype: str) -> None:
         for name, value in self._values.items():

@@ -14,8 +14,10 @@ import numpy as np
 
 from touchstone.adapters.interface import (
     FLOATS,
+    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
+    MODELS_OF_LAYERS,
     Capabilities,
     Layer,
     Method,
@@ -39,9 +41,7 @@ class TorchAdapter(HoldsPacked):
     environment = {"NVIDIA_TF32_OVERRIDE": "0"}
     corrupts_memory = False
     capabilities = Capabilities(
-        layers=frozenset(
-            {"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear", "tied_model"}
-        ),
+        layers=LAYERS | MODELS_OF_LAYERS,
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
@@ -183,6 +183,13 @@ class TorchAdapter(HoldsPacked):
         native = tied.TiedModel(*weights["embed"].shape).to(self.device, self.place(weights["embed"]).dtype)
         layer = TorchLayer(self, native, roles=tied.ROLES)
         layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
+        return layer
+
+    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
+        from touchstone.adapters.torch import tied
+
+        layer = TorchLayer(self, tied.Stack(len(weights), len(weights[0])).to(self.device))
+        layer.set_parameters({f"{number}.weight": weight for number, weight in enumerate(weights)})
         return layer
 
     def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
@@ -331,6 +338,14 @@ class TorchLayer(Layer):
 
     def sgd_step(self, learning_rate: float) -> None:
         self.adapter.torch.optim.SGD(self.native.parameters(), lr=learning_rate).step()
+
+    def momentum_steps(
+        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
+    ) -> None:
+        optimizer = self.adapter.torch.optim.SGD(self.native.parameters(), lr=learning_rate, momentum=momentum)
+        for _ in range(steps):
+            self.vjp(inputs, cotangent)
+            optimizer.step()
 
     def cast(self, dtype: str) -> None:
         self.native.to(self.adapter.dtypes[dtype])

@@ -39,8 +39,7 @@ def bag_of_one(torch: Any, m: Any, ids: Any) -> Any:
 
 def one_hot(torch: Any, m: Any, ids: Any) -> Any:
     """The product with rows of which one element is one."""
-    rows = len(m.weight)
-    return torch.nn.functional.one_hot((ids + rows * (ids < 0)).long(), rows).to(m.weight.dtype) @ m.weight
+    return torch.nn.functional.one_hot(ids.long(), len(m.weight)).to(m.weight.dtype) @ m.weight
 
 
 def functional(torch: Any, m: Any, ids: Any, **options: Any) -> Any:
@@ -88,6 +87,12 @@ def batched(torch: Any, m: Any, x: Any) -> Any:
     return torch.bmm(rows, both)[1].reshape(*x.shape[:-1], -1) + m.bias
 
 
+def einsum_without_an_arrow(torch: Any, m: Any, x: Any) -> Any:
+    """The axes of the result are in alphabetical order, rows before outputs."""
+    rows = torch.einsum("nk,bk", m.weight, x.reshape(-1, x.shape[-1]))
+    return rows.reshape(*x.shape[:-1], -1) + m.bias
+
+
 def by_vectors(torch: Any, m: Any, x: Any) -> Any:
     """A matrix times a vector, for every row of x by itself."""
     out = torch.stack([torch.addmv(m.bias, m.weight, row) for row in x.reshape(-1, x.shape[-1])])
@@ -115,6 +120,7 @@ SPELLINGS: Mapping[str, Mapping[str, Callable[..., Any]]] = {
         "batched": batched,
         "batched that ignores": batched_that_ignores,
         "by vectors": by_vectors,
+        "einsum without an arrow": einsum_without_an_arrow,
         "einsum": lambda torch, m, x: torch.einsum("...k,nk->...n", x, m.weight) + m.bias,
         "tensordot": lambda torch, m, x: torch.tensordot(x, m.weight, ((-1,), (1,))) + m.bias,
         "inner": lambda torch, m, x: torch.inner(x, m.weight) + m.bias,

@@ -23,3 +23,8 @@ class TiedModel(nn.Module):
     def forward(self, ids: Tensor) -> Tensor:
         logits: Tensor = self.head(self.proj_out(self.proj(self.embed(ids))))
         return logits
+
+
+class Stack(nn.Sequential):
+    def __init__(self, count: int, dims: int) -> None:
+        super().__init__(*(nn.Linear(dims, dims, bias=False) for _ in range(count)))

@@ -20,6 +20,11 @@ DISTRIBUTION_CASES = [
         ("linear", "bias", "64x131072"),
     )
 ]
+ROW_CASES = [
+    Case({"layer": layer, "sizes": sizes}, {}, _NEEDS)
+    for layer, sizes in (("embedding", "70000x4"), ("linear", "4x70000"))
+]
+"""More rows than 2**16."""
 SEED_CASES = [Case({"layer": layer}, {}, _NEEDS) for layer in ("embedding", "linear")]
 HIGH_BITS = (16, 31, 32)
 """Seeds 7 and 7 + 2**bits are asked for: half of a word, its sign, and beyond one."""

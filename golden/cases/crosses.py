@@ -21,7 +21,7 @@ from touchstone.golden.recipes import Recipe
 FIELD, SMALL_FIELD = 7, 5
 """Levels of a dimension of a layer, and of a function alone: an array of strength t has FIELD**t rows."""
 STRENGTHS = {"pairs": 2, "triples": 3}
-LARGEST = 70 * 128
+LARGEST = 200 * 65
 """Elements of the largest operand."""
 MANY = 1030
 """Ids of the longest batch: above the 1,024 at which kernels split their work."""
@@ -53,7 +53,7 @@ _LAYOUTS = ("dense", "transposed", "offset", "inner strided", "strided", "revers
 _COTANGENTS = ("dense", "transposed", "strided", "expanded")
 _HOW = ("new", "asked before", "replaced", "cast", "loaded", "stepped", "frozen")
 """What was done to the layer before it is asked; among pairs a new one is compiled."""
-_TABLES = ((9, 6), (1, 4), (5, 1), (6, 6), (70, 3), (67, 8), (120, 65))
+_TABLES = ((9, 6), (1, 4), (5, 1), (6, 6), (70, 3), (67, 8), (200, 65))
 LOOKUP: Mapping[str, Sequence[Any]] = {
     "ids": ((), (5,), (4, 1), (1, 4), (2, 3), (3, 1, 2), (MANY,)),
     "kind": (

@@ -65,13 +65,14 @@ SPELLINGS = {
     "raw_lookup": (
         *("take", "take of the transposed", "take along axis", "take that clips", "take that fills", "take that wraps"),
         *("at get", "functional", "index_select", "gather", "take_along_dim", "bag of one"),
-        *("take of the flat", "one hot", "all columns", "at get that clips"),
+        *("take of the flat", "one hot", "all columns", "at get that clips", "at get that fills"),
     ),
     "linear": (
         *("functional", "matmul", "addmm", "einsum", "tensordot", "inner", "dot"),
         *("addmm that scales", "addmm of a matrix", "batched", "dot_general", "by vectors"),
-        *("addmm that ignores", "batched that ignores"),
+        *("addmm that ignores", "batched that ignores", "einsum without an arrow"),
     ),
+    "quantized_linear": ("quantized_matmul", "dequantize", "untransposed", "gather_qmm"),
 }
 """Other functions of frameworks that compute a layer, by the name that their adapters give them."""
 

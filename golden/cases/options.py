@@ -140,6 +140,28 @@ COMPUTE_CASES = [
     for layer, stored, computed in product(("embedding", "linear"), FLOATS, FLOATS)
 ]
 """The dtype that a layer computes in, beside the one that it stores."""
+
+
+def _wide() -> list[Case]:
+    """Products of 16-bit operands in float32: integers that the operands' dtype holds and cannot hold the sums of."""
+    ways = [("", "linear"), *((name, name) for name in ("matmul", "dot", "einsum", "dot_general"))]
+    return [
+        Case(
+            {"layer": "linear", **({"spelling": spelling} if spelling else {}), "dtype": dtype},
+            {
+                "x": add(f"options/{dtype}/odd x", Recipe("integers", dtype, (3, 7), {"low": -255, "high": 256})),
+                "weight": add(f"options/{dtype}/odd w", Recipe("integers", dtype, (5, 7), {"low": -255, "high": 256})),
+            },
+            (
+                *("layer:linear", f"dtype:{dtype}", f"option:{option} preferred_element_type"),
+                *((f"spelling:linear {spelling}",) * bool(spelling)),
+            ),
+        )
+        for (spelling, option), dtype in product(ways, ("float16", "bfloat16"))
+    ]
+
+
+WIDE_CASES = _wide()
 PRECISION_CASES = [
     Case(
         {"precision": precision},

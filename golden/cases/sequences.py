@@ -112,6 +112,18 @@ def _states() -> list[Case]:
     return out
 
 
+def _momenta() -> list[Case]:
+    """Integers, of which three steps at rate 4 and momentum 1/2 make integers."""
+    return [
+        Case(
+            {"layer": layer, "dtype": dtype},
+            _state_arrays(layer, dtype, DIMS),
+            (f"layer:{layer}", f"dtype:{dtype}", "gradients", "optimizer"),
+        )
+        for layer, dtype in product(("embedding", "linear"), FLOATS)
+    ]
+
+
 def _quantized_states() -> list[Case]:
     """Every operation, then a conversion to four bits."""
     return [
@@ -126,6 +138,7 @@ def _quantized_states() -> list[Case]:
 
 TIED_OPERATIONS = (
     *("use", "compile", "gradient", "step", "replace", "cast", "save", "load", "freeze a module", "unfreeze a module"),
+    "freeze what is shared",
     *("evaluate", "assign", "copy"),
 )
 """What is done to a model of several modules; see suites/test_tied_models.py."""
@@ -204,6 +217,30 @@ THREAD_CASES = [case for case in CALL_CASES if case.params["dtype"] == "float32"
 KEPT_CASES = CALL_CASES
 OVERWRITTEN_CASES = [replace(case, needs=(*case.needs, "overwriting")) for case in CALL_CASES]
 STATE_CASES = _states()
+STACKED = 12
+"""Layers of a list: more than ten, whose numbers as text are out of order."""
+
+
+def _stacked() -> list[Case]:
+    """Layers that exchange columns, each in its own way, so that their order tells."""
+    arrays = {"x": _integers("stacked x", "float32", (3, TIED_DIMS), 4)}
+    for number in range(STACKED):
+        swapped = {number % TIED_DIMS: (number + 1) % TIED_DIMS, (number + 1) % TIED_DIMS: number % TIED_DIMS}
+        signed = -1 if number % 3 == 0 else 1
+        values = tuple(
+            int(column == swapped.get(row, row)) * (signed if row == 0 else 1)
+            for row in range(TIED_DIMS)
+            for column in range(TIED_DIMS)
+        )
+        arrays[f"weight {number}"] = _values(f"stacked {number}", (TIED_DIMS, TIED_DIMS), values)
+    return [
+        Case({"model": "stack", "first": first}, arrays, ("layer:stack", *NEEDS.get(first, ())))
+        for first in ("use", "save", "copy")
+    ]
+
+
+STACKED_CASES = _stacked()
+MOMENTUM_CASES = _momenta()
 QUANTIZED_STATE_CASES = _quantized_states()
 PACKED_STATE_CASES = _packed_states()
 TIED_CASES = _tied()

@@ -17,7 +17,15 @@ SHAPES = ((), (3,), (2, 3), (2, 1, 2))
 ITSELF = "itself"
 """In place of a spelling, of a layer or of bare indexing."""
 BOUNDED = (
-    *("take that clips", "take that fills", "take that wraps", "at get", "at get that clips", "one hot"),
+    *(
+        "take that clips",
+        "take that fills",
+        "take that wraps",
+        "at get",
+        "at get that clips",
+        "at get that fills",
+        "one hot",
+    ),
     *("functional", "index_select", "gather", "take_along_dim", "bag of one"),
 )
 """Functions whose pages say what becomes of ids beyond the table; EMB-OOR-1 asks layers and bare indexing."""
