@@ -152,12 +152,12 @@ def _levels(dimensions: Mapping[str, Sequence[Any]], row: Sequence[int], first: 
 
 
 def _rows_of_a_function(dimensions: Mapping[str, Sequence[Any]], spelling: str) -> list[dict[str, Any]]:
-    """Fewer levels, which begin elsewhere for each function; it holds no state, and is compiled now and then."""
+    """Fewer levels, which begin elsewhere for each function; it holds no state, and is compiled once."""
     names = [name for every in SPELLINGS.values() for name in every]
     found = []
     for number, row in enumerate(orthogonal(STRENGTHS["pairs"], SMALL_FIELD)):
         levels = _levels(dimensions, (*row, number, number), names.index(spelling))
-        found.append({**levels, "how": "new" if number % 8 else "compiled"})
+        found.append({**levels, "how": "new" if number else "compiled"})
     return found
 
 

@@ -13,7 +13,7 @@ ROWS, DIMS = 9, 32
 """One group of four bits a row, so that a table can be quantized."""
 IDS = {"last": -1, "first": -ROWS, "beyond": ROWS, "far beyond": ROWS + 100}
 """What the last id of the batch is: the last and the first row counted from the end, or none."""
-SHAPES = ((), (3,), (2, 3), (2, 1, 2))
+SHAPES = ((), (3,), (2, 3))
 ITSELF = "itself"
 """In place of a spelling, of a layer or of bare indexing."""
 BOUNDED = (
