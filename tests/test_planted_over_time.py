@@ -342,6 +342,40 @@ def answers_are_the_table(adapter: Any) -> None:
     wrap(adapter, "embedding", change)
 
 
+def repeats_rows(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        rows = layer.native.weight.data
+        rows[2**15 :] = rows.repeat(2, 1)[: len(rows) - 2**15]
+
+    wrap(adapter, "construct", change)
+
+
+def forgets_momentum(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        real = layer.momentum_steps
+        layer.momentum_steps = lambda inputs, cotangent, steps, rate, _: real(inputs, cotangent, steps, rate, 0.0)
+
+    wrap(adapter, "linear", change)
+
+
+def sorts_layers_as_text(adapter: Any) -> None:
+    original = adapter.stack
+    adapter.stack = lambda weights: original([weights[n] for n in sorted(range(len(weights)), key=str)])
+
+
+def converts_and_thaws(adapter: Any) -> None:
+    def change(layer: Any) -> None:
+        real = layer.convert
+
+        def convert(module: str, scheme: Any) -> None:
+            real(module, scheme)
+            layer.native.unfreeze()
+
+        layer.convert = convert
+
+    wrap(adapter, "tied_model", change)
+
+
 PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "answers of a shape are kept": ("torch", "AGAIN-1", _answering(_of_a_shape)),
     "compiled answers of a shape are kept": ("torch", "AGAIN-2", compiled_for_a_shape),
@@ -380,6 +414,12 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "a copy is untied": ("torch", "STATE-MODEL-1", unties_copies),
     "answers are the table": ("torch", "KEEP-2", answers_are_the_table),
     "a new row of padding is drawn": ("torch", "OPTION-PADDING-2", _without_option("construct", "padding_idx")),
+    "rows repeat": ("torch", "INIT-ROWS-1", repeats_rows),
+    "a wider dtype is ignored": ("jax", "OPTION-WIDE-1", _without_option("linear", "preferred_element_type")),
+    "momentum is forgotten": ("torch", "STATE-STEP-2", forgets_momentum),
+    "layers are in the order of text": ("torch", "STATE-LIST-1", sorts_layers_as_text),
+    "a conversion thaws": ("mlx", "STATE-MODEL-2", converts_and_thaws),
+    "a trained table is frozen anyhow": ("torch", "OPTION-PRETRAINED-1", _without_option("embedding", "freeze")),
     "a repr hides the bias": ("torch", "INIT-REPR-2", hides_the_bias),
     "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
     "a new process draws otherwise": ("torch", "INIT-SEED-3", _seeding(lambda seed: seed + 1)),
