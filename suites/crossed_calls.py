@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,11 +11,12 @@ import numpy as np
 from touchstone.adapters.interface import Operand, Packed, Scheme
 from touchstone.golden import packing
 from touchstone.golden.cases import crosses
+from touchstone.golden.cases.lookup import FLOATS
 from touchstone.golden.catalogue import LAYOUT_NEEDS
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import codes
 from touchstone.suites.assay import Assay
-from touchstone.suites.crossing import Call
+from touchstone.suites.crossing import OTHER_DTYPE, Call
 from touchstone.suites.layouts import lay_out
 
 FILLER = 7
@@ -84,13 +85,16 @@ def _options(assay: Assay, stored: crosses.Stored) -> dict[str, Any]:
     return {n: v for n, v in given.items() if n != "dtype" or capabilities.missing(f"dtype:{v}") is None}
 
 
-def _how(assay: Assay, how: str, options: Mapping[str, Any]) -> str:
+def _how(assay: Assay, how: str, dtype: str, options: Mapping[str, Any]) -> str:
     """Or "new": where the target has no such thing; where a layer computes in another dtype, which a cast leaves open.
 
     The integers of a step in another dtype are exact there alone.
     """
-    need = _NEEDS.get(how)
-    absent = need is not None and assay.target.cls.capabilities.missing(need) is not None
+    capabilities = assay.target.cls.capabilities
+    needed = [_NEEDS[how]] if how in _NEEDS else []
+    if how == "cast":
+        needed = [f"dtype:{OTHER_DTYPE[dtype]}"]
+    absent = capabilities.unmet([f"layer:{assay.params['layer']}", *needed]) is not None
     return "new" if absent or (how in ("cast", "stepped") and "dtype" in options) else how
 
 
@@ -105,9 +109,18 @@ class _Weights:
     trained: bool
 
 
+def _stored(assay: Assay, row: Mapping[str, Any]) -> crosses.Stored:
+    """As the row has it, or in the first dtype that the target's layer has."""
+    stored: crosses.Stored = row["stored"]
+    capabilities, layer = assay.target.cls.capabilities, f"layer:{assay.params['layer']}"
+    able = [d for d in (stored.dtype, *FLOATS) if capabilities.unmet([layer, f"dtype:{d}"]) is None]
+    return stored if stored.dtype in able else replace(stored, dtype=able[0])
+
+
 def _weights(assay: Assay, row: Mapping[str, Any], size: str) -> _Weights:
     """size: the dimension that says the size of weights that are not packed."""
-    stored: crosses.Stored = row["stored"]
+    stored = _stored(assay, row)
+    row = {**row, "stored": stored}
     if assay.params["layer"].startswith("quantized"):
         packed, wide = _packed(assay, row)
         return _Weights(packed, wide, stored.dtype, {}, trained=False)
@@ -222,7 +235,7 @@ def _call(
         dtype=weights.dtype,
         bias=bias,
         options=weights.options,
-        how=_how(assay, row["how"], weights.options),
+        how=_how(assay, row["how"], weights.dtype, weights.options),
         inputs=inputs,
         unlike=unlike,
         cotangent=cotangent if assay.target.cls.capabilities.gradients else None,

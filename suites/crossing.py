@@ -13,7 +13,7 @@ from touchstone.adapters.isolation.outcome import attempt, settled
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
 
-_OTHER_DTYPE = {"float32": "bfloat16", "float16": "float32", "bfloat16": "float32"}
+OTHER_DTYPE = {"float32": "bfloat16", "float16": "float32", "bfloat16": "float32"}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ def _loaded(adapter: Adapter, call: Call) -> Layer:
 
 def _cast(adapter: Adapter, call: Call) -> Layer:
     """From another dtype, in which the same integers are exact too."""
-    other = DTYPES[_OTHER_DTYPE[call.dtype]]
+    other = DTYPES[OTHER_DTYPE[call.dtype]]
 
     def wide(base: np.ndarray) -> np.ndarray:
         return base if base.dtype.kind == "u" else base.astype(np.float32).astype(other)

@@ -22,6 +22,15 @@ AT_A_TIME = 16
 
 @requirement("CROSS-1", crosses.CASES)
 def test_crosses(assay: Assay) -> None:
+    _assay_rows(assay)
+
+
+@requirement("SPELLING-1", crosses.QUANTIZED_FUNCTION_CASES)
+def test_functions_of_quantized_layers(assay: Assay) -> None:
+    _assay_rows(assay)
+
+
+def _assay_rows(assay: Assay) -> None:
     """The first row that is wrong is told."""
     rows = crosses.rows(assay.case)
     from_the_end = not crossed_calls.multiplies(assay) and _counts_from_the_end(assay)

@@ -54,8 +54,17 @@ def test_every_three_operations(assay: Assay) -> None:
     state = State(_made(assay, assay.golden("weight")), assay.golden("weight"))
     for name in ("first", "then", "last"):
         _do(assay, state, assay.params[name])
+    _assay_weights(assay, state)
+    _do(assay, state, "evaluate")
+    _assay_weights(assay, state)
+
+
+def _assay_weights(assay: Assay, state: State) -> None:
     held = state.layer.parameters()
     found = held["weight"]
     if state.packed:
-        found = codes.dequantized(Packed(held["weight"], held["scales"], None, SCHEMES[assay.params["mode"]]))
+        dtypes = found.dtype.name, held["scales"].dtype.name
+        if dtypes != ("uint32", "uint8"):
+            assay.behaves("wrong dtype", conforms=False, message=f"words and scales are {' and '.join(dtypes)}")
+        found = codes.dequantized(Packed(found, held["scales"], None, SCHEMES[assay.params["mode"]]))
     assay.same_bits(found.astype(np.float32), state.weight.astype(np.float32), signed_zero=False)

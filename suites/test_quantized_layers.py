@@ -77,13 +77,22 @@ def assay_given_product(assay: Assay, x_layout: str = "dense", parts_layout: str
     codes.assay_product(assay, assay.value(outcome), x, packed, bias, random_signs=True, given=True)
 
 
-_LAYOUTS = {"x strided": ("inner strided", "dense"), "parts strided": ("dense", "inner strided")}
+_LAYOUTS = {
+    "x strided": ("inner strided", "dense"),
+    "parts strided": ("dense", "inner strided"),
+    "swapped": ("transposed", "dense"),
+}
 """Layout of a case -> that of x, and that of the parts; dense where it is neither."""
 
 
 @requirement("QNT-LINEAR-1", quantized.PRODUCT_CASES)
 def test_products(assay: Assay) -> None:
     assay_given_product(assay, *_LAYOUTS.get(assay.params["layout"], ()))
+
+
+@requirement("QNT-LINEAR-1", quantized.SWAPPED_CASES)
+def test_products_of_a_view_with_exchanged_axes(assay: Assay) -> None:
+    assay_given_product(assay, *_LAYOUTS[assay.params["layout"]])
 
 
 @requirement("QNT-LINEAR-1", quantized.VECTOR_CASES)

@@ -238,4 +238,8 @@ def test_every_pair_of_operations(assay: Assay) -> None:
         assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
     use(assay, state)
     gradient(assay, state)
+    if "embed" in state.frozen:  # what is shared shows when it is trained
+        state.model.unfreeze("embed")
+        state.frozen -= {"embed"}
+        gradient(assay, state)
     assay_originals(assay, state.originals)

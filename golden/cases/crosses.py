@@ -158,6 +158,8 @@ def _rows_of_a_function(dimensions: Mapping[str, Sequence[Any]], spelling: str) 
     for number, row in enumerate(orthogonal(STRENGTHS["pairs"], SMALL_FIELD)):
         levels = _levels(dimensions, (*row, number, number), names.index(spelling))
         found.append({**levels, "how": "new" if number else "compiled"})
+    if dimensions is LOOKUP:  # ids that fill an unsigned byte
+        found.append({**found[-1], "ids": (3, 1, 2), "kind": Ids("uint8", "mixed"), "table": _TABLES[-1]})
     return found
 
 
@@ -200,4 +202,7 @@ def _cases() -> list[Case]:
     ]
 
 
-CASES = _cases()
+_EVERY = _cases()
+CASES = [case for case in _EVERY if "spelling" not in case.params or case.params["layer"] in ("raw_lookup", "linear")]
+QUANTIZED_FUNCTION_CASES = [case for case in _EVERY if case not in CASES]
+"""Functions that compute a quantized layer from its parts."""

@@ -138,7 +138,7 @@ def _dequantize_cases() -> list[Case]:
 M_SIZES = (1, 2, 10, 129)
 N_SIZES = (1, 4, 7, 8, 9, 31, 32, 33, 64, 96)
 LAYOUTS = ("dense", "x strided", "parts strided", "batched")
-_LAYOUT_NEEDS = {"x strided": ("layout:step",), "parts strided": ("layout:step",)}
+_LAYOUT_NEEDS = {"x strided": ("layout:step",), "parts strided": ("layout:step",), "swapped": ("layout:permute",)}
 
 
 def _inner_sizes(form: Format) -> tuple[int, ...]:
@@ -148,9 +148,10 @@ def _inner_sizes(form: Format) -> tuple[int, ...]:
 def product_case(form: Format, layer: str, dtype: str, m: int, n: int, k: int, layout: str) -> Case:
     """x ``[m, k]`` times random packed weights ``[n, k]`` transposed; a quantized_linear adds a bias ``[n]``.
 
-    layout: one of `LAYOUTS`, of which "batched" makes x ``[2, m, k]``; or "vector", which makes it ``[k]``.
+    layout: one of `LAYOUTS`, of which "batched" makes x ``[2, m, k]``; "swapped", the same as a view of ``[m, 2, k]``;
+    or "vector", which makes it ``[k]``.
     """
-    shape = {"batched": (2, m, k), "vector": (k,)}.get(layout, (m, k))
+    shape = {"batched": (2, m, k), "swapped": (2, m, k), "vector": (k,)}.get(layout, (m, k))
     arrays = _stored_parts(dtype, form, n, k)
     name = "x".join(map(str, shape))
     arrays["x"] = add(f"quantized/{dtype}/x/{name}", Recipe("uniform", dtype, shape))
@@ -179,6 +180,14 @@ def _vector_cases() -> list[Case]:
     return [
         product_case(form, layer, FLOATS[(i + j) % 3], 1, 8, 3 * form.group_size, "vector")
         for (i, form), (j, layer) in product(enumerate(FORMATS), enumerate(LAYERS))
+    ]
+
+
+def _swapped_cases() -> list[Case]:
+    """x whose batch and time were exchanged, as sequence-first models give it."""
+    return [
+        product_case(form, layer, "float32", 3, 8, 2 * form.group_size, "swapped")
+        for form, layer in product(SMALL, LAYERS)
     ]
 
 
@@ -355,6 +364,7 @@ DEQUANTIZE_CASES = _dequantize_cases()
 PRODUCT_CASES = _product_cases()
 VECTOR_CASES = _vector_cases()
 TILED_CASES = _tiled_cases()
+SWAPPED_CASES = _swapped_cases()
 MIXED_CASES = _mixed_cases()
 EMPTY_CASES = _empty_cases()
 UNTRANSPOSED_CASES = _untransposed_cases()

@@ -36,7 +36,7 @@ def _case(layer: str, identifier: str, shape: tuple[int, ...], spelling: str = "
     good = tuple((7 * n + 2) % ROWS for n in range(count - 1))
     cotangent = Recipe("integers", "float32", (*shape, DIMS), {"low": 1, "high": 5})
     arrays = {
-        "table": add("unusual ids/table", Recipe("labelled rows", "float32", (ROWS, DIMS))),
+        "table": add("unusual ids/table", Recipe("bell", "float32", (ROWS, DIMS), {"scale": 0.25})),
         "ids": add(
             f"unusual ids/{identifier}/{spell_shape(shape)}",
             Recipe("values", "int32", shape, {"values": (*good, IDS[identifier])}),
