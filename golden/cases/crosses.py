@@ -113,9 +113,11 @@ QUANTIZED_PRODUCT: Mapping[str, Sequence[Any]] = {
     "bias": (True, False),
     **_PACKED,
 }
+_RAW_LOOKUP = {**LOOKUP, "how": ("new", "asked before", "replaced", "cast", "stepped")}
+"""Bare indexing has no file and no state of its own."""
 DIMENSIONS: Mapping[tuple[str, str], Mapping[str, Sequence[Any]]] = {
     ("embedding", "call"): LOOKUP,
-    ("raw_lookup", "call"): LOOKUP,
+    ("raw_lookup", "call"): _RAW_LOOKUP,
     ("embedding", "as_linear"): PRODUCT,
     ("linear", "call"): PRODUCT,
     ("quantized_embedding", "call"): QUANTIZED_LOOKUP,
@@ -158,7 +160,7 @@ def _rows_of_a_function(dimensions: Mapping[str, Sequence[Any]], spelling: str) 
     for number, row in enumerate(orthogonal(STRENGTHS["pairs"], SMALL_FIELD)):
         levels = _levels(dimensions, (*row, number, number), names.index(spelling))
         found.append({**levels, "how": "new" if number else "compiled"})
-    if dimensions is LOOKUP:  # ids that fill an unsigned byte
+    if dimensions is _RAW_LOOKUP:  # ids that fill an unsigned byte
         found.append({**found[-1], "ids": (3, 1, 2), "kind": Ids("uint8", "mixed"), "table": _TABLES[-1]})
     return found
 
