@@ -22,7 +22,7 @@ BEGIN, END = "<!-- detection -->", "<!-- /detection -->"
 WRITE = "python -m tools.mutants page --write"
 WRITTEN = {
     "first": "those who knew its first run, and at the end what it missed: the kinds were closed, not the instances",
-    "second": "those who had not read it; its first run was of the suites as they were before the crosses",
+    "second": "those who had not read it up to 19 of 36, and then by those who had",
 }
 """Set of those held out -> who wrote cases between its first run and the present one."""
 _TARGETS = {"torch": "PyTorch", "mlx": "MLX", "jax": "JAX and Flax"}

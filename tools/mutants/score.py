@@ -97,7 +97,7 @@ class Score:
 
     def by_set(self) -> dict[str, tuple[tuple[int, int], Count]]:
         """Set of those held out -> (how many its first run caught, of how many), and the count of now."""
-        sets = dict.fromkeys(d.held_out for d in self.defects if d.held_out)
+        sets = sorted({d.held_out for d in self.defects if d.held_out})
         return {name: (self.caught_first(_of_set(name)), self.count(_of_set(name))) for name in sets}
 
     def by_class(self) -> dict[str, Count]:
