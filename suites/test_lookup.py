@@ -29,13 +29,13 @@ def test_sizes(assay: Assay) -> None:
     _assay_rows(assay)
 
 
-@requirement("EMB-BITS-1", exact_gradients.COPIED_CASES)
-def test_special_values_by_other_functions(assay: Assay) -> None:
+@requirement("EMB-BITS-1", lookup.SPECIAL_CASES)
+def test_special_values(assay: Assay) -> None:
     _assay_rows(assay)
 
 
-@requirement("EMB-BITS-1", lookup.SPECIAL_CASES)
-def test_special_values(assay: Assay) -> None:
+@requirement("EMB-BITS-1", exact_gradients.COPIED_CASES)
+def test_copies_by_other_functions(assay: Assay) -> None:
     _assay_rows(assay)
 
 

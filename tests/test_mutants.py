@@ -352,7 +352,7 @@ def test_the_blind_score_is_of_the_first_run(tmp_path: Path) -> None:
     found = score.recorded(TWO, measured(tmp_path, first=[seen(TWO[0]), seen(TWO[1], verdict=ELSEWHERE)]))
     assert (found.blind, found.held_out.share, found.blind_missed) == ((1, 2), "2 of 2", [TWO[1]])
     assert "**1 of 2** of those held out, in the first run of each set;" in " ".join(page.headline(found).split())
-    assert page.page(found).split("\n\n")[2].startswith("**1 of 2** of those held out, in the first run:")
+    assert page.page(found).split("\n\n")[2].startswith("**1 of 2** of those held out, in the first run of each set:")
     assert "## Missed by the first run" in page.page(found)
     assert page.summary(found)["first"] == [1, 2]
     assert page.summary(found)["measured"] == asdict(FACTS)

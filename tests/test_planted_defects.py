@@ -173,7 +173,7 @@ def copies_the_table_for_the_head(adapter: Any) -> None:
     def change(layer: Any) -> None:
         head = adapter.torch.nn.Linear(1, 1, bias=False, device="meta")
         head.weight = adapter.torch.nn.Parameter(layer.native.weight.detach().clone())
-        layer._head = head
+        layer._tied_head = lambda: head
 
     wrap(adapter, "embedding", change)
 
