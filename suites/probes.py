@@ -123,36 +123,19 @@ def vjp(
     return by_role(found, found.vjp(inputs, cotangent, method))
 
 
-def rows_and_gradient(
-    adapter: Adapter,
-    layer: str,
-    spelling: str,
-    weight: np.ndarray,
-    scheme: Scheme | None,
-    ids: np.ndarray,
-    cotangent: np.ndarray,
-) -> dict[str, np.ndarray | None]:
-    """What the ids look up, "rows", and the "gradient" of the table, None of a quantized one."""
-    made = build(adapter, layer, weight, scheme=scheme, spelling=spelling)
-    found = {"rows": made(ids), "gradient": None}
-    if scheme is None:
-        found["gradient"] = by_role(made, made.vjp(ids, cotangent)).get("weight")
-    return found
-
-
 def answer_and_gradients(
     adapter: Adapter,
     layer: str,
-    spelling: str,
-    method: Method,
-    weight: np.ndarray,
-    bias: np.ndarray | None,
-    inputs: np.ndarray,
-    cotangent: np.ndarray,
+    weight: Any,
+    inputs: Any,
+    cotangent: np.ndarray | None,
+    method: Method = "call",
+    **parts: Any,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The answer of a layer or of another function, and the gradients by role."""
-    made = build(adapter, layer, weight, bias, spelling=spelling)
-    return method_of(made, method)(inputs), by_role(made, made.vjp(inputs, cotangent, method))
+    """The answer, and the gradients by role, none without a cotangent; parts as `build` takes them."""
+    made = build(adapter, layer, weight, **parts)
+    answer = method_of(made, method)(inputs)
+    return answer, {} if cotangent is None else by_role(made, made.vjp(inputs, cotangent, method))
 
 
 def by_role(layer: Layer, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,29 +11,27 @@ from touchstone.adapters.interface import Layer
 from touchstone.golden import oracle
 from touchstone.golden.cases import sequences
 from touchstone.golden.streams import DTYPES
-from touchstone.suites import probes
+from touchstone.suites import probes, states
 from touchstone.suites.assay import Assay
 from touchstone.suites.exact import assay_gradients, rounded_once
 from touchstone.suites.requirements import requirement
+from touchstone.suites.states import Tracked
 
 RATE = 0.5
 """Of integer gradients: every weight stays exact in every dtype."""
 
 
 @dataclass
-class State:
+class State(Tracked):
     """What a layer should be: its values, wide, their dtype, that of its results, and whether it is frozen.
 
     After a cast results may keep the dtype that the layer was made with: which, CAST-MODULE-2 says.
     """
 
-    layer: Layer
     values: dict[str, np.ndarray]
     dtype: str
     result: str
     frozen: bool = False
-    originals: list[tuple[Layer, dict[str, np.ndarray], frozenset[str]]] = field(default_factory=list)
-    """Layers that were copied, what they hold by role, and what they train."""
 
     def stored(self, values: dict[str, np.ndarray] | None = None) -> dict[str, np.ndarray]:
         """These values, or its own, in its dtype."""
@@ -139,11 +137,6 @@ def unfreeze(assay: Assay, state: State) -> None:
     state.frozen = False
 
 
-def evaluate(assay: Assay, state: State) -> None:
-    """It is told that it is evaluated, which changes nothing of these layers."""
-    state.layer.set_training(False)
-
-
 def assign(assay: Assay, state: State) -> None:
     """What another layer saved takes the place of the layer's own arrays."""
     others = _others(assay)
@@ -152,12 +145,8 @@ def assign(assay: Assay, state: State) -> None:
 
 
 def copy(assay: Assay, state: State) -> None:
-    """A copy, by each way in turn, takes the layer's place, which then gets other parameters."""
-    for how in sorted(assay.target.cls.capabilities.copying):
-        original, state.layer = state.layer, state.layer.copied(how)
-        others = state.stored(_others(assay))
-        original.set_parameters(probes.by_name(original, others))
-        state.originals.append((original, others, original.trainable()))
+    """A copy takes the layer's place, which then gets other parameters."""
+    states.copy(assay, state, state.stored(_others(assay)))
 
 
 DO: dict[str, Callable[[Assay, State], object]] = {
@@ -171,7 +160,7 @@ DO: dict[str, Callable[[Assay, State], object]] = {
     "load": load,
     "freeze": freeze,
     "unfreeze": unfreeze,
-    "evaluate": evaluate,
+    "evaluate": states.evaluate,
     "assign": assign,
     "copy": copy,
 }
@@ -199,9 +188,7 @@ def test_steps_with_momentum(assay: Assay) -> None:
     want = gradient(assay, state)
     state.layer.momentum_steps(_inputs(assay, state), assay.golden("cotangent"), 3, 4.0, 0.5)
     state.values = {role: value - 17 * want[role] for role, value in state.values.items()}
-    held = probes.by_role(state.layer, state.layer.parameters())
-    for role, value in state.stored().items():
-        assay.same_bits(held.get(role), value, signed_zero=False)
+    states.assay_held(assay, state.layer, state.stored())
 
 
 @requirement("STATE-QUANTIZED-1", sequences.QUANTIZED_STATE_CASES)
@@ -223,25 +210,12 @@ def test_a_conversion_after_every_operation(assay: Assay) -> None:
 
 def _is(assay: Assay, state: State) -> None:
     """The layer holds, trains and computes what its state says."""
-    held = probes.by_role(state.layer, state.layer.parameters())
-    for role, value in state.stored().items():
-        assay.same_bits(held.get(role), value, signed_zero=False)
-    trained = set(probes.by_role(state.layer, dict.fromkeys(state.layer.trainable(), np.zeros((1, 1)))))
+    states.assay_held(assay, state.layer, state.stored())
     trains = assay.target.cls.capabilities.gradients
-    if trains and trained != (set() if state.frozen else set(state.values)):
-        assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
+    if trains:
+        due = set() if state.frozen else set(state.values)
+        states.assay_trained(assay, states.trained_roles(state.layer), due)
     use(assay, state)
     if trains and not state.frozen:
         gradient(assay, state)
-    assay_originals(assay, state.originals)
-
-
-def assay_originals(assay: Assay, originals: Sequence[tuple[Layer, dict[str, np.ndarray], frozenset[str]]]) -> None:
-    """What was done to a copy reached none of the layers that were copied."""
-    for layer, held, trained in originals:
-        now = probes.by_role(layer, layer.parameters())
-        for role, value in held.items():
-            assay.same_bits(now.get(role), value, signed_zero=False)
-        if layer.trainable() != trained:
-            message = f"trainable: {', '.join(sorted(layer.trainable()))}"
-            assay.behaves("the original trains other parameters", conforms=False, message=message)
+    states.assay_originals(assay, state)

@@ -10,16 +10,16 @@ import numpy as np
 from touchstone.adapters.interface import Layer, Packed
 from touchstone.golden.cases import sequences
 from touchstone.golden.streams import DTYPES
-from touchstone.suites import codes, probes
+from touchstone.suites import codes, probes, states
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
+from touchstone.suites.states import Tracked
 
 
 @dataclass
-class State:
+class State(Tracked):
     """The layer, and what it should be: its parts, and whether it is frozen."""
 
-    layer: Layer
     parts: Packed
     frozen: bool = False
 
@@ -80,15 +80,9 @@ def freeze(assay: Assay, state: State) -> None:
     state.frozen = True
 
 
-def evaluate(assay: Assay, state: State) -> None:
-    """It is told that it is evaluated."""
-    state.layer.set_training(False)
-
-
 def copy(assay: Assay, state: State) -> None:
-    """A copy, by each way in turn, takes the layer's place, which then holds other parts."""
-    for how in sorted(assay.target.cls.capabilities.copying):
-        original, state.layer = state.layer, state.layer.copied(how)
+    """A copy takes the layer's place, which then holds other parts."""
+    for original in states.copies(assay, state):
         probes.hand_over(_made(assay, _unlike(state)), original)
 
 
@@ -99,7 +93,7 @@ DO: dict[str, Callable[[Assay, State], None]] = {
     "save": save,
     "load": load,
     "freeze": freeze,
-    "evaluate": evaluate,
+    "evaluate": states.evaluate,
     "copy": copy,
 }
 
@@ -115,7 +109,6 @@ def test_every_pair_of_operations(assay: Assay) -> None:
         part = getattr(state.parts, name)
         if part is not None:
             assay.same_bits(held.get(name), part)
-    fresh, trained = _made(assay, state.parts).trainable(), state.layer.trainable()
-    if trained != (frozenset() if state.frozen else fresh):
-        assay.behaves("trains other parameters", conforms=False, message=f"trainable: {', '.join(sorted(trained))}")
+    due = frozenset() if state.frozen else _made(assay, state.parts).trainable()
+    states.assay_trained(assay, state.layer.trainable(), due)
     use(assay, state)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from touchstone.adapters.isolation.outcome import Outcome
@@ -15,31 +17,37 @@ from touchstone.verdict.behaviour import Kind
 
 @requirement("LOOKUP-ID-1", unusual_ids.CASES)
 def test_ids_from_the_end_and_beyond(assay: Assay) -> None:
-    table, ids = assay.golden("table"), assay.golden("ids")
-    outcome, known = _asked(assay, ids, assay.golden("cotangent")), table
-    if assay.params["layer"].startswith("quantized"):
-        every = np.arange(len(table), dtype=np.int32)
-        known = assay.value(_asked(assay, every, np.zeros_like(table)))["rows"]
+    table, ids, gradient = assay.golden("table"), assay.golden("ids"), None
+    outcome, known = _asked(assay, ids), table
+    if outcome.kind == "value":
+        values, gradients = outcome.value
+        outcome, gradient = replace(outcome, value=values), gradients.get("weight")
+    if _is_quantized(assay):
+        known = assay.value(_asked(assay, np.arange(len(table), dtype=np.int32)))[0]
     *good, bad = ids.reshape(-1).tolist()
     seen = rows.classify(outcome, known, [*good, bad], len(good), ids.shape)
     if seen.kind is not Kind.ROW and str(seen) not in ("NaN row", "zeros"):
         assay.behaves(str(seen), message=outcome.message)
         return
-    gradient = outcome.value["gradient"]
     told = _place(int(seen.detail), bad, len(table)) if seen.kind is Kind.ROW else str(seen)
     assay.behaves(told if gradient is None else f"{told}, {_gradient(assay, gradient, seen.detail)}")
 
 
-def _asked(assay: Assay, ids: np.ndarray, cotangent: np.ndarray) -> Outcome:
-    quantized = assay.params["layer"].startswith("quantized")
+def _is_quantized(assay: Assay) -> bool:
+    return bool(assay.params["layer"].startswith("quantized"))
+
+
+def _asked(assay: Assay, ids: np.ndarray) -> Outcome:
+    """Rows and, of a table that is trained, its gradient."""
+    quantized, spelling = _is_quantized(assay), assay.params["spelling"]
     return assay.ask(
-        probes.rows_and_gradient,
+        probes.answer_and_gradients,
         layer=assay.params["layer"],
-        spelling="" if assay.params["spelling"] == unusual_ids.ITSELF else assay.params["spelling"],
         weight=assay.golden("table"),
+        inputs=ids,
+        cotangent=None if quantized else assay.golden("cotangent"),
+        spelling="" if spelling == unusual_ids.ITSELF else spelling,
         scheme=assay.scheme if quantized else None,
-        ids=ids,
-        cotangent=cotangent,
     )
 
 

@@ -6,13 +6,9 @@ from flax import nnx
 from jax import Array
 
 from touchstone.adapters.jax.releases import List
+from touchstone.adapters.tied import roles
 
-ROLES = {
-    "embed": ("embed.embedding", False),
-    **{name: (f"{name}.kernel", True) for name in ("proj", "proj_out")},
-    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
-}
-"""Name of a weight -> the path of its Param, and whether it is transposed."""
+ROLES = roles("embedding", "kernel", transposed=True)
 
 
 class TiedModel(nnx.Module):

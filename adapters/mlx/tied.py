@@ -5,12 +5,9 @@ from __future__ import annotations
 import mlx.core as mx
 import mlx.nn as nn
 
-ROLES = {
-    "embed": ("embed.weight", False),
-    **{name: (f"{name}.weight", False) for name in ("proj", "proj_out")},
-    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
-}
-"""Name of a weight -> that of its array, and whether it is transposed."""
+from touchstone.adapters.tied import roles
+
+ROLES = roles()
 
 
 class TiedModel(nn.Module):

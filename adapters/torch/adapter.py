@@ -197,7 +197,7 @@ class TorchAdapter(HoldsPacked):
         module.weight = self._parameter(weight)
         if bias is not None:
             module.bias = self._parameter(bias)
-        return TorchLayer(self, module, call=lambda module, inputs: function(module, inputs))
+        return TorchLayer(self, module, call=function)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

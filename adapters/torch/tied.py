@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-ROLES = {
-    "embed": ("embed.weight", False),
-    **{name: (f"{name}.weight", False) for name in ("proj", "proj_out")},
-    **{f"{name}.bias": (f"{name}.bias", False) for name in ("proj", "proj_out")},
-}
-"""Name of a weight -> that of its Parameter, and whether it is transposed."""
+from touchstone.adapters.tied import roles
+
+ROLES = roles()
 
 
 class TiedModel(nn.Module):

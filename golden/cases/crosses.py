@@ -204,7 +204,11 @@ def _cases() -> list[Case]:
     ]
 
 
+def _is_quantized_function(case: Case) -> bool:
+    return "spelling" in case.params and case.params["layer"].startswith("quantized")
+
+
 _EVERY = _cases()
-CASES = [case for case in _EVERY if "spelling" not in case.params or case.params["layer"] in ("raw_lookup", "linear")]
-QUANTIZED_FUNCTION_CASES = [case for case in _EVERY if case not in CASES]
+CASES = [case for case in _EVERY if not _is_quantized_function(case)]
+QUANTIZED_FUNCTION_CASES = [case for case in _EVERY if _is_quantized_function(case)]
 """Functions that compute a quantized layer from its parts."""

@@ -82,6 +82,12 @@ _FEW = (spell_shape((3,)), spell_shape(()), spell_shape((2, 3)))
 """Shapes that other functions are asked; golden/cases/crosses.py crosses the rest."""
 
 
+def _by(spelling: str, case: Case) -> Case:
+    """The case, asked of another function."""
+    need = f"spelling:{case.params['layer']} {spelling}"
+    return Case({**case.params, "spelling": spelling}, case.arrays, (*case.needs, need))
+
+
 def _spelled() -> list[Case]:
     asked = [
         case
@@ -90,24 +96,12 @@ def _spelled() -> list[Case]:
         and case.params.get("id_dtype", "int32") == "int32"
         and (case.params["dtype"], case.params["table"]) == ("float32", spell_shape((ROWS, DIMS)))
     ]
-    return [
-        Case(
-            {**case.params, "spelling": spelling},
-            case.arrays,
-            (*case.needs, f"spelling:{case.params['layer']} {spelling}"),
-        )
-        for case in asked
-        for spelling in SPELLINGS.get(case.params["layer"], ())
-    ]
+    return [_by(spelling, case) for case in asked for spelling in SPELLINGS.get(case.params["layer"], ())]
 
 
 SPELLED_CASES = _spelled()
 COPIED_CASES = [
-    Case(
-        {**case.params, "spelling": spelling},
-        case.arrays,
-        (*case.needs, f"spelling:raw_lookup {spelling}"),
-    )
+    _by(spelling, case)
     for case in SPECIAL_CASES
     for spelling in SPELLINGS["raw_lookup"]
     if case.params["layer"] == "raw_lookup" and spelling not in ("one hot", "bag of one")

@@ -5,6 +5,7 @@ Dense operands are small integers, so that every result is exact in every dtype,
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 
@@ -147,21 +148,27 @@ TIED_OPERATIONS = (
 TIED_ROWS, TIED_DIMS = 9, 4
 
 
-def _tied() -> list[Case]:
-    """Every ordered pair of operations; linear layers that exchange columns, and one logit with a cotangent.
+def _tied_arrays(family: str, dims: int, exchanged: Mapping[str, Sequence[int]]) -> dict[str, str]:
+    """Linear layers that exchange columns, and one logit with a cotangent.
 
     So parameters stay small integers over two steps of gradient descent.
     """
     arrays = {
-        "embed": _integers("tied embed", "float32", (TIED_ROWS, TIED_DIMS), 1),
-        "other embed": _integers("tied other", "float32", (TIED_ROWS, TIED_DIMS), 1),
+        "embed": _integers(f"{family} embed", "float32", (TIED_ROWS, dims), 1),
+        "other embed": _integers(f"{family} other", "float32", (TIED_ROWS, dims), 1),
         "ids": _ids(),
         "cotangent": _values("tied cotangent", (2, 3, TIED_ROWS), (0,) * 40 + (1,) + (0,) * 13),
     }
-    for name, columns in (("proj", (1, 0, 3, 2)), ("proj_out", (2, 3, 1, 0))):
-        ones = tuple(int(column == wanted) for wanted in columns for column in range(TIED_DIMS))
-        arrays[name] = _values(f"tied {name}", (TIED_DIMS, TIED_DIMS), ones)
-        arrays[f"{name}.bias"] = _values(f"tied {name} bias", (TIED_DIMS,), (0, 1, 0, -1))
+    for name, columns in exchanged.items():
+        ones = tuple(int(column == wanted) for wanted in columns for column in range(dims))
+        arrays[name] = _values(f"{family} {name}", (dims, dims), ones)
+        arrays[f"{name}.bias"] = _values(f"{family} {name} bias", (dims,), (0, 1, 0, -1) * (dims // 4))
+    return arrays
+
+
+def _tied() -> list[Case]:
+    """Every ordered pair of operations."""
+    arrays = _tied_arrays("tied", TIED_DIMS, {"proj": (1, 0, 3, 2), "proj_out": (2, 3, 1, 0)})
     return [
         Case(
             {"model": "tied", "first": first, "then": second},
@@ -174,16 +181,10 @@ def _tied() -> list[Case]:
 
 def _converted() -> list[Case]:
     """A conversion of one module after every operation; dims of one group."""
-    arrays = {
-        "embed": _integers("converted embed", "float32", (TIED_ROWS, GROUP), 1),
-        "other embed": _integers("converted other", "float32", (TIED_ROWS, GROUP), 1),
-        "ids": _ids(),
-        "cotangent": _values("tied cotangent", (2, 3, TIED_ROWS), (0,) * 40 + (1,) + (0,) * 13),
+    turned = {
+        name: tuple((row + turn) % GROUP for row in range(GROUP)) for name, turn in (("proj", 1), ("proj_out", 3))
     }
-    for name, turn in (("proj", 1), ("proj_out", 3)):
-        ones = tuple(int(column == (row + turn) % GROUP) for row in range(GROUP) for column in range(GROUP))
-        arrays[name] = _values(f"converted {name}", (GROUP, GROUP), ones)
-        arrays[f"{name}.bias"] = _values(f"converted {name} bias", (GROUP,), (0, 1, 0, -1) * (GROUP // 4))
+    arrays = _tied_arrays("converted", GROUP, turned)
     return [
         Case(
             {"model": "tied", "first": first, "then": "convert", "module": module},
