@@ -6,6 +6,7 @@ import inspect
 import shlex
 import sysconfig
 from collections.abc import Sequence
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -39,6 +40,7 @@ def of_checkpoint(identifier: str, given: CheckpointInput, target: Target) -> st
     return command(identifier, given.options, None if given.asks(target, TENSORS) else target)
 
 
+@cache
 def _is_installed() -> bool:
     try:
         metadata.distribution(DISTRIBUTION)
@@ -47,10 +49,11 @@ def _is_installed() -> bool:
     return True
 
 
-def _beside(cls: type[Adapter]) -> list[Path]:
+@cache
+def _beside(cls: type[Adapter]) -> tuple[Path, ...]:
     """The folder that an adapter's top package lies in, where Python would not look there of itself."""
     file = Path(inspect.getfile(cls)).resolve()
     depth = cls.__module__.count(".") + (file.name == "__init__.py")
     folder = file.parents[depth]
     usual = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib", "stdlib")}
-    return [] if folder in usual or cls.__module__.startswith("touchstone.") else [folder]
+    return () if folder in usual or cls.__module__.startswith("touchstone.") else (folder,)
