@@ -93,6 +93,7 @@ class JaxAdapter(HoldsPacked):
             jax.config.update("jax_compilation_cache_dir", cache)
             jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
             jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        jax.config.update("jax_traceback_in_locations_limit", 0)  # a tenth of lowering, for lines that nobody reads
         self.native_device = jax.devices(device)[0]
         self.rngs = nnx.Rngs(0)
         self.dtypes = {"float32": jnp.float32, "float16": jnp.float16, "bfloat16": jnp.bfloat16}
