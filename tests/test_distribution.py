@@ -113,6 +113,9 @@ def test_a_process_keeps_its_target_and_then_helps_where_most_is_left() -> None:
     assert distribution.choose(waiting, [], ["y"]) == "b::x", "one that no other process has"
     assert distribution.choose(waiting, ["y", "x"], ["z"]) == "b::x", "its own"
     assert distribution.choose(waiting, ["w"], ["x", "y", "z"]) == "a::y", "where most is left"
+    waiting["suites/test_crosses.py::y"] = dict.fromkeys("ab", False)
+    assert distribution.choose(waiting, [], []) == "suites/test_crosses.py::y", "few cases that make many calls"
+    assert all((ROOT / file).exists() for file in distribution.CALLS)
 
 
 @pytest.mark.parametrize(
