@@ -18,6 +18,8 @@ from touchstone.migration.findings import Finding
 from touchstone.migration.hypotheses import consistent_heads
 from touchstone.migration.keymap import KeyMap
 from touchstone.migration.ledger import Ledger, fingerprint
+from touchstone.migration.mapping.knowledge import Knowledge
+from touchstone.migration.mapping.program import lines, programmed
 from touchstone.migration.opening import open_checkpoint
 from touchstone.migration.pairing import Alone, Pair, Pairing, pair
 from touchstone.migration.shards import Shard
@@ -69,7 +71,11 @@ Piece = tuple[_Open, int, int]
 
 
 class Check:
-    """What two checkpoints are asked. Attributes: source, target, pairing, questions (of this shard)."""
+    """What two checkpoints are asked.
+
+    Attributes: source, target, pairing, rules (of the program, with how many tensors each makes), questions (of this
+    shard).
+    """
 
     def __init__(
         self,
@@ -92,7 +98,11 @@ class Check:
             )
         names = KeyMap.read(keymap) if keymap else KeyMap()
         found = pair(self.source, self.target, names)
-        self.pairing: Pairing = replace(found, pairs=consistent_heads(found.pairs))
+        program = programmed(
+            replace(found, pairs=consistent_heads(found.pairs)), Knowledge.of(self.source, self.target)
+        )
+        self.pairing: Pairing = program.pairing
+        self.rules = program.rules
         self.shard = shard or Shard()
         self.vocabulary = findings.vocabulary_of(self.target.config)
         every = self._questions()
@@ -120,6 +130,16 @@ class Check:
             configuration.of_model(pairing, self.source.config, self.target.config),
         )
         return out + [Question(findings.CONFIGURED, name, {"tensor": name}, 0, found) for name, found in configured]
+
+    @property
+    def inferred(self) -> int:
+        """Tensors of the target that a rule makes which only the values support."""
+        return sum(count for rule, count in self.rules.items() if rule.basis == "values")
+
+    @property
+    def dropped(self) -> int:
+        """Tensors without a partner that need none by a documented convention."""
+        return sum(bool(a.reason) for a in self.pairing.alone)
 
     def start(
         self,
@@ -272,16 +292,18 @@ def _unpaired(alone: Alone) -> Question:
 def headline(check: Check) -> Sequence[str]:
     """What both checkpoints are, and how they were paired, a line each."""
 
-    def said(side: Checkpoint, count: int) -> str:
+    def described(side: Checkpoint, count: int) -> str:
         return f"{side.path}: {side.format}, {count:,} parameter{'s' * (count != 1)}"
 
     pairing = check.pairing
     ways: dict[str, int] = {}
     for p in pairing.pairs:
-        ways[p.how] = ways.get(p.how, 0) + 1
+        if not p.rule:
+            ways[p.how] = ways.get(p.how, 0) + 1
     return [
-        said(check.source, len(pairing.source)),
-        said(check.target, len(pairing.target)),
+        described(check.source, len(pairing.source)),
+        described(check.target, len(pairing.target)),
         *pairing.notes,
         *(f"{count:,} paired by {way}" for way, count in ways.items()),
+        *lines(check.rules),
     ]

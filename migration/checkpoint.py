@@ -52,6 +52,7 @@ class Checkpoint:
     config: config.json or params.json beside the tensors, or a GGUF file's metadata; empty where there is none.
     files: every file that was, or will be, read: their size and time tell whether a check can be resumed.
     notes: what a reader should know of how the file was understood.
+    framework: whose layers the tensors are for, as the file itself says ("mlx", "pt"), "" where it does not.
     """
 
     path: Path
@@ -60,3 +61,4 @@ class Checkpoint:
     config: Mapping[str, Any]
     files: Sequence[Path]
     notes: Sequence[str] = ()
+    framework: str = ""

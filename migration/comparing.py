@@ -110,7 +110,7 @@ def comparable(pair: Pair) -> bool:
 def common_rows(pair: Pair) -> int:
     """Rows of the target that the source has too; all where shapes agree, none where rows have other lengths."""
     wanted, have = pair.wanted_shape, pair.target.shape
-    if wanted[1:] != have[1:] or not have:
+    if wanted[1:] != have[1:] or not (wanted and have):
         return pair.target.length if wanted == have else 0
     return min(wanted[0], have[0])
 

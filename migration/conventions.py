@@ -213,7 +213,7 @@ class Heads:
         """From the first that says: transformers' and mlx-lm's names, Meta's, GGUF's."""
         for config in configs:
             named = {k.rpartition("attention.")[2] if "attention.head_count" in k else k: v for k, v in config.items()}
-            query = _count(named, "num_attention_heads", "n_heads", "head_count")
+            query = _count(named, "num_attention_heads", "n_heads", "n_head", "head_count")
             if query:
                 return cls(query, _count(named, "num_key_value_heads", "n_kv_heads", "head_count_kv") or query)
         return cls()

@@ -9,8 +9,10 @@ import numpy as np
 from touchstone.golden.packing import Format
 from touchstone.migration import hypotheses
 from touchstone.migration.bounds import SIGNIFICAND
-from touchstone.migration.comparing import ELEMENTS, Compared, how, source_rows
+from touchstone.migration.comparing import ELEMENTS, Compared, How, how, source_rows
 from touchstone.migration.hypotheses import AGREES, Cause, Sample
+from touchstone.migration.mapping import variations
+from touchstone.migration.mapping.expressions import Add
 from touchstone.migration.pairing import Pair, Pairing
 from touchstone.migration.parameters import named
 
@@ -28,6 +30,8 @@ def shape_of(pair: Pair, vocabulary: int | None) -> Cause | None:
         return Cause("bits read as another width", f"no bits and group size give its parts {want[-1]} columns: {sizes}")
     if len(want) == len(have) >= 1 and want[1:] == have[1:]:
         kind = "table" if pair.is_table else "tensor"
+        if have[0] < want[0] and pair.rule is not None and pair.rule.over is not None:
+            return Cause("expert lost", f"{sizes}: {want[0] - have[0]} of its source's {want[0]} are missing")
         if have[0] < want[0]:
             return Cause(f"{kind} truncated", f"{sizes}: its source's last {want[0] - have[0]} rows are missing")
         some = max(1, ELEMENTS // int(np.prod(have[1:], dtype=np.int64)))
@@ -57,6 +61,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         return counted
     sample = Sample.of(pair, compared, rows)
     ideas: tuple[Callable[[], Cause | None], ...] = (
+        lambda: _of_rule(pair, pairing, kind, sample),
         lambda: hypotheses.misplaced_rows(pair, compared),
         lambda: hypotheses.orientation(pair, sample),
         lambda: hypotheses.rotation(pair),
@@ -65,6 +70,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         lambda: _dropped_head(pair, pairing),
         lambda: hypotheses.another(pair, pairing, sample),
         lambda: hypotheses.parts(pair, pairing, sample),
+        lambda: variations.cause(pair, pairing, sample, pairing.heads) if pair.rule is None else None,
         lambda: _width(pair),
         lambda: _arithmetic(pair, kind, sample),
     )
@@ -74,6 +80,21 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
     if stale := _stale_head(pair, pairing, sample):
         return stale
     return _unexplained(pair, compared, kind, sample)
+
+
+def _of_rule(pair: Pair, pairing: Pairing, kind: How, sample: Sample) -> Cause | None:
+    """What a tensor that is made by a rule holds instead."""
+    if pair.rule is None:
+        return None
+    if found := variations.cause(pair, pairing, sample, pairing.heads):
+        return found
+    added = next((s.value for s in pair.rule.steps if isinstance(s, Add)), 0.0)
+    found = _arithmetic(pair, kind, sample) if added else None
+    if found and found.behaviour == "offset":
+        forgotten = f"{-added:+.6g}" in found.text
+        kind_of = "forgotten" if forgotten else "added twice" if f"{added:+.6g}" in found.text else ""
+        return Cause(f"{added:g} {kind_of}", f"{found.text}; {pair.rule}") if kind_of else found
+    return None
 
 
 def _kinds(pair: Pair) -> Cause:

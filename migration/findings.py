@@ -114,7 +114,7 @@ def of_alone(alone: Alone, pairing: Pairing) -> Finding:
     return Finding(
         "missing" if alone.side == "source" else "unexpected",
         False,
-        f"{text}{hint}; if that is right, name it under [ignore] in a --map FILE",
+        f"{text}{hint}; if it is made of others, or makes others, say so in a --map FILE (docs/migration.md)",
         **facts,
     )
 

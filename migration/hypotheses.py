@@ -78,7 +78,8 @@ def _share(pair: Pair, want: np.ndarray, known: np.ndarray, kind: How, start: in
 
 def explains(pair: Pair, sample: Sample, shift: int = 0) -> bool:
     """Whether the target is what `pair` says on every block of the sample that the shift leaves inside."""
-    inside = [(a, b) for a, b in sample.blocks if a + shift >= 0 and b + shift <= pair.wanted_shape[0]]
+    rows = pair.wanted_shape[0] if pair.wanted_shape else 1
+    inside = [(a, b) for a, b in sample.blocks if a + shift >= 0 and b + shift <= rows]
     return bool(inside) and all(agreement(pair, a, b, shift) >= AGREES for a, b in inside)
 
 
@@ -220,9 +221,27 @@ def another(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:
         if theirs and theirs.target.shape == pair.target.shape:
             back = replace(theirs, source=pair.source, transposed=pair.transposed, rope=pair.rope, heads=pair.heads)
             if explains(back, sample):
-                return Cause("swapped", f"holds {other.name} of the source, and {theirs.target.name} holds its own")
+                kind = exchanged(pair.target.name, theirs.target.name)
+                return Cause(kind, f"holds {other.name} of the source, and {theirs.target.name} holds its own")
         return Cause("another tensor", f"holds {other.name} of the source")
     return None
+
+
+_PARTS = {"gate_proj": "gate", "up_proj": "up", "w1": "gate", "w3": "up", "q_proj": "q", "k_proj": "k", "v_proj": "v"}
+
+
+def exchanged(one: str, other: str) -> str:
+    """What it is called when two tensors of the target hold each other's values, by their names.
+
+    >>> exchanged("layers.0.mlp.up_proj.weight", "layers.0.mlp.gate_proj.weight")
+    'gate and up exchanged'
+    """
+    paths = [Name.of(name).module for name in (one, other)]
+    words = [_PARTS.get(path[-1], "") if path else "" for path in paths]
+    if all(words) and words[0] != words[1] and paths[0][:-1] == paths[1][:-1]:
+        first, second = sorted(words, key=[*_PARTS.values()].index)
+        return f"{first} and {second} exchanged"
+    return "swapped"
 
 
 def parts(pair: Pair, pairing: Pairing, sample: Sample) -> Cause | None:

@@ -13,6 +13,13 @@ target = []
 [heads]                                      # for q and k, where no configuration says
 query = 32
 key = 8
+
+[[rule]]                                     # a tensor that is made of others (`touchstone.migration.mapping.writing`)
+target = "layers.{n}.experts.up_proj.weight"
+sources = ["layers.{n}.experts.{e}.up_proj.weight"]
+stack = "e"
+
+``*`` in a name stands for anything.
 """
 
 from __future__ import annotations
@@ -26,8 +33,12 @@ from typing import Annotated
 import msgspec
 
 from touchstone import documents
+from touchstone.errors import InputError
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.conventions import Heads
+from touchstone.migration.mapping.rules import Rule
+from touchstone.migration.mapping.templates import spelled, template
+from touchstone.migration.mapping.writing import rule_of
 
 _Number = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -46,6 +57,15 @@ class _Heads(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: _Number = 0
 
 
+class _Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    target: str
+    sources: list[str]
+    stack: str = ""
+    parts: str = ""
+    axis: _Number = 0
+    steps: list[str] = []
+
+
 class _Map(msgspec.Struct, forbid_unknown_fields=True):
     """The file's content."""
 
@@ -53,6 +73,7 @@ class _Map(msgspec.Struct, forbid_unknown_fields=True):
     transpose: _Transpose = _Transpose()
     ignore: _Ignore = _Ignore()
     heads: _Heads = _Heads()
+    rule: list[_Rule] = []
 
 
 @dataclass(frozen=True)
@@ -65,6 +86,7 @@ class KeyMap:
     ignored_source: Sequence[str] = ()
     ignored_target: Sequence[str] = ()
     heads: Heads = field(default_factory=Heads)
+    rules: Sequence[Rule] = ()
 
     @classmethod
     def read(cls, path: Path) -> KeyMap:
@@ -78,7 +100,25 @@ class KeyMap:
             tuple(found.ignore.source),
             tuple(found.ignore.target),
             Heads(found.heads.query, found.heads.key or found.heads.query),
+            [_rule(origin, number, entry) for number, entry in enumerate(found.rule, 1)],
         )
+
+    def of_rules(self, source: Collection[str], target: Collection[str]) -> tuple[set[str], set[str]]:
+        """Names of either side of which a rule speaks. Raises CheckpointError for a rule that meets no tensor."""
+        used, made = set(), set()
+        for number, rule in enumerate(self.rules, 1):
+            for texts, names, side, out in (
+                (rule.sources, source, "source", used),
+                ((rule.target,), target, "target", made),
+            ):
+                for text in texts:
+                    met = {name for name in names if template(name)[0] == text}
+                    if not met:
+                        raise CheckpointError(
+                            f"--map {self.path}: rule {number}: {spelled(text)!r} is no tensor of the {side}"
+                        )
+                    out |= met
+        return used, made
 
     def targets(self, source: Collection[str], target: Collection[str]) -> dict[str, str]:
         """Source -> target of every pair that the map makes.
@@ -133,14 +173,22 @@ class KeyMap:
         return _any(self.ignored_target, name)
 
 
+def _rule(origin: str, number: int, entry: _Rule) -> Rule:
+    try:
+        return rule_of(entry.target, entry.sources, entry.stack, entry.parts, entry.axis, entry.steps)
+    except InputError as error:
+        raise CheckpointError(f"{origin}: rule {number}: {error}") from error
+
+
 def _pattern(text: str) -> re.Pattern[str]:
-    return re.compile(re.escape(text).replace(re.escape("{n}"), "([0-9]+)"))
+    return re.compile(re.escape(text).replace(re.escape("{n}"), "([0-9]+)").replace(re.escape("*"), "(.*)"))
 
 
-def _fill(text: str, numbers: Sequence[str]) -> str:
-    for number in numbers:
-        text = text.replace("{n}", number, 1)
-    return text
+def _fill(text: str, found: Sequence[str]) -> str:
+    """The text with what each ``{n}`` and ``*`` of the other side stood for, in order."""
+    parts = re.split(r"(\{n\}|\*)", text)
+    rest = iter(found)
+    return "".join(next(rest, p) if p in ("{n}", "*") else p for p in parts)
 
 
 def _any(texts: Sequence[str], name: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
@@ -28,7 +29,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     path = Path(path)
     try:
         if not path.exists():
-            raise CheckpointError(f"{path}: does not exist; name a checkpoint's file or folder")
+            raise CheckpointError(f"{path}: does not exist; {_instead_of(str(path))}")
         found = _open_folder(path) if path.is_dir() else _open_file(path)
     except (OSError, ValueError) as error:  # permissions, a path with a null byte
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
@@ -39,6 +40,13 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if found.config:
         return replace(found, path=path)
     return replace(found, path=path, config=config, files=[*found.files, *files])
+
+
+def _instead_of(name: str) -> str:
+    """What to do about a path that is not there; ``owner/name`` may be a hub's."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+        return "a model of a hub is not fetched: download it, and name the folder that it is in"
+    return "name a checkpoint's file or folder"
 
 
 def _open_file(path: Path) -> Checkpoint:
@@ -58,6 +66,8 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
         return gguf.open_gguf
     if head.startswith((zips.MAGIC, zips.EMPTY)):
         return _reader_of_zip(whole)
+    if head.startswith(b"version https://git-lfs"):
+        _refuse_known(path, head)
     if safetensors.recognises(head) or path.suffix == safetensors.SUFFIX:
         return safetensors.open_safetensors
     _refuse_known(path, head)
@@ -81,6 +91,10 @@ def _reader_of_zip(whole: FileBytes) -> Callable[[Path], Checkpoint]:
 
 def _refuse_known(path: Path, head: bytes) -> None:
     """Raises CheckpointError for what is recognised, and not read."""
+    if head.startswith(b"version https://git-lfs"):
+        raise CheckpointError(
+            f"{path}: is a git-lfs pointer, not the file that it stands for; run `git lfs pull` there"
+        )
     if head.startswith(pytorch.LEGACY):
         raise pytorch.refuse_legacy(path)
     if head.startswith(b"\x93NUMPY"):
@@ -106,6 +120,10 @@ def _open_folder(folder: Path) -> Checkpoint:
     names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if not names:
         raise CheckpointError(f"{folder}: is an empty folder")
+    if "snapshots" in names and folder.name.startswith("models--"):
+        inside = sorted(p.name for p in (folder / "snapshots").iterdir())
+        which = f"snapshots/{inside[0]}" if len(inside) == 1 else f"one of its snapshots ({', '.join(inside[:5])})"
+        raise CheckpointError(f"{folder}: is a hub's cache folder; name {which}, which holds the files")
     kinds: list[Callable[[Path, list[str]], Checkpoint | None]] = [
         partial(_indexed, suffix=safetensors.SUFFIX),
         _safetensors,

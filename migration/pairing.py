@@ -14,6 +14,7 @@ from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
 from touchstone.migration.keymap import KeyMap
+from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.parameters import Parameter, parameters
 
 Side = Literal["source", "target"]
@@ -26,7 +27,8 @@ class Pair:
     how: why they are a pair, in words. transposed: the target holds the transpose. rope: q or k rows change to this
     order; heads: how many heads they have, 0 where no configuration says. is_tied: one side has a head, the other ties
     its head to this table. is_table: an embedding's table or the head, whose first axis is the vocabulary. through: the
-    narrower dtype that a converter cast the model to before it quantized, "" for none.
+    narrower dtype that a converter cast the model to before it quantized, "" for none. rule: how the source is made
+    where it is made of other tensors.
     """
 
     source: Parameter
@@ -38,6 +40,7 @@ class Pair:
     is_tied: bool = False
     is_table: bool = False
     through: str = ""
+    rule: Rule | None = None
 
     @property
     def name(self) -> str:
@@ -76,6 +79,14 @@ class Pairing:
     head: tuple[str | None, str | None] = (None, None)
     notes: Sequence[str] = ()
     by_source: Mapping[str, Pair] = field(default_factory=dict)
+    heads: int = 0
+    """Heads of q, 0 where no configuration or map says."""
+    mapped: Collection[str] = ()
+    """Names of the target that the user's map gives a source."""
+    ignored: Sequence[str] = ()
+    """Names of either side that the user's map leaves out."""
+    rules: Sequence[Rule] = ()
+    """Rules of the user's map."""
 
 
 def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
@@ -97,6 +108,8 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     # Names that are paired, or are to be left alone.
     gone = {n for n in before if keymap.ignores_source(n)} | mapped.keys()
     gone_there = {n for n in after if keymap.ignores_target(n)} | by_map
+    ruled, ruled_there = keymap.of_rules(before.keys(), after.keys())
+    gone, gone_there = gone | ruled, gone_there | ruled_there
     for how, names in _ways(before, after, theirs, ours):
         new_pairs = {(old, new): how for old, new in names.items() if old not in gone and new not in gone_there}
         found |= new_pairs
@@ -104,26 +117,29 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
         gone_there |= {new for _, new in new_pairs}
     pairs = []
     for (old, new), how in found.items():
-        a, b = _settled(before[old], after[new])
+        a, b = settled(before[old], after[new])
         if keymap.transposes(new) and len(a.shape) != 2:
             raise CheckpointError(f"--map {keymap.path}: [transpose] {new!r} has {len(a.shape)} axes, not two")
         transposed = keymap.transposes(new) or (new not in by_map and _kernels(old, new, a))
         pairs.append(Pair(a, b, how, transposed, is_table=new in (tables[1], lasts[1]) or old in (tables[0], lasts[0])))
     ropes = [rope_of(c[0], k.config) if c[0] else None for c, k in ((theirs, source), (ours, target))]
     pairs = [_with_rope(p, theirs, ours, ropes, heads) for p in _oriented(pairs, by_map)]
-    left = [before[n] for n in before if n not in gone]
-    right = [after[n] for n in after if n not in gone_there]
+    left = [before[n] for n in before if n not in gone or n in ruled]
+    right = [after[n] for n in after if n not in gone_there or n in ruled_there]
     tied = _tied(left, right, before, after, tables, lasts)
     alone = [_alone("source", p) for p in left if all(p.name != t.source.name for t in tied)]
     alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
     order = {name: i for i, name in enumerate(after)}
-    pairs = _cast_before(sorted(pairs, key=lambda p: order[p.target.name]) + tied)
+    pairs = cast_before(sorted(pairs, key=lambda p: order[p.target.name]) + tied)
     notes = [f"{c.path.name}: {note}" for c in (source, target) for note in c.notes]
     for checkpoint, (convention, _) in ((source, theirs), (target, ours)):
         if convention:
             notes.append(f"{checkpoint.path.name}: names as in {convention.name}")
     by_source = {p.source.name: p for p in pairs if not p.is_tied}
-    return Pairing(pairs, alone, before, after, tables, lasts, notes, by_source)
+    ignored = [n for n in before if keymap.ignores_source(n)] + [n for n in after if keymap.ignores_target(n)]
+    return Pairing(
+        pairs, alone, before, after, tables, lasts, notes, by_source, heads.query, by_map, ignored, keymap.rules
+    )
 
 
 def _heads(keymap: KeyMap, source: Checkpoint, target: Checkpoint) -> Heads:
@@ -181,7 +197,7 @@ def _without_prefix(before: Mapping[str, str], after: Mapping[str, str], prefix:
     return {s: by_name[n] for s, name in before.items() if (n := name.removeprefix(prefix)) in by_name}
 
 
-def _settled(a: Parameter, b: Parameter) -> tuple[Parameter, Parameter]:
+def settled(a: Parameter, b: Parameter) -> tuple[Parameter, Parameter]:
     """Packed parameters with the form that fits the other side's columns, where shapes alone allow several."""
     if a.is_packed and b.is_packed and not (a.form and b.form):
         form = a.form or b.form or next((f for f in a.possible if f in b.possible), a.possible[0])
@@ -195,7 +211,7 @@ def _fitted(packed: Parameter, other: Parameter) -> Parameter:
         return packed
     groups = packed.parts[1].shape[-1]
     fitting = [f for f in packed.possible if groups * f.group_size == other.shape[-1]]
-    if packed.form in fitting:
+    if packed.form in fitting or (packed.form and packed.shape == other.shape[::-1]):
         return packed
     return packed.as_form(fitting[0] if fitting else packed.form or packed.possible[0])
 
@@ -256,17 +272,17 @@ def _tied(
 ) -> list[Pair]:
     """The head that only one side stores, paired with the other side's table."""
     if heads[0] in {p.name for p in left} and heads[1] is None and tables[1]:
-        a, b = _settled(before[str(heads[0])], after[tables[1]])
+        a, b = settled(before[str(heads[0])], after[tables[1]])
         return [Pair(a, b, "the source stores a head, the target ties it to its table", is_tied=True, is_table=True)]
     if heads[1] in {p.name for p in right} and heads[0] is None and tables[0]:
-        a, b = _settled(before[tables[0]], after[str(heads[1])])
+        a, b = settled(before[tables[0]], after[str(heads[1])])
         kernel = _kernels(a.name, b.name, a)
         how = "the target stores a head, the source ties it to its table"
         return [Pair(a, b, how, transposed=kernel, is_tied=True, is_table=True)]
     return []
 
 
-def _cast_before(pairs: Sequence[Pair]) -> list[Pair]:
+def cast_before(pairs: Sequence[Pair]) -> list[Pair]:
     """Quantized pairs with the dtype that the model was cast to, as its tensors that are not quantized show."""
     plain = {(p.source.dtype, p.target.dtype) for p in pairs if not p.source.encoding and not p.target.encoding}
     narrower = {new for old, new in plain if SIGNIFICAND.get(new, 99) < SIGNIFICAND.get(old, 0)}

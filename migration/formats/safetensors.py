@@ -57,7 +57,8 @@ def open_safetensors(path: Path) -> Checkpoint:
             )
         first, last = entry["data_offsets"]
         tensors[name] = stored(name, dtype, entry["shape"], whole.part(begin + first, last - first), path)
-    return Checkpoint(path, NAME, tensors, {}, [path])
+    said = header.get("__metadata__") or {}
+    return Checkpoint(path, NAME, tensors, {}, [path], framework=str(said.get("format", "")))
 
 
 def _header(path: Path, whole: FileBytes) -> tuple[dict[str, Any], int]:

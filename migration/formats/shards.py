@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
@@ -36,7 +36,7 @@ def indexed(index: Path, open_one: Open, name: str) -> Checkpoint:
                 raise _twice(key, index.parent / shard, index.parent / mapping[key])
     notes = [*(n for one in opened.values() for n in one.notes), *passed_over(unlisted, "the index does not list it")]
     files = [index, *(f for one in opened.values() for f in one.files)]
-    return Checkpoint(index.parent, name, tensors, {}, files, notes)
+    return Checkpoint(index.parent, name, tensors, {}, files, notes, _framework(opened.values()))
 
 
 def together(folder: Path, files: Sequence[Path], open_one: Open, name: str, twice: str = "") -> Checkpoint:
@@ -49,7 +49,14 @@ def together(folder: Path, files: Sequence[Path], open_one: Open, name: str, twi
                 raise _twice(key, tensors[key].file, tensor.file, twice)
             tensors[key] = tensor
     notes = [n for one in opened for n in one.notes]
-    return Checkpoint(folder, name, tensors, {}, [f for one in opened for f in one.files], notes)
+    files = [f for one in opened for f in one.files]
+    return Checkpoint(folder, name, tensors, {}, files, notes, _framework(opened))
+
+
+def _framework(opened: Iterable[Checkpoint]) -> str:
+    """What all files say of whose layers they are for."""
+    said = {one.framework for one in opened}
+    return said.pop() if len(said) == 1 else ""
 
 
 def _twice(key: str, one: Path, other: Path, why: str = "") -> CheckpointError:

@@ -11,9 +11,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from touchstone import checking, command
+from touchstone import checking, command, files
 from touchstone.migration.check import Check, headline
 from touchstone.migration.inputs import CheckpointInput
+from touchstone.migration.mapping import writing
+from touchstone.migration.mapping.templates import template
 from touchstone.reports.records import EndLine
 
 
@@ -59,11 +61,29 @@ def main(arguments: Sequence[str]) -> int:
     _show(found, every=options.all)
     if report:
         print(f"report: {report / 'report.html'}")
+    if options.write_map:
+        files.write(Path(options.write_map), writing.written(given.check.rules))
+        print(f"map: {options.write_map}")
     red = sum(r.verdict.is_red for r in found)
     share = f"in share {options.shard} alone, " if options.shard else ""
-    said = f"{red:,} of {len(found):,} cases deviate" if red else "the target holds what its source says"
-    print(f"verdict: {share}{said}")
-    return int(bool(red))
+    print(f"verdict: {share}{_verdict(given.check, red, len(found))}")
+    untold = given.check.inferred or given.check.pairing.ignored
+    return int(bool(red) or bool(options.strict and untold))
+
+
+def _verdict(check: Check, red: int, cases: int) -> str:
+    """What was found, and what was not compared or is believed for the values' sake alone."""
+    pairing = check.pairing
+    every, ignored = len(pairing.source) + len(pairing.target), len(pairing.ignored)
+    if red:
+        said = f"{red:,} of {cases:,} cases deviate"
+    elif ignored:
+        said = f"agrees in what was compared: {every - ignored:,} of {every:,} tensors of both sides"
+    else:
+        said = "the target holds what its source says"
+    counts = {"inferred from values": check.inferred, "ignored by the map": ignored, "left out": check.dropped}
+    rest = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    return f"{said}; {rest}" if rest else said
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
@@ -77,16 +97,32 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--source-adapter", metavar="NAME", help="whose layers A goes through")
     parser.add_argument("--tensors-only", action="store_true", help="load no framework, and put nothing through layers")
     parser.add_argument("--all", action="store_true", help="print every tensor, with how it was paired")
+    parser.add_argument("--strict", action="store_true", help="exit 1 for what is inferred from values, or ignored")
+    parser.add_argument("--write-map", metavar="FILE", help="write the rules that were found, to be confirmed by --map")
     parser.add_argument("--quiet", action="store_true", help="no progress bar, and no word but verdicts")
     return parser.parse_args(arguments)
 
 
 def _show(found: Sequence[EndLine], *, every: bool) -> None:
-    """Each red case, or every one, then how many there are of each verdict and behaviour."""
-    for record in found:
-        if every or record.verdict.is_red:
-            print(f"{record.verdict:<16} {record.params['tensor']}  {record.behaviour}")
-            print(f"    {record.message or record.note}")
+    """Every record, or of the red ones one of each kind; then how many there are of each verdict and behaviour."""
+    if every:
+        for record in found:
+            _print(record, str(record.params["tensor"]))
+    else:
+        alike: dict[tuple[str, str, str], list[EndLine]] = {}
+        for record in found:
+            if record.verdict.is_red:
+                key = (record.requirement, template(str(record.params["tensor"]))[0], record.behaviour)
+                alike.setdefault(key, []).append(record)
+        for group in alike.values():
+            name = str(group[0].params["tensor"])
+            rest = f" and {len(group) - 1:,} like it (--all shows them)" if len(group) > 1 else ""
+            _print(group[0], f"{name}{rest}")
     counts = Counter((r.verdict, r.behaviour) for r in found)
     for (verdict, behaviour), count in sorted(counts.items(), key=lambda item: (not item[0][0].is_red, -item[1])):
         print(f"{count:>7,}  {verdict:<16} {behaviour}")
+
+
+def _print(record: EndLine, name: str) -> None:
+    print(f"{record.verdict:<16} {name}  {record.behaviour}")
+    print(f"    {record.message or record.note}")

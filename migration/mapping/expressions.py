@@ -1,0 +1,243 @@
+"""Tensors made of other tensors: what a converter does to an array, as steps that read only the rows asked for.
+
+>>> import numpy as np
+>>> whole = Permute((1, 0)).shape((2, 3))
+>>> whole
+(3, 2)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from touchstone.migration.checkpoint import Rows
+from touchstone.migration.parameters import Parameter
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class View:
+    """An array by its rows: shape, and what reads rows [start, stop) of its first axis."""
+
+    shape: Shape
+    rows: Rows
+
+    @property
+    def length(self) -> int:
+        return self.shape[0] if self.shape else 1
+
+    def whole(self) -> np.ndarray:
+        return self.rows(0, self.length).reshape(self.shape)
+
+
+def view_of(parameter: Parameter) -> View:
+    """A stored parameter as it is."""
+    return View(parameter.shape, parameter.rows)
+
+
+class Step(Protocol):
+    """One thing that a converter does to an array. Its text says it as NumPy or a converter's author would."""
+
+    def shape(self, before: Shape) -> Shape | None:
+        """The shape that comes out, None where the step cannot be taken."""
+
+    def apply(self, view: View) -> View:
+        """The array that comes out; `shape` has said that it can be taken."""
+
+
+@dataclass(frozen=True)
+class Permute:
+    """Axes in another order: axis i of the result is axis ``axes[i]`` of what it is made of."""
+
+    axes: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return "transposed" if self.axes == (1, 0) else f"axes to {_spell(self.axes)}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        return tuple(before[a] for a in self.axes) if len(before) == len(self.axes) else None
+
+    def apply(self, view: View) -> View:
+        after = tuple(view.shape[a] for a in self.axes)
+        if self.axes[0] == 0:
+            return View(after, lambda a, b: np.ascontiguousarray(view.rows(a, b).transpose(self.axes)))
+        return View(after, lambda a, b: np.ascontiguousarray(view.whole().transpose(self.axes)[a:b]))
+
+
+@dataclass(frozen=True)
+class Part:
+    """The k-th of n equal parts along an axis: a stretch of it, or every n-th from k on."""
+
+    axis: int
+    k: int
+    n: int
+    is_interleaved: bool = False
+
+    def __str__(self) -> str:
+        if self.is_interleaved:
+            return f"every {_nth(self.n)} along axis {self.axis} from {self.k}"
+        return f"part {self.k + 1} of {self.n} along axis {self.axis}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        if self.axis >= len(before) or before[self.axis] % self.n:
+            return None
+        return (*before[: self.axis], before[self.axis] // self.n, *before[self.axis + 1 :])
+
+    def apply(self, view: View) -> View:
+        size = view.shape[self.axis] // self.n
+        if self.is_interleaved:
+            return _sliced(view, self.axis, self.k, size, self.n)
+        return _sliced(view, self.axis, self.k * size, size, 1)
+
+
+@dataclass(frozen=True)
+class Range:
+    """Places [start, stop) of an axis."""
+
+    axis: int
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"[{self.start}:{self.stop}] of axis {self.axis}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        if self.axis >= len(before) or self.stop > before[self.axis]:
+            return None
+        return (*before[: self.axis], self.stop - self.start, *before[self.axis + 1 :])
+
+    def apply(self, view: View) -> View:
+        return _sliced(view, self.axis, self.start, self.stop - self.start, 1)
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements in another shape, in C order."""
+
+    to: Shape
+
+    def __str__(self) -> str:
+        return f"as {_spell(self.to)}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        return self.to if math.prod(before) == math.prod(self.to) else None
+
+    def apply(self, view: View) -> View:
+        old, new = (math.prod(s[1:]) for s in (view.shape, self.to))
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            first, last = start * new, stop * new
+            low = first // max(1, old)
+            flat = view.rows(low, -(-last // max(1, old))).reshape(-1)
+            return flat[first - low * old : last - low * old].reshape(stop - start, *self.to[1:])
+
+        return View(self.to, rows)
+
+
+@dataclass(frozen=True)
+class Add:
+    """A constant added, in the dtype of the array."""
+
+    value: float
+
+    def __str__(self) -> str:
+        return f"{self.value:+g}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        return before
+
+    def apply(self, view: View) -> View:
+        def rows(start: int, stop: int) -> np.ndarray:
+            found = view.rows(start, stop)
+            return (found.astype(np.float64) + self.value).astype(found.dtype)
+
+        return View(view.shape, rows)
+
+
+@dataclass(frozen=True)
+class Flip:
+    """An axis from its end to its beginning."""
+
+    axis: int
+
+    def __str__(self) -> str:
+        return f"axis {self.axis} reversed"
+
+    def shape(self, before: Shape) -> Shape | None:
+        return before if self.axis < len(before) else None
+
+    def apply(self, view: View) -> View:
+        size = view.shape[self.axis]
+        if self.axis:
+            return View(view.shape, lambda a, b: np.flip(view.rows(a, b), self.axis))
+        return View(view.shape, lambda a, b: view.rows(size - b, size - a)[::-1])
+
+
+def stacked(views: Sequence[View]) -> View:
+    """Arrays of one shape along a new first axis."""
+    shape = (len(views), *views[0].shape)
+    return View(shape, lambda a, b: np.stack([v.whole() for v in views[a:b]]) if b > a else np.empty((0, *shape[1:])))
+
+
+def concatenated(views: Sequence[View], axis: int = 0) -> View:
+    """Arrays along an axis that they have."""
+    shape = list(views[0].shape)
+    shape[axis] = sum(v.shape[axis] for v in views)
+    if axis:
+        return View(tuple(shape), lambda a, b: np.concatenate([v.rows(a, b) for v in views], axis))
+    starts = np.cumsum([0, *(v.shape[0] for v in views)])
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        parts = [
+            v.rows(max(start - first, 0), min(stop - first, v.shape[0]))
+            for v, first in zip(views, starts.tolist(), strict=False)
+            if start < first + v.shape[0] and stop > first
+        ]
+        return np.concatenate(parts) if parts else views[0].rows(0, 0)
+
+    return View(tuple(shape), rows)
+
+
+def after(shape: Shape, steps: Sequence[Step]) -> Shape | None:
+    """The shape that comes out of all steps, None where one cannot be taken."""
+    found: Shape | None = shape
+    for step in steps:
+        if found is None:
+            return None
+        found = step.shape(found)
+    return found
+
+
+def applied(view: View, steps: Sequence[Step]) -> View:
+    """What comes out of all steps."""
+    for step in steps:
+        view = step.apply(view)
+    return view
+
+
+def _sliced(view: View, axis: int, start: int, size: int, stride: int) -> View:
+    shape = (*view.shape[:axis], size, *view.shape[axis + 1 :])
+    if axis == 0:
+        return View(
+            shape,
+            lambda a, b: (
+                view.rows(start + a * stride, start + (b - 1) * stride + 1)[::stride] if b > a else view.rows(0, 0)
+            ),
+        )
+    place: tuple[slice, ...] = (slice(None),) * axis + (slice(start, start + size * stride, stride),)
+    read: Callable[[int, int], np.ndarray] = lambda a, b: np.ascontiguousarray(view.rows(a, b)[place])  # noqa: E731
+    return View(shape, read)
+
+
+def _spell(numbers: Sequence[int]) -> str:
+    return f"({', '.join(map(str, numbers))})"
+
+
+def _nth(n: int) -> str:
+    return {2: "second", 3: "third"}.get(n, f"{n}th")

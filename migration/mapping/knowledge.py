@@ -1,0 +1,219 @@
+"""What a converter is documented to do with the tensors of an architecture: read from `mlx_lm.toml`, with its page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from touchstone import documents
+from touchstone.errors import InputError
+from touchstone.migration.checkpoint import Checkpoint
+from touchstone.migration.mapping.expressions import Add, Part, Permute, Range, Reshape, Step
+from touchstone.migration.mapping.rules import Rule
+from touchstone.migration.mapping.templates import canonical
+
+PAGE = "mlx-lm 0.32.2, mlx_lm/models/{}.py (sanitize)"
+_CONVOLUTION = "MLX stores convolutions [out, …, in], PyTorch [out, in, …] (mlx.nn.Conv1d)"
+FUSED: Mapping[str, tuple[str, ...]] = {
+    "gate_up_proj": ("gate_proj", "up_proj"),
+    "gate_and_up_proj": ("gate_proj", "up_proj"),
+    "input_linear": ("gate_proj", "up_proj"),
+    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
+    "kv_b_proj": ("embed_q", "unembed_out"),
+}
+"""A matrix that holds several -> which they are, in their usual order."""
+
+
+class _PlusOne(msgspec.Struct, forbid_unknown_fields=True):
+    models: list[str]
+    names: list[str]
+
+
+class _Fused(msgspec.Struct, forbid_unknown_fields=True):
+    halves: list[str]
+    interleaved: list[str]
+    exchanged: list[str]
+
+
+class _Experts(msgspec.Struct, forbid_unknown_fields=True):
+    transposed: list[str]
+    kept: list[str]
+
+
+class _Dropped(msgspec.Struct, forbid_unknown_fields=True):
+    always: list[str]
+    towers: list[str]
+    models: dict[str, list[str]]
+
+
+class Converter(msgspec.Struct, forbid_unknown_fields=True):
+    """The file's content; its comments say what each table means."""
+
+    models: str
+    plus_one: _PlusOne
+    fused: _Fused
+    experts: _Experts
+    dropped: _Dropped
+
+
+@cache
+def mlx_lm() -> Converter:
+    """What mlx-lm's converters do, read once."""
+    path = Path(__file__).with_name("mlx_lm.toml")
+    return documents.converted(documents.load(path, InputError, str(path)), Converter, str(path), InputError)
+
+
+def is_for_mlx(checkpoint: Checkpoint) -> bool:
+    """Whether a file says that it is MLX's, or holds what only MLX packs."""
+    packed = any(name.endswith(".scales") for name in checkpoint.tensors)
+    return checkpoint.framework == "mlx" or checkpoint.format == "npz" or (packed and not checkpoint.framework)
+
+
+@dataclass(frozen=True)
+class Knowledge:
+    """What is documented of one conversion.
+
+    model: `model_type` of either configuration, "" where none says. to_mlx: whether the target is laid out for MLX,
+    and its source is not. config: the source's, or the target's where it has none.
+    """
+
+    model: str = ""
+    to_mlx: bool = False
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, source: Checkpoint, target: Checkpoint) -> Knowledge:
+        config = source.config or target.config
+        inner = config.get("text_config")
+        nested = inner.get("model_type") if isinstance(inner, Mapping) else None
+        model = config.get("model_type") or nested or ""
+        return cls(str(model), is_for_mlx(target) and not is_for_mlx(source), config)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether a converter's source says what happens to this architecture."""
+        return self.to_mlx and self.model in mlx_lm().models.split()
+
+    @property
+    def page(self) -> str:
+        return PAGE.format(self.model)
+
+    def number(self, *names: str) -> int:
+        """The first of these fields of the configuration that is a positive integer, 0 where none is."""
+        inner = self.config.get("text_config")
+        for config in (self.config, inner if isinstance(inner, Mapping) else {}):
+            for name in names:
+                value = config.get(name)
+                if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                    return value
+        return 0
+
+    def adds_one(self, name: str, axes: int) -> bool:
+        """Whether 1 is added to a norm's weight on its way."""
+        table = mlx_lm().plus_one
+        return self.to_mlx and self.model in table.models and axes == 1 and name.endswith(tuple(table.names))
+
+    def drops(self, name: str, target: Sequence[str]) -> str:
+        """Why a tensor of the source has no partner by documented convention, "" where there is none."""
+        parts = re.split(r"[./]", name)
+        table = mlx_lm().dropped
+        if self.to_mlx and any(p in table.always for p in parts):
+            return "mlx-lm's converters leave it out (mtp layers, rotary tables)"
+        tower = next((p for p in parts if p in table.towers), "")
+        if self.to_mlx and tower and not any(tower in re.split(r"[./]", t) for t in target):
+            return f"{tower} is left out of a text model by mlx-lm's converters"
+        if self.to_mlx and any(p in table.models.get(self.model, ()) for p in parts):
+            return f"left out by {self.page}"
+        layers = self.number("num_hidden_layers")
+        layer = next((int(b) for a, b in pairwise(parts) if a == "layers" and b.isdigit()), -1)
+        if self.is_known and 0 < layers <= layer:
+            return (
+                f"of layer {layer}, beyond num_hidden_layers {layers}: a layer for training that converters leave out"
+            )
+        return ""
+
+    def documents(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+        """The page of a convention that says this rule, "" where none does.
+
+        before, after: shapes of a source tensor and of a target.
+        """
+        if len(rule.sources) > 1:
+            return ""
+        old, new = canonical(rule.sources[0]), canonical(rule.target)
+        if old == new:
+            return self._of_one(rule, before, after)
+        owners = [tuple(p for p in name[:-2] if p != "experts") for name in (old, new)]
+        if old[-1] == new[-1] and owners[0] == owners[1] and new[-2] in FUSED.get(old[-2], ()):
+            return self._of_fused(rule, FUSED[old[-2]], new[-2], before, after)
+        if "experts" in new and owners[0] == owners[1] and old[-2:] == new[-2:] and self.is_known:
+            return self._of_one(rule, before, after)
+        return ""
+
+    def _of_one(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+        """What is said of tensors that are called alike."""
+        stored_together = "experts" in canonical(rule.target) and rule.over is None and len(before) == 3
+        if rule.part_of is not None:  # dbrx
+            wanted: tuple[Step, ...] = (Permute((1, 0)),) if ".w2" in rule.sources[0] else ()
+            return self.page if self.model == "dbrx" and rule.steps == wanted else ""
+        if stored_together and self.model in mlx_lm().experts.transposed:
+            return self.page if rule.steps == (Permute((0, 2, 1)),) else ""
+        if is_convolution(rule.target) and len(after) >= 3 and self.to_mlx:
+            to_mlx = (0, *range(2, len(after)), 1)
+            return _CONVOLUTION if rule.steps == (Permute(to_mlx),) else ""
+        if rule.steps and isinstance(rule.steps[0], Reshape):
+            return self.page if self.is_known and len(rule.steps) == 1 else ""
+        if rule.steps:
+            kept = isinstance(rule.steps[0], Add) and self.model in mlx_lm().plus_one.models
+            return self.page if kept else ""
+        if rule.over is not None:
+            return self.page if self.is_known else "experts are stacked in their order (mlx_lm/models/switch_layers.py)"
+        return "names that mean the same"
+
+    def _of_fused(
+        self, rule: Rule, parts: Sequence[str], part: str, before: tuple[int, ...], after: tuple[int, ...]
+    ) -> str:
+        """What is said of the parts of a fused tensor."""
+        if parts[0] == "embed_q":
+            return self._of_latent(rule, part, before, after) if self.is_known else ""
+        if parts[0] != "gate_proj" or not rule.steps or rule.over is not None:
+            return ""
+        table, place = mlx_lm().fused, parts.index(part)
+        if self.model in table.exchanged:
+            place = 1 - place
+        split, *rest = rule.steps
+        if not isinstance(split, Part) or (split.k, split.n) != (place, 2):
+            return ""
+        if split.is_interleaved != (self.model in table.interleaved):
+            return ""
+        known = self.model in (*table.halves, *table.interleaved, *table.exchanged)
+        turned = self.model in mlx_lm().experts.transposed
+        fits = rest == [Permute((0, 2, 1))] if turned else not rest
+        return self.page if known and fits else ""
+
+    def _of_latent(self, rule: Rule, part: str, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+        """kv_b_proj: of each head the rows of k without rotation, transposed, then the rows of v."""
+        wanted = latent_steps(before, after, part)
+        return self.page if rule.steps == wanted else ""
+
+
+def latent_steps(before: tuple[int, ...], after: tuple[int, ...], part: str) -> tuple[Step, ...] | None:
+    """How a part of MLA's kv_b_proj ``[heads * (nope + value), rank]`` is cut out of it. after: ``[heads, …, …]``."""
+    if len(before) != 2 or len(after) != 3 or before[0] % after[0]:
+        return None
+    heads, each = after[0], before[0] // after[0]
+    size = after[2] if part == "embed_q" else after[1]
+    split = Range(1, 0, size) if part == "embed_q" else Range(1, each - size, each)
+    turned: tuple[Step, ...] = (Permute((0, 2, 1)),) if part == "embed_q" else ()
+    return (Reshape((heads, each, before[1])), split, *turned)
+
+
+def is_convolution(text: str) -> bool:
+    """Whether a tensor of three axes or more is a convolution's, by its name."""
+    return any(word in text.lower() for word in ("conv", "patch_embed", "patch_proj"))

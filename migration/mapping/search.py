@@ -1,0 +1,280 @@
+"""Which rule makes a family of the target's tensors? Names propose, values decide, one rule holds in all layers.
+
+A candidate is tried on a few layers. A documented one is taken whatever the values say, so that a model in which every
+layer departs from it is red; of the others the one that most layers support, and names where several do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import permutations
+
+from touchstone.migration import hypotheses
+from touchstone.migration.hypotheses import Sample
+from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step
+from touchstone.migration.mapping.knowledge import Knowledge
+from touchstone.migration.mapping.rules import Rule
+from touchstone.migration.mapping.templates import Family, Index, canonical, likeness
+from touchstone.migration.pairing import Pair, settled
+from touchstone.migration.parameters import Parameter
+
+MOST_TRIED = 5
+"""Layers on which a candidate is tried."""
+MOST_PARTS = 8
+ALIKE = 0.5
+"""`likeness` from which a name alone says what a tensor is."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A rule, how like its names are, and the shapes of one of its sources and of its target."""
+
+    rule: Rule
+    score: float
+    cost: int
+
+    @property
+    def key(self) -> tuple[bool, float, int]:
+        """Sorts the most likely first, before values are looked at."""
+        return (not self.rule.page, -self.score, self.cost)
+
+
+def best(
+    target: str,
+    family: Family,
+    sources: Mapping[str, Family],
+    knowledge: Knowledge,
+    taken: Collection[Rule] = (),
+    *,
+    whole: bool = False,
+) -> Rule | None:
+    """The rule that makes the family, None where nothing does.
+
+    taken: rules of other families, whose sources they use. whole: of one source, all of whose elements are used.
+    """
+    used = {(r.sources, r.over, r.part_of, r.steps) for r in taken}
+    found = [
+        c
+        for c in sorted(candidates(target, family, sources, knowledge), key=lambda c: c.key)
+        if (c.rule.sources, c.rule.over, c.rule.part_of, c.rule.steps) not in used and (not whole or _is_whole(c.rule))
+    ]
+    documented = [c for c in found if c.rule.page]
+    if documented:
+        alike = [c for c in documented if c.score == documented[0].score]
+        chosen = max(alike, key=lambda c: support(c.rule, family, sources)) if len(alike) > 1 else alike[0]
+        return chosen.rule
+    tried = [(support(c.rule, family, sources), c) for c in found]
+    if good := [(s, c) for s, c in tried if s >= 0.5]:
+        share = max(s for s, _ in good)
+        chosen = min((c for s, c in good if s == share), key=lambda c: c.key)
+        plain = chosen.rule.is_rename or (
+            _is_whole(chosen.rule) and chosen.rule.over is None and _squeezes(chosen.rule)
+        )
+        is_said = plain and chosen.score >= ALIKE
+        return replace(chosen.rule, basis="names" if is_said else "values")
+    named = [c for c in found if c.score >= ALIKE and c.rule.is_rename]
+    if named:
+        return replace(named[0].rule, basis="names")
+    return None if whole else _by_name(target, family, sources)
+
+
+def _squeezes(rule: Rule) -> bool:
+    """Whether the rule does no more than write the same numbers in another shape."""
+    return all(isinstance(s, Reshape) for s in rule.steps)
+
+
+def _is_whole(rule: Rule) -> bool:
+    return len(rule.sources) == 1 and not any(isinstance(s, Part | Range) for s in rule.steps)
+
+
+def _by_name(target: str, family: Family, sources: Mapping[str, Family]) -> Rule | None:
+    """Tensors that are called alike though their shapes do not fit: one that lost an expert, or rows."""
+    index = sorted(family)[len(family) // 2]
+    for name, held in sources.items():
+        if canonical(name) != canonical(target):
+            continue
+        for over, part_of, _, _ in _arrangements(index, family, held):
+            if part_of is None:
+                return Rule(target, (name,), over, basis="names")
+    return None
+
+
+def support(rule: Rule, family: Family, sources: Mapping[str, Family]) -> float:
+    """The share of the layers tried in which the target is what the rule says."""
+    every = sorted(family)
+    some = [
+        every[i * (len(every) - 1) // max(1, min(MOST_TRIED, len(every)) - 1)]
+        for i in range(min(MOST_TRIED, len(every)))
+    ]
+    return sum(holds(rule, index, family, sources) for index in some) / len(some)
+
+
+def holds(rule: Rule, index: Index, family: Family, sources: Mapping[str, Family]) -> bool:
+    """Whether the target with these numbers is, at its ends, what the rule says."""
+    made = rule.made(index, sources, parts_of(rule, family))
+    if made is None:
+        return False
+    pair = Pair(*settled(made, family[index]), "its values")
+    return pair.wanted_shape == pair.target.shape and hypotheses.explains(pair, Sample.ends(pair))
+
+
+def parts_of(rule: Rule, family: Family) -> int:
+    """Into how many parts the source is divided, of a rule that takes parts in order."""
+    return len({index[rule.part_of] for index in family}) if rule.part_of is not None else 0
+
+
+def candidates(target: str, family: Family, sources: Mapping[str, Family], knowledge: Knowledge) -> Iterator[Candidate]:
+    """Every way in which shapes and numbers allow the family to be made, of one source or of several."""
+    index = sorted(family)[len(family) // 2]
+    for name, held in sources.items():
+        score = likeness(name, target)
+        for over, part_of, shape, count in _arrangements(index, family, held):
+            wanted = _shapes(family[index], shape)
+            for want in wanted:
+                for cost, steps in enumerate(_steps(shape, want) if over is None else _uncut(shape, want)):
+                    rule = Rule(target, (name,), over, part_of, 0, steps)
+                    page = knowledge.documents(rule, _one(held).shape, want)
+                    yield Candidate(
+                        replace(rule, page=page, basis="documented" if page else "values"), score, cost + count
+                    )
+    yield from _concatenations(target, family[index], index, sources)
+
+
+def _one(family: Family) -> Parameter:
+    return next(iter(family.values()))
+
+
+def _shapes(target: Parameter, source: Shape) -> list[Shape]:
+    """Shapes that the target may have: of packed parts each that fits as many bits."""
+    if not target.is_packed or not target.possible:
+        return [target.shape]
+    groups = target.parts[1].shape
+    every = dict.fromkeys((*groups[:-1], groups[-1] * form.group_size) for form in target.possible)
+    size = math.prod(source)
+    fitting = [s for s in every if size % math.prod(s) == 0]
+    return [target.shape] if target.form and target.shape in fitting else fitting[:3]
+
+
+def _arrangements(index: Index, family: Family, held: Family) -> Iterator[tuple[int | None, int | None, Shape, int]]:
+    """(which number of the source runs, which of the target says the part, the shape to begin with, how unlikely)."""
+    theirs = next(iter(held))
+    if len(theirs) == len(index) and index in held:
+        yield None, None, held[index].shape, 0
+    if len(theirs) == len(index) + 1:
+        for over in range(len(theirs) - 1, -1, -1):
+            running = [i for i in held if (*i[:over], *i[over + 1 :]) == index]
+            if running:
+                yield over, None, (len(running), *held[running[0]].shape), len(theirs) - 1 - over
+    if len(theirs) + 1 == len(index):
+        for part in range(len(index) - 1, -1, -1):
+            rest, count = (*index[:part], *index[part + 1 :]), len({i[part] for i in family})
+            if rest in held and held[rest].shape and held[rest].shape[0] % count == 0:
+                shape = held[rest].shape
+                yield None, part, (shape[0] // count, *shape[1:]), len(index) - 1 - part
+
+
+def _uncut(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
+    """Ways from one shape to another that keep every element, the plainest first."""
+    if before == want:
+        yield ()
+    yield from (steps for steps in _turned(before, want) if steps)
+    if math.prod(before) == math.prod(want) and _ones_apart(before, want):
+        yield (Reshape(want),)
+
+
+def _steps(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
+    """Ways from one shape to another, the plainest first; some use a part of the elements."""
+    yield from _uncut(before, want)
+    for axis, size in enumerate(before):
+        for n in range(2, min(size, MOST_PARTS) + 1):
+            if size % n == 0 and math.prod(before) == n * math.prod(want):
+                for is_interleaved in (False, True):
+                    for k in range(n):
+                        split = Part(axis, k, n, is_interleaved)
+                        shape = split.shape(before)
+                        assert shape is not None
+                        yield from ((split, *turned) for turned in _turned(shape, want))
+    yield from _ranges(before, want)
+    yield from _heads(before, want)
+
+
+def _turned(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
+    """Orders of axes that give the shape; the one that leaves them first."""
+    if len(before) != len(want) or len(before) > 5:
+        return
+    for axes in permutations(range(len(before))):
+        if tuple(before[a] for a in axes) == want:
+            yield () if axes == tuple(range(len(before))) else (Permute(axes),)
+
+
+def _ones_apart(before: Shape, want: Shape) -> bool:
+    """Whether only axes of one element differ."""
+    return [n for n in before if n != 1] == [n for n in want if n != 1]
+
+
+def _ranges(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
+    """A stretch at either end, or after as much again, along one axis."""
+    for axis, size in enumerate(before):
+        rest = math.prod(before) // max(1, size)
+        if not rest or math.prod(want) % rest or not 0 < (own := math.prod(want) // rest) < size:
+            continue
+        for start in dict.fromkeys((0, size - own, own, size - 2 * own)):
+            if 0 <= start <= size - own:
+                split = Range(axis, start, start + own)
+                shape = split.shape(before)
+                assert shape is not None
+                yield from ((split, *turned) for turned in _turned(shape, want))
+
+
+def _heads(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
+    """Heads to an axis of their own, or from it; of each head all rows, or those at either end."""
+    if len(want) == len(before) + 1 and before and want[0] and before[0] % want[0] == 0:
+        apart = Reshape((want[0], before[0] // want[0], *before[1:]))
+        yield from ((apart, *turned) for turned in _turned(apart.to, want))
+        for start, own in _ends(apart.to[1], math.prod(want), math.prod(apart.to)):
+            split = Range(1, start, start + own)
+            yield from ((apart, split, *turned) for turned in _turned((want[0], own, *before[1:]), want))
+    if math.prod(before) != math.prod(want):
+        return
+    if len(before) == 2 and len(want) == 3:
+        yield from ((Permute((1, 0)), Reshape(want)), (Reshape(want),))
+    if len(before) == 3 and len(want) == 2:
+        for merged in ((before[0] * before[1], before[2]), (before[0], before[1] * before[2])):
+            yield from ((Reshape(merged), *turned) for turned in _turned(merged, want))
+
+
+def _ends(size: int, wanted: int, whole: int) -> Iterator[tuple[int, int]]:
+    """(start, length) of the stretches at either end of an axis that have as many elements as are wanted."""
+    own = size * wanted // max(1, whole)
+    if 0 < own < size and own * whole == size * wanted:
+        yield from dict.fromkeys(((0, own), (size - own, own)))
+
+
+def _concatenations(target: str, wanted: Parameter, index: Index, sources: Mapping[str, Family]) -> Iterator[Candidate]:
+    """Up to four sources of one module, one after the other."""
+    by_module: dict[tuple[str, ...], list[str]] = {}
+    for name, held in sources.items():
+        if index in held and len(held[index].shape) == len(wanted.shape):
+            by_module.setdefault((*canonical(name)[:-2], canonical(name)[-1]), []).append(name)
+    for names in by_module.values():
+        if not 2 <= len(names) <= 6:
+            continue
+        for count in range(2, min(4, len(names)) + 1):
+            for chosen in permutations(names, count):
+                shapes = [sources[n][index].shape for n in chosen]
+                for axis in range(len(wanted.shape)):
+                    rest = {(*s[:axis], *s[axis + 1 :]) for s in shapes}
+                    total = (*shapes[0][:axis], sum(s[axis] for s in shapes), *shapes[0][axis + 1 :])
+                    if len(rest) == 1 and total == wanted.shape:
+                        score = sum(likeness(n, target) for n in chosen) / count
+                        order = sum(a > b for a, b in zip(map(_usual, chosen), map(_usual, chosen[1:]), strict=False))
+                        yield Candidate(Rule(target, chosen, axis=axis), score, 10 + order)
+
+
+def _usual(name: str) -> int:
+    """The place that a part has in a fused tensor."""
+    word = canonical(name)[-2] if len(canonical(name)) > 1 else ""
+    order = ("q_proj", "query", "q", "k_proj", "key", "k", "v_proj", "value", "v", "gate_proj", "up_proj")
+    return order.index(word) if word in order else len(order)
