@@ -39,10 +39,12 @@ METHODS = {LOOKUP: "lookup", LINEAR: "linear", LOGITS: "logits"}
 def framework_of(checkpoint: Checkpoint) -> str:
     """The adapter whose layers a checkpoint is for, by its format and names; "reference" where that is not installed.
 
-    Plain safetensors files say nothing: they are PyTorch's unless their names, or packed parts, are another's.
+    A safetensors file says it in its metadata. One that does not is PyTorch's unless its names, or packed parts, are
+    another's.
     """
     by_format = {"pytorch": "torch", "npz": "mlx", "msgpack": "jax", "orbax": "jax", "gguf": "reference"}
-    name = by_format.get(checkpoint.format, "")
+    by_word = {"mlx": "mlx", "pt": "torch", "flax": "jax"}
+    name = by_format.get(checkpoint.format) or by_word.get(checkpoint.framework, "")
     if not name:
         convention, _ = convention_of(checkpoint.tensors.keys())
         packed = any(t.endswith(".scales") for t in checkpoint.tensors)

@@ -16,8 +16,9 @@ refitting makes it at most half as large again: 3 max|w| / n, or the smallest st
 
 Block modes (scale S). The element nearest to w / S is half a gap of the elements away. Beyond the largest element M the
 weight saturates: an E8M0 scale of floor(log2(largest)) - emax (OCP Microscaling Formats v1.0, section 6.3) reaches it
-up to a third of M S too early, an E4M3 scale by 2**-4 of it. The smallest power of two that reaches the largest weight
-is less than twice max|w| / M, which bounds S. A scale of zero loses weights below the smallest scale.
+up to a third of M S too early, an E4M3 scale by 2**-4 of it, or where it is subnormal by
+half its smallest number, 2**-10 M. The smallest power of two that reaches the largest weight is less than twice
+max|w| / M, which bounds S. A scale of zero loses weights below the smallest scale.
 
 Converters cast a model before they quantize it: where the target's other tensors are in a narrower dtype than their
 sources, half the distance between that dtype's neighbours comes on top.
@@ -119,7 +120,11 @@ def _block(w: np.ndarray, found: Dequantized, dtype: str) -> np.ndarray:
         quotient = np.where(scale == 0, 0.0, sizes / scale)
     upper = np.searchsorted(elements, quotient).clip(1, len(elements) - 1)
     half = (elements[upper] - elements[upper - 1]) / 2
-    beyond = np.minimum(quotient - elements[-1], elements[-1] / 3)
+    too_early = np.full(scale.shape, 1 / 3)
+    if found.form.scale == "E4M3":  # where it is subnormal, its own rounding is as large as half its smallest number
+        with np.errstate(divide="ignore"):
+            too_early = np.maximum(too_early, np.where(scale == 0, 0.0, SMALLEST_SCALE["E4M3"] / 2 / scale))
+    beyond = np.minimum(quotient - elements[-1], elements[-1] * too_early)
     off = np.where(quotient > elements[-1], np.maximum(beyond, half), half) + FLOAT32 * quotient
     lost = np.minimum(sizes, elements[-1] * 2.0**-10)
     return np.where(scale == 0, lost, off * scale)

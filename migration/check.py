@@ -98,9 +98,8 @@ class Check:
             )
         names = KeyMap.read(keymap) if keymap else KeyMap()
         found = pair(self.source, self.target, names)
-        program = programmed(
-            replace(found, pairs=consistent_heads(found.pairs)), Knowledge.of(self.source, self.target)
-        )
+        self.knowledge = Knowledge.of(self.source, self.target)
+        program = programmed(replace(found, pairs=consistent_heads(found.pairs)), self.knowledge)
         self.pairing: Pairing = program.pairing
         self.rules = program.rules
         self.shard = shard or Shard()
@@ -108,6 +107,7 @@ class Check:
         every = self._questions()
         own = self.shard.own([q.size for q in every])
         self.questions = [q for i, q in enumerate(every) if i in own]
+        self._by_key = {(q.requirement, q.name): q for q in self.questions}
         self._answers: dict[str, Future[Finding]] = {q.key: Future() for q in self.questions}
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -125,8 +125,11 @@ class Check:
             params = {"tensor": p.name, "source": p.source.name, **_form(p.source, p.target)}
             out.append(Question(findings.requirement_of(p), p.name, params, p.nbytes, p))
         out += [_unpaired(alone) for alone in pairing.alone]
+        for name, text in self.target.faults:
+            params = {"tensor": f"{name} as it is loaded"}
+            out.append(Question(findings.PAIRED, params["tensor"], params, 0, Finding("loaded otherwise", False, text)))
         configured = chain(
-            configuration.of_tensors(pairing, self.target.config),
+            configuration.of_tensors(pairing, self.target.config, self.knowledge),
             configuration.of_model(pairing, self.source.config, self.target.config),
         )
         return out + [Question(findings.CONFIGURED, name, {"tensor": name}, 0, found) for name, found in configured]
@@ -186,7 +189,8 @@ class Check:
             self._do(*item)
 
     def question(self, requirement: str, name: str) -> Question:
-        return next(q for q in self.questions if (q.requirement, q.name) == (requirement, name))
+        """The question of one requirement about one tensor. Raises KeyError where it is not asked here."""
+        return self._by_key[requirement, name]
 
     def where(self, question: Question) -> str:
         """The file and key of what the target must hold."""

@@ -52,6 +52,8 @@ class Checkpoint:
     config: config.json or params.json beside the tensors, or a GGUF file's metadata; empty where there is none.
     files: every file that was, or will be, read: their size and time tell whether a check can be resumed.
     notes: what a reader should know of how the file was understood.
+    faults: what the loader that it is for would not load, or would load though the index does not name it: (tensor or
+    file, a sentence).
     framework: whose layers the tensors are for, as the file itself says ("mlx", "pt"), "" where it does not.
     """
 
@@ -62,3 +64,4 @@ class Checkpoint:
     files: Sequence[Path]
     notes: Sequence[str] = ()
     framework: str = ""
+    faults: Sequence[tuple[str, str]] = ()

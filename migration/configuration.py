@@ -6,31 +6,33 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from touchstone.golden.packing import Format
-from touchstone.migration import hypotheses
+from touchstone.migration import fields, hypotheses
 from touchstone.migration.conventions import Heads, Name
 from touchstone.migration.findings import Finding
 from touchstone.migration.hypotheses import Sample
+from touchstone.migration.mapping.knowledge import Knowledge
 from touchstone.migration.pairing import Pair, Pairing
 
 _KEYS = ("quantization", "quantization_config")
 
 
-def of_tensors(pairing: Pairing, config: Mapping[str, Any]) -> Iterator[tuple[str, Finding]]:
+def of_tensors(pairing: Pairing, config: Mapping[str, Any], knowledge: Knowledge) -> Iterator[tuple[str, Finding]]:
     """(name, verdict) of every matrix of the target of whose quantization its configuration speaks, or should."""
     for pair in pairing.pairs:
         target = pair.target
         is_silent = target.claimed is None and not (target.is_packed and config)
         if is_silent or pair.is_tied or (not target.is_packed and not _could_be_packed(pair)):
             continue
-        yield target.name, _claim(pair)
+        yield target.name, _claim(pair, knowledge)
 
 
 def _could_be_packed(pair: Pair) -> bool:
-    """Matrices of layers that mlx-lm quantizes: embedding tables and linear weights."""
-    return len(pair.target.shape) == 2 and Name.of(pair.target.name).leaf == "weight"
+    """Matrices of layers that mlx-lm quantizes: embedding tables, linear weights, and those of all experts."""
+    axes = 3 if "switch" in pair.target.name else 2
+    return len(pair.target.shape) == axes and Name.of(pair.target.name).leaf == "weight"
 
 
-def _claim(pair: Pair) -> Finding:
+def _claim(pair: Pair, knowledge: Knowledge) -> Finding:
     target, claimed = pair.target, pair.target.claimed
     facts: dict[str, Any] = {"dtype": target.dtype, "shape": target.shape}
     if claimed is None:
@@ -44,6 +46,9 @@ def _claim(pair: Pair) -> Finding:
         columns = target.shape[-1]
         if columns % claimed.group_size:
             text = f"{columns} columns do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
+            return Finding("left unquantized", True, text, **facts)
+        if knowledge.leaves_unquantized(target.name):
+            text = f"mlx-lm leaves it {target.dtype} ({knowledge.page})"
             return Finding("left unquantized", True, text, **facts)
         text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
         return Finding("silently unquantized", False, text, **facts)
@@ -69,9 +74,30 @@ def of_model(pairing: Pairing, source: Mapping[str, Any], target: Mapping[str, A
     if before.query and after.query and before != after:
         text = f"{after.query} heads of q and {after.key} of k; its source has {before.query} and {before.key}"
         yield "number of heads", Finding("other number of heads", False, text)
+    for found in fields.differences(source, target):
+        is_said = found.name in _HEADS_SAID and before.query and after.query
+        if is_said or (found.name == "vocab_size" and _is_table_size(pairing, found.after)):
+            continue
+        what = "" if found.known else "; what it does is not understood here"
+        text = f"{found.name} is {_short(found.after)}; its source's configuration says {_short(found.before)}{what}"
+        yield found.name, Finding("other value in the configuration", False, text)
     ties = target.get("tie_word_embeddings")
     if isinstance(ties, bool) and pairing.table[1]:
         yield "tie_word_embeddings", _tying(pairing, ties)
+
+
+_HEADS_SAID = ("num_attention_heads", "num_key_value_heads")
+"""Fields that have a finding of their own where both sides say them."""
+
+
+def _is_table_size(pairing: Pairing, size: Any) -> bool:
+    """Whether the target's table has so many rows, so that a padded one is what the configuration says."""
+    return bool(pairing.table[1]) and pairing.target[str(pairing.table[1])].length == size
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 80 else f"{text[:77]}…"
 
 
 def _is_readable(settings: Any) -> bool:

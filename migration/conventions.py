@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal
 
 from touchstone.migration import llama_names
@@ -32,7 +32,9 @@ class Name:
     """Stored ``[in, out]``, as Flax's linear layers do."""
 
     @classmethod
+    @cache
     def of(cls, text: str) -> Name:
+        """What a name as a file writes it says."""
         parts = tuple(p for p in re.split(r"[./]", text) if p)
         path = [*parts[:-1]]
         if path[:1] == ["params"]:

@@ -105,7 +105,8 @@ class KeyMap:
 
     def of_rules(self, source: Collection[str], target: Collection[str]) -> tuple[set[str], set[str]]:
         """Names of either side of which a rule speaks. Raises CheckpointError for a rule that meets no tensor."""
-        used, made = set(), set()
+        used: set[str] = set()
+        made: set[str] = set()
         for number, rule in enumerate(self.rules, 1):
             for texts, names, side, out in (
                 (rule.sources, source, "source", used),

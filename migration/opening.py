@@ -136,9 +136,26 @@ def _open_folder(folder: Path) -> Checkpoint:
     ]
     for kind in kinds:
         if found := kind(folder, names):
-            return replace(found, notes=[*found.notes, *_left_out(folder, names, found)])
+            faults = _as_mlx_lm_loads(names, found)
+            notes = [] if faults else _left_out(folder, names, found)
+            return replace(found, notes=[*found.notes, *notes], faults=faults)
     raise CheckpointError(f"{folder}: holds no checkpoint: no *.safetensors, *.npz, *.bin, *.pt, *.pth, *.msgpack, "
                           "*.gguf and no Orbax _METADATA; name the folder that holds the tensors")  # fmt: skip
+
+
+def _as_mlx_lm_loads(names: Iterable[str], found: Checkpoint) -> list[tuple[str, str]]:
+    """What an index names and mlx-lm does not load, and the other way round: it reads ``model*.safetensors``."""
+    if found.framework != "mlx":
+        return []
+    loaded = {n for n in names if n.startswith("model") and n.endswith(safetensors.SUFFIX)}
+    read = {f.name for f in found.files}
+    never = [
+        (name, f"is in {tensor.file.name}, which mlx-lm does not load: it reads model*.safetensors, and no index")
+        for name, tensor in found.tensors.items()
+        if loaded and tensor.file.name not in loaded
+    ]
+    stray = [(n, "is no file of the index, and mlx-lm loads it with the others") for n in sorted(loaded - read)]
+    return never + stray
 
 
 def _left_out(folder: Path, names: Iterable[str], found: Checkpoint) -> list[str]:

@@ -171,19 +171,31 @@ def _fitting(parts: tuple[Tensor, ...]) -> Iterator[Format]:
             yield form
 
 
+def foreign_method(config: Mapping[str, Any]) -> str:
+    """The library whose quantization a configuration speaks of ("gptq", "fp8"), "" where it is MLX's or none.
+
+    transformers calls it ``quant_method``; what mlx-lm writes has none.
+    """
+    if isinstance(config.get("quantization"), Mapping):
+        return ""
+    settings = config.get("quantization_config")
+    return str(settings.get("quant_method", "")) if isinstance(settings, Mapping) else ""
+
+
 def claim(config: Mapping[str, Any], layer: str) -> Format | bool | None:
     """What the configuration says of a layer, by mlx-lm's ``quantization`` (bits, group_size, mode, and paths).
 
-    None where it says nothing, or says it in a way that no form has. bits and group_size may be null, which mlx-lm's
-    mixed recipes write: MLX's defaults, 4 and 64, hold then.
+    None where it says nothing, says it in a way that no form has, or speaks of another library's format. A layer's own
+    settings are all that `nn.quantize` gives it: without a mode they are affine, whatever the model's are. bits and
+    group_size may be null, which mlx-lm's mixed recipes write: MLX's defaults, 4 and 64, hold then.
     """
     settings = config.get("quantization", config.get("quantization_config"))
-    if not isinstance(settings, Mapping):
+    if not isinstance(settings, Mapping) or foreign_method(config):
         return None
     own = settings.get(layer)
     if own is False:
         return False
-    chosen = {**settings, **own} if isinstance(own, Mapping) else settings
+    chosen = own if isinstance(own, Mapping) else settings
     mode = str(chosen.get("mode", "affine"))
     block = {f.mode: f for f in FORMATS if f.mode != "affine"}
     if mode in block:

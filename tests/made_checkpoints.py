@@ -117,10 +117,13 @@ def quantization(scheme: Scheme, **layers: Any) -> dict[str, Any]:
     return {**CONFIG, "quantization": {**own, **mode, **layers}}
 
 
-def write(folder: Path, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any] = CONFIG) -> Path:
-    """A folder as users have them: one safetensors file and config.json."""
+def write(
+    folder: Path, tensors: Mapping[str, np.ndarray], config: Mapping[str, Any] = CONFIG, framework: str = ""
+) -> Path:
+    """A folder as users have them: one safetensors file and config.json. framework: what the file says it is for."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, folder / "model.safetensors")
+    stored = {name: np.ascontiguousarray(t) for name, t in tensors.items()}
+    save_file(stored, folder / "model.safetensors", {"format": framework} if framework else None)
     (folder / "config.json").write_text(json.dumps(config))
     return folder
 

@@ -61,6 +61,7 @@ class Converter(msgspec.Struct, forbid_unknown_fields=True):
     fused: _Fused
     experts: _Experts
     dropped: _Dropped
+    unquantized: dict[str, list[str]]
 
 
 @cache
@@ -119,6 +120,11 @@ class Knowledge:
         """Whether 1 is added to a norm's weight on its way."""
         table = mlx_lm().plus_one
         return self.to_mlx and self.model in table.models and axes == 1 and name.endswith(tuple(table.names))
+
+    def leaves_unquantized(self, name: str) -> bool:
+        """Whether a matrix stays as it is when MLX quantizes the model."""
+        ends = mlx_lm().unquantized.get(self.model, ())
+        return any(f".{name}".removesuffix(".weight").endswith(f".{end}") for end in ends)
 
     def drops(self, name: str, target: Sequence[str]) -> str:
         """Why a tensor of the source has no partner by documented convention, "" where there is none."""

@@ -11,7 +11,7 @@ from touchstone.migration.mapping.expressions import Add, Range
 from touchstone.migration.mapping.expressions import Part as PartOf
 from touchstone.migration.mapping.knowledge import Knowledge, is_convolution
 from touchstone.migration.mapping.rules import Rule
-from touchstone.migration.mapping.templates import Family, Index, families, spelled, template
+from touchstone.migration.mapping.templates import Family, Index, families, likeness, spelled, template
 from touchstone.migration.pairing import Alone, Pair, Pairing, cast_before, settled
 from touchstone.migration.parameters import Parameter
 
@@ -41,14 +41,15 @@ def programmed(pairing: Pairing, knowledge: Knowledge) -> Programmed:
     made: list[Pair] = []
     for name, rule in found.items():
         family = wanted[name]
+        parts = search.parts_of(rule, family)
         for index, parameter in family.items():
-            new = rule.made(index, free, search.parts_of(rule, family))
+            new = rule.made(index, free, parts)
             if new is None:
                 continue  # something of it is missing, and it stays without a partner
             made.append(_pair(new, parameter, rule, pairing))
             for source in rule.parameters(index, free):
                 used[source.name] += _share(rule, source, parameter)
-        rules[rule] = sum(p.rule is rule for p in made)
+        rules[rule] = sum(p.rule is rule for p in made[-len(family) :])
     partly = {n for f in free.values() for p in f.values() if 0 < used[n := p.name] < _size(p)}
     paired = {p.target.name for p in made}
     alone = [replace(a, reason=dropped.get(a.parameter.name, a.reason)) for a in pairing.alone]
@@ -83,7 +84,7 @@ def _solved(
 ) -> dict[str, Rule]:
     """Template of the target -> its rule; the best-named choose first, so that none takes what is another's."""
     found = {rule.target: rule for rule in own if rule.target in wanted}
-    likely = {t: max((search.likeness(s, t) for s in free), default=0.0) for t in wanted}
+    likely = {t: max((likeness(s, t) for s in free), default=0.0) for t in wanted}
     for name in sorted((t for t in wanted if t not in found), key=lambda t: -likely[t]):
         rule = search.best(name, wanted[name], free, knowledge, tuple(found.values()))
         if rule:

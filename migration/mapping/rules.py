@@ -93,9 +93,9 @@ class Rule:
         return Parameter(text, (Tensor(text, first.dtype, view.shape, first.parts[0].file, view.rows, first.encoding),))
 
     def _name(self, index: Index) -> str:
-        own = index if self.part_of is None else _without(index, self.part_of)
+        own: tuple[object, ...] = index if self.part_of is None else _without(index, self.part_of)
         if self.over is not None:
-            own = (*own[: self.over], "*", *own[self.over :])  # type: ignore[assignment]
+            own = (*own[: self.over], "*", *own[self.over :])
         names = " + ".join(filled(s, own) for s in self.sources)
         return f"{names} ({', '.join(map(str, self.steps))})" if self.steps else names
 

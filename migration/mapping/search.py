@@ -7,13 +7,14 @@ layer departs from it is red; of the others the one that most layers support, an
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 
 from touchstone.migration import hypotheses
 from touchstone.migration.hypotheses import Sample
-from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step
+from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step, after
 from touchstone.migration.mapping.knowledge import Knowledge
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import Family, Index, canonical, likeness
@@ -91,11 +92,11 @@ def _is_whole(rule: Rule) -> bool:
 
 def _by_name(target: str, family: Family, sources: Mapping[str, Family]) -> Rule | None:
     """Tensors that are called alike though their shapes do not fit: one that lost an expert, or rows."""
-    index = sorted(family)[len(family) // 2]
+    index = _usual_one(family)
     for name, held in sources.items():
         if canonical(name) != canonical(target):
             continue
-        for over, part_of, _, _ in _arrangements(index, family, held):
+        for over, part_of, _ in _arrangements(index, family, held):
             if part_of is None:
                 return Rule(target, (name,), over, basis="names")
     return None
@@ -127,19 +128,24 @@ def parts_of(rule: Rule, family: Family) -> int:
 
 def candidates(target: str, family: Family, sources: Mapping[str, Family], knowledge: Knowledge) -> Iterator[Candidate]:
     """Every way in which shapes and numbers allow the family to be made, of one source or of several."""
-    index = sorted(family)[len(family) // 2]
+    index = _usual_one(family)
     for name, held in sources.items():
         score = likeness(name, target)
-        for over, part_of, shape, count in _arrangements(index, family, held):
+        for over, part_of, shape in _arrangements(index, family, held):
             wanted = _shapes(family[index], shape)
             for want in wanted:
                 for cost, steps in enumerate(_steps(shape, want) if over is None else _uncut(shape, want)):
                     rule = Rule(target, (name,), over, part_of, 0, steps)
                     page = knowledge.documents(rule, _one(held).shape, want)
-                    yield Candidate(
-                        replace(rule, page=page, basis="documented" if page else "values"), score, cost + count
-                    )
+                    yield Candidate(replace(rule, page=page, basis="documented" if page else "values"), score, cost)
     yield from _concatenations(target, family[index], index, sources)
+
+
+def _usual_one(family: Family) -> Index:
+    """The numbers of a tensor that has the shape which most have."""
+    shapes = Counter(p.shape for p in family.values())
+    usual = shapes.most_common(1)[0][0]
+    return next(i for i in sorted(family) if family[i].shape == usual)
 
 
 def _one(family: Family) -> Parameter:
@@ -153,26 +159,26 @@ def _shapes(target: Parameter, source: Shape) -> list[Shape]:
     groups = target.parts[1].shape
     every = dict.fromkeys((*groups[:-1], groups[-1] * form.group_size) for form in target.possible)
     size = math.prod(source)
-    fitting = [s for s in every if size % math.prod(s) == 0]
+    fitting = [s for s in every if math.prod(s) <= size]
     return [target.shape] if target.form and target.shape in fitting else fitting[:3]
 
 
-def _arrangements(index: Index, family: Family, held: Family) -> Iterator[tuple[int | None, int | None, Shape, int]]:
-    """(which number of the source runs, which of the target says the part, the shape to begin with, how unlikely)."""
+def _arrangements(index: Index, family: Family, held: Family) -> Iterator[tuple[int | None, int | None, Shape]]:
+    """(which number of the source runs, which of the target says the part, the shape to begin with).
+
+    It is the last number, which counts what is inside a layer.
+    """
     theirs = next(iter(held))
     if len(theirs) == len(index) and index in held:
-        yield None, None, held[index].shape, 0
+        yield None, None, held[index].shape
     if len(theirs) == len(index) + 1:
-        for over in range(len(theirs) - 1, -1, -1):
-            running = [i for i in held if (*i[:over], *i[over + 1 :]) == index]
-            if running:
-                yield over, None, (len(running), *held[running[0]].shape), len(theirs) - 1 - over
-    if len(theirs) + 1 == len(index):
-        for part in range(len(index) - 1, -1, -1):
-            rest, count = (*index[:part], *index[part + 1 :]), len({i[part] for i in family})
-            if rest in held and held[rest].shape and held[rest].shape[0] % count == 0:
-                shape = held[rest].shape
-                yield None, part, (shape[0] // count, *shape[1:]), len(index) - 1 - part
+        running = [i for i in held if i[:-1] == index]
+        if running:
+            yield len(index), None, (len(running), *held[running[0]].shape)
+    if len(theirs) + 1 == len(index) and index[:-1] in held:
+        shape, count = held[index[:-1]].shape, len({i[-1] for i in family})
+        if shape and shape[0] % count == 0:
+            yield None, len(index) - 1, (shape[0] // count, *shape[1:])
 
 
 def _uncut(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
@@ -232,14 +238,16 @@ def _heads(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
     """Heads to an axis of their own, or from it; of each head all rows, or those at either end."""
     if len(want) == len(before) + 1 and before and want[0] and before[0] % want[0] == 0:
         apart = Reshape((want[0], before[0] // want[0], *before[1:]))
-        yield from ((apart, *turned) for turned in _turned(apart.to, want))
+        splits: list[tuple[Step, ...]] = [(apart,)]
         for start, own in _ends(apart.to[1], math.prod(want), math.prod(apart.to)):
-            split = Range(1, start, start + own)
-            yield from ((apart, split, *turned) for turned in _turned((want[0], own, *before[1:]), want))
+            splits.append((apart, Range(1, start, start + own)))
+        for steps in splits:
+            yield from ((*steps, *turned) for turned in _turned(after(before, steps) or (), want))
     if math.prod(before) != math.prod(want):
         return
     if len(before) == 2 and len(want) == 3:
-        yield from ((Permute((1, 0)), Reshape(want)), (Reshape(want),))
+        yield (Permute((1, 0)), Reshape(want))
+        yield (Reshape(want),)
     if len(before) == 3 and len(want) == 2:
         for merged in ((before[0] * before[1], before[2]), (before[0], before[1] * before[2])):
             yield from ((Reshape(merged), *turned) for turned in _turned(merged, want))

@@ -53,7 +53,7 @@ def _turned(pair: Pair, sample: Sample) -> Cause | None:
     axes = len(pair.target.shape)
     if axes < 3:
         return None
-    orders = (Permute(p) for p in permutations(range(axes)) if p != tuple(range(axes)))
+    orders: list[Step] = [Permute(p) for p in permutations(range(axes)) if p != tuple(range(axes))]
     for step in (*orders, *(Flip(a) for a in range(1, axes))):
         if step.shape(pair.source.shape) != pair.target.shape:
             continue

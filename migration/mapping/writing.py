@@ -20,8 +20,8 @@ from touchstone.migration.mapping.templates import spelled
 _LETTER = re.compile(r"\{([a-z])\}")
 _STEPS: Mapping[str, tuple[str, Callable[[Sequence[int]], Step | None]]] = {
     "permute": ("permute AXIS AXIS …", lambda n: Permute(tuple(n)) if sorted(n) == list(range(len(n))) and n else None),
-    "part": ("part AXIS K N", lambda n: Part(*n) if len(n) == 3 and 0 <= n[1] < n[2] else None),
-    "every": ("every AXIS K N", lambda n: Part(*n, True) if len(n) == 3 and 0 <= n[1] < n[2] else None),
+    "part": ("part AXIS K N", lambda n: Part(n[0], n[1], n[2]) if len(n) == 3 and 0 <= n[1] < n[2] else None),
+    "every": ("every AXIS K N", lambda n: Part(n[0], n[1], n[2], True) if len(n) == 3 and 0 <= n[1] < n[2] else None),
     "range": ("range AXIS START STOP", lambda n: Range(*n) if len(n) == 3 and 0 <= n[1] < n[2] else None),
     "reshape": ("reshape SIZE …", lambda n: Reshape(tuple(n))),
     "add": ("add NUMBER", lambda n: Add(float(n[0])) if len(n) == 1 else None),

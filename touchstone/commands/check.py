@@ -55,6 +55,9 @@ def main(arguments: Sequence[str]) -> int:
     assert given.check
     if not options.quiet:
         print("\n".join(headline(given.check)))
+        if given.source_target:
+            asked = ", ".join(t.id for t in given.targets[1:]) or "none"
+            print(f"layers: the source's of {given.source_target.id}, the target's of {asked}")
         if bar.resumed:
             print(f"resumed: {bar.resumed:,} verdicts were reached before the check was interrupted")
         print()
