@@ -84,7 +84,7 @@ def test_another_library_s_settings_claim_nothing(tmp_path: Path, method: str) -
 
 
 def test_a_router_that_the_converter_leaves_in_float(tmp_path: Path) -> None:
-    """Of the architectures whose router is no linear layer; of others it is quantized, or the configuration says why."""
+    """Where the router is no linear layer; elsewhere it is quantized, or the configuration says why not."""
     source = {"model.layers.0.mlp.gate.weight": TABLE["model.embed_tokens.weight"][:32], **TABLE}
     target = packed(TABLE, Scheme(4, 32)) | {n: t for n, t in source.items() if n not in TABLE}
     said = {"bits": 4, "group_size": 32}

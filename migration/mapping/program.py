@@ -191,7 +191,7 @@ def _of_group(old: str, new: str, group: Sequence[Pair], knowledge: Knowledge) -
     differs = [p for p in group if p.wanted_shape != p.target.shape]
     fits_if_changed = 2 * len(differs) > len(group) and _size(one.source) == _size(one.target)
     is_turned = knowledge.to_mlx and is_convolution(new) and axes >= 3
-    if (fits_if_changed and max(axes, len(one.source.shape)) != 2) or is_turned:
+    if (fits_if_changed and (axes, len(one.source.shape)) != (2, 2)) or is_turned:
         return search.best(new, family, sources, knowledge, whole=True)
     if (
         axes == 1
