@@ -77,7 +77,7 @@ def how(source: Parameter, target: Parameter) -> How:
     if target.encoding:
         same = target.is_packed and source.is_packed and target.form == source.form
         same_parts = same and [p.dtype for p in source.parts] == [p.dtype for p in target.parts]
-        blocks = not target.is_packed and target.encoding == source.encoding
+        blocks = target.encoding == source.encoding and not source.is_packed
         if same_parts or blocks:
             return "bits"
         return "quantized" if target.is_packed or target.parts[0].step else "no bound"

@@ -12,6 +12,7 @@ from touchstone.migration.findings import Finding
 from touchstone.migration.hypotheses import Sample
 from touchstone.migration.mapping.knowledge import Knowledge
 from touchstone.migration.pairing import Pair, Pairing
+from touchstone.migration.parameters import foreign_method
 
 _KEYS = ("quantization", "quantization_config")
 
@@ -49,6 +50,10 @@ def _claim(pair: Pair, knowledge: Knowledge) -> Finding:
             return Finding("left unquantized", True, text, **facts)
         if knowledge.leaves_unquantized(target.name):
             text = f"mlx-lm leaves it {target.dtype} ({knowledge.page})"
+            return Finding("left unquantized", True, text, **facts)
+        method = foreign_method(knowledge.config)
+        if method and not pair.source.encoding:
+            text = f"its source, quantized by {method}, keeps it in {pair.source.dtype} too"
             return Finding("left unquantized", True, text, **facts)
         text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
         return Finding("silently unquantized", False, text, **facts)

@@ -72,6 +72,7 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         lambda: hypotheses.parts(pair, pairing, sample),
         lambda: variations.cause(pair, pairing, sample, pairing.heads) if pair.rule is None else None,
         lambda: _width(pair),
+        lambda: _scales_forgotten(pair, sample),
         lambda: _arithmetic(pair, kind, sample),
     )
     found = next((c for idea in ideas if (c := idea())), None)
@@ -158,6 +159,17 @@ def _sampled(pair: Pair, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     want = [source_rows(pair, a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     got = [pair.target.rows(a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     return np.concatenate(want), np.concatenate(got)
+
+
+def _scales_forgotten(pair: Pair, sample: Sample) -> Cause | None:
+    """Codes of FP8 that were written as numbers, without the scales that go with them."""
+    if pair.source.encoding != "fp8" or pair.target.encoding:
+        return None
+    _, got = _sampled(pair, sample)
+    codes = got.astype(named("float8_e4m3fn")).astype(np.float64)
+    if np.mean(codes == got) < AGREES:
+        return None
+    return Cause("scales forgotten", "holds its source's codes as numbers, not multiplied by their scales")
 
 
 def _width(pair: Pair) -> Cause | None:

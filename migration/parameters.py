@@ -10,6 +10,7 @@ import ml_dtypes
 import numpy as np
 
 from touchstone.golden.packing import FORMATS, Format, format_of, values_of
+from touchstone.migration import foreign
 from touchstone.migration.checkpoint import Checkpoint, Tensor
 
 
@@ -137,7 +138,10 @@ def named(dtype: str) -> np.dtype:
 
 
 def parameters(checkpoint: Checkpoint) -> dict[str, Parameter]:
-    """Every parameter by the name of its weight: ``X.weight`` with ``X.scales`` (and ``X.biases``) is one of them."""
+    """Every parameter by the name of its weight: ``X.weight`` with ``X.scales`` (and ``X.biases``) is one of them.
+
+    So are codes with the scales that other libraries write (`touchstone.migration.foreign`).
+    """
     tensors, out = checkpoint.tensors, {}
     taken: set[str] = set()
     for name, tensor in tensors.items():
@@ -153,10 +157,18 @@ def parameters(checkpoint: Checkpoint) -> dict[str, Parameter]:
         form = claimed if isinstance(claimed, Format) and claimed in possible else None
         out[name] = Parameter(name, parts, form or (possible[0] if len(possible) == 1 else None), possible, claimed)
         taken |= {p.name for p in parts}
+    for name, values, its_scales in foreign.scaled(tensors):
+        out[name] = Parameter(name, (values,))
+        taken |= {name, its_scales}
+    first = {name: name for name in tensors}
+    for name, both, names in foreign.packed_blocks(tensors):
+        out[name] = Parameter(name, both, foreign.MXFP4, (foreign.MXFP4,))
+        taken |= {*names}
+        first[names[0]] = name
     for name, tensor in tensors.items():
         if name not in taken:
             out[name] = Parameter(name, (tensor,), claimed=claim(checkpoint.config, name.removesuffix(".weight")))
-    return {name: out[name] for name in tensors if name in out}
+    return {first[name]: out[first[name]] for name in tensors if first[name] in out}
 
 
 def _fitting(parts: tuple[Tensor, ...]) -> Iterator[Format]:

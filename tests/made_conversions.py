@@ -173,10 +173,10 @@ def save(folder: Path, before: Arrays, after: Arrays, model: str, **quantization
     return source, write(folder / "mlx", after, {**config, **ends}, framework="mlx")
 
 
-def checked(folder: Path, before: Arrays, after: Arrays, model: str) -> tuple[Check, dict[str, Finding]]:
-    """The check, and every finding by tensor."""
+def checked(folder: Path, before: Arrays, after: Arrays, model: str) -> tuple[Check, list[tuple[str, Finding]]]:
+    """The check, and every finding with its tensor."""
     check = Check(*save(folder, before, after, model))
-    return check, {q.name: check.finding(q) for q in check.questions}
+    return check, [(q.name, check.finding(q)) for q in check.questions]
 
 
 def changed(arrays: Arrays, pattern: str, change: Callable[[np.ndarray], np.ndarray], *, everywhere: bool) -> Arrays:

@@ -37,7 +37,7 @@ AFFINE = Scheme(4, 32)
 def faults(folder: Path, before: Arrays, after: Arrays, model: str) -> dict[str, str]:
     """Tensor -> behaviour of what deviates."""
     _, found = checked(folder, before, after, model)
-    return {name: f.behaviour for name, f in found.items() if not f.conforms}
+    return {name: f.behaviour for name, f in found if not f.conforms}
 
 
 @pytest.mark.parametrize("kind", MODELS)
@@ -45,7 +45,7 @@ def test_a_sound_conversion_conforms_by_documented_rules(tmp_path: Path, kind: s
     make, model = MODELS[kind]
     before, after = make()
     check, found = checked(tmp_path, before, after, model)
-    assert {n: f.message for n, f in found.items() if not f.conforms} == {}
+    assert {n: f.message for n, f in found if not f.conforms} == {}
     assert len(found) >= len(after), "every tensor of the target is asked about"
     assert check.rules, "the program has rules"
     assert check.inferred == 0
@@ -60,7 +60,7 @@ INFERRED = {"halves", "halves, transposed", "interleaved", "latent attention", "
 def test_of_an_unknown_architecture_what_names_do_not_say_is_inferred(tmp_path: Path, kind: str) -> None:
     before, after = MODELS[kind][0]()
     check, found = checked(tmp_path, before, after, "a-model-nobody-knows")
-    assert {n: f.message for n, f in found.items() if not f.conforms} == {}
+    assert {n: f.message for n, f in found if not f.conforms} == {}
     assert bool(check.inferred) == (kind in INFERRED), [str(r) for r in check.rules]
 
 
@@ -272,7 +272,7 @@ def test_two_sources_after_one_another(tmp_path: Path) -> None:
         for n in (0, 1)
     }
     check, found = checked(tmp_path, before, after, "")
-    assert all(f.conforms for f in found.values())
+    assert all(f.conforms for _, f in found)
     assert [str(rule) for rule in check.rules] == [
         "layers.{n}.qkv_proj.weight = layers.{n}.q_proj.weight + layers.{n}.k_proj.weight + layers.{n}.v_proj.weight: "
         "concatenated along axis 0"
