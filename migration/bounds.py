@@ -79,6 +79,15 @@ def dequantized(values: np.ndarray, codes: str, dtype: str, group: int | None) -
     return u * (2 * size + largest) + SMALLEST[codes] + narrowing(values, dtype)
 
 
+def computed(values: np.ndarray, dtype: str) -> np.ndarray:
+    """Float64 `values` of exp or log in float32, written in `dtype`.
+
+    NumPy's own validation of its float32 loops allows 4 units in the last place (numpy/_core/tests/data,
+    umath-validation-set-exp and -log).
+    """
+    return 8 * FLOAT32 * np.abs(values) + SMALLEST["float32"] + narrowing(values, dtype)
+
+
 def quantized(source: np.ndarray, found: Dequantized, dtype: str, through: str = "") -> np.ndarray:
     """Bound on |found - source| for MLX's packed forms.
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from touchstone.migration import bounds
 from touchstone.migration.checkpoint import Rows
+from touchstone.migration.mapping.rules import COMPUTED
 from touchstone.migration.pairing import Pair, rope_axis, rope_order
 from touchstone.migration.parameters import Dequantized, Parameter, itemsize, named
 
@@ -253,6 +254,8 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
         return got, bounds.blocks(want, take(target.parts[0].step), target.encoding)
     if kind == "rounded":
         return got, bounds.narrowing(want, target.dtype)
+    if kind == "dequantized" and pair.source.encoding == COMPUTED:
+        return got, bounds.computed(want, target.dtype)
     if kind == "dequantized":
         form = pair.source.form
         group = 0 if form is None else None if pair.transposed else form.group_size

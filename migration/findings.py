@@ -10,6 +10,7 @@ from touchstone.migration import diagnosis, hypotheses
 from touchstone.migration.comparing import Compared, How, how
 from touchstone.migration.conventions import Name
 from touchstone.migration.hypotheses import Sample
+from touchstone.migration.mapping.rules import COMPUTED
 from touchstone.migration.pairing import Alone, Pair, Pairing
 from touchstone.migration.parameters import Parameter
 
@@ -69,6 +70,7 @@ def of_pair(pair: Pair, compared: Compared, pairing: Pairing, rows: int, vocabul
         return Finding(values.behaviour, False, f"{values.text}; {_at(compared)}{story}", **facts)
     padded = f"{shape.text}; " if shape else ""
     shown = "tied" if pair.is_tied else shape.behaviour if shape else _SHOWS[kind]
+    shown = "rounded" if pair.source.encoding == COMPUTED and shown == "dequantized" else shown
     if kind in ("bits", "widened", "values"):
         facts.setdefault("headroom", 0.0)
     return Finding(shown, True, f"{padded}{story}", **facts)
@@ -88,14 +90,17 @@ def _story(pair: Pair, kind: How) -> str:
     stored[1:1] = [pair.through] * bool(pair.through)
     what = stored[0] if stored[0] == stored[-1] else " to ".join(stored)
     ways = ["transposed"] * pair.transposed + [f"rows permuted for {pair.rope} RoPE"] * bool(pair.rope)
-    asked = {
+    asks: Mapping[How, str] = {
         "bits": "bit for bit",
         "rounded": "rounded once to nearest",
         "widened": "without a change",
         "quantized": "within the bound of its own scales",
-        "dequantized": "as its source's codes say",
+        "dequantized": "within the rounding of a function"
+        if source.encoding == COMPUTED
+        else "as its source's codes say",
         "values": "without a change",
-    }.get(kind, "not comparable")
+    }
+    asked = asks.get(kind, "not comparable")
     return f"from {source.name} by {pair.how}; {', '.join([what, *ways, asked])}"
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from touchstone.migration import conventions, rope
+from touchstone.migration import conventions, gguf_names, rope
 from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
@@ -110,7 +110,8 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     gone_there = {n for n in after if keymap.ignores_target(n)} | by_map
     ruled, ruled_there = keymap.of_rules(before.keys(), after.keys())
     gone, gone_there = gone | ruled, gone_there | ruled_there
-    for how, names in _ways(before, after, theirs, ours):
+    architecture = gguf_names.architecture_of(source, target)
+    for how, names in _ways(before, after, theirs, ours, architecture):
         new_pairs = {(old, new): how for old, new in names.items() if old not in gone and new not in gone_there}
         found |= new_pairs
         gone |= {old for old, _ in new_pairs}
@@ -150,10 +151,16 @@ Understood = tuple[Convention | None, Mapping[str, str]]
 
 
 def _ways(
-    before: Mapping[str, Parameter], after: Mapping[str, Parameter], theirs: Understood, ours: Understood
+    before: Mapping[str, Parameter],
+    after: Mapping[str, Parameter],
+    theirs: Understood,
+    ours: Understood,
+    architecture: str,
 ) -> list[tuple[str, dict[str, str]]]:
     """(why, source -> target) of each way to pair, best first."""
     ways: list[tuple[str, dict[str, str]]] = [("the same name", {n: n for n in before if n in after})]
+    if architecture:
+        ways.append((f"gguf's names of {architecture}", gguf_names.pairs(before.keys(), after.keys(), architecture)))
     if theirs[0] and ours[0]:
         by_role = {role: name for name, role in ours[1].items()}
         if len(by_role) < len(ours[1]):

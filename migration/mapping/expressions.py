@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -156,6 +156,33 @@ class Add:
         def rows(start: int, stop: int) -> np.ndarray:
             found = view.rows(start, stop)
             return (found.astype(np.float64) + self.value).astype(found.dtype)
+
+        return View(view.shape, rows)
+
+
+_FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "-exp(x)": lambda x: -np.exp(x),
+    "log(-x)": lambda x: np.log(-x),
+}
+
+
+@dataclass(frozen=True)
+class Apply:
+    """A function of each element, computed in float64 and rounded to the dtype of the array."""
+
+    function: str
+
+    def __str__(self) -> str:
+        return self.function
+
+    def shape(self, before: Shape) -> Shape | None:
+        return before
+
+    def apply(self, view: View) -> View:
+        def rows(start: int, stop: int) -> np.ndarray:
+            found = view.rows(start, stop)
+            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+                return _FUNCTIONS[self.function](found.astype(np.float64)).astype(found.dtype)
 
         return View(view.shape, rows)
 

@@ -14,10 +14,11 @@ import msgspec
 
 from touchstone import documents
 from touchstone.errors import InputError
+from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
 from touchstone.migration.mapping.expressions import Add, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
-from touchstone.migration.mapping.templates import canonical
+from touchstone.migration.mapping.templates import canonical, filled
 
 PAGE = "mlx-lm 0.32.2, mlx_lm/models/{}.py (sanitize)"
 _CONVOLUTION = "MLX stores convolutions [out, …, in], PyTorch [out, in, …] (mlx.nn.Conv1d)"
@@ -82,11 +83,14 @@ class Knowledge:
     """What is documented of one conversion.
 
     model: `model_type` of either configuration, "" where none says. to_mlx: whether the target is laid out for MLX,
-    and its source is not. config: the source's, or the target's where it has none.
+    and its source is not. gguf: the architecture that a GGUF file among both says it is; to_gguf: whether the target
+    is that file. config: the source's, or the target's where it has none.
     """
 
     model: str = ""
     to_mlx: bool = False
+    gguf: str = ""
+    to_gguf: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -95,7 +99,9 @@ class Knowledge:
         inner = config.get("text_config")
         nested = inner.get("model_type") if isinstance(inner, Mapping) else None
         model = config.get("model_type") or nested or ""
-        return cls(str(model), is_for_mlx(target) and not is_for_mlx(source), config)
+        to_mlx = is_for_mlx(target) and not is_for_mlx(source)
+        architecture = gguf_names.architecture_of(source, target)
+        return cls(str(model), to_mlx, architecture, target.format == "gguf", config)
 
     @property
     def is_known(self) -> bool:
@@ -116,10 +122,15 @@ class Knowledge:
                     return value
         return 0
 
-    def adds_one(self, name: str, axes: int) -> bool:
-        """Whether 1 is added to a norm's weight on its way."""
+    def steps(self, source: str, target: str, axes: int) -> tuple[tuple[Step, ...], str]:
+        """(what a convention does to the numbers of namesakes, its page); nothing where it keeps them."""
+        if self.gguf:
+            found = gguf_names.steps(self.gguf, target if self.to_gguf else source, axes, to_gguf=self.to_gguf)
+            return found, gguf_names.PAGE.format(self.gguf)
         table = mlx_lm().plus_one
-        return self.to_mlx and self.model in table.models and axes == 1 and name.endswith(tuple(table.names))
+        if self.to_mlx and self.model in table.models and axes == 1 and target.endswith(tuple(table.names)):
+            return (Add(1.0),), self.page
+        return (), ""
 
     def leaves_unquantized(self, name: str) -> bool:
         """Whether a matrix stays as it is when MLX quantizes the model."""
@@ -152,6 +163,10 @@ class Knowledge:
         """
         if len(rule.sources) > 1:
             return ""
+        if self.gguf:
+            names = [filled(text, [0] * text.count("{}")) for text in (rule.sources[0], rule.target)]
+            is_kept = not rule.steps or isinstance(rule.steps[0], Reshape)
+            return gguf_names.PAGE.format(self.gguf) if is_kept and gguf_names.says_same(self.gguf, *names) else ""
         old, new = canonical(rule.sources[0]), canonical(rule.target)
         if old == new:
             return self._of_one(rule, before, after)
@@ -176,8 +191,7 @@ class Knowledge:
         if rule.steps and isinstance(rule.steps[0], Reshape):
             return self.page if self.is_known and len(rule.steps) == 1 else ""
         if rule.steps:
-            kept = isinstance(rule.steps[0], Add) and self.model in mlx_lm().plus_one.models
-            return self.page if kept else ""
+            return ""
         if rule.over is not None:
             return self.page if self.is_known else "experts are stacked in their order (mlx_lm/models/switch_layers.py)"
         return "names that mean the same"

@@ -186,8 +186,10 @@ def _of_group(old: str, new: str, group: Sequence[Pair], knowledge: Knowledge) -
     family: dict[Index, Parameter] = {template(p.target.name)[1]: p.target for p in group}
     sources = {old: {template(p.source.name)[1]: p.source for p in group}}
     axes = len(one.target.shape)
-    if all(knowledge.adds_one(p.target.name, axes) for p in group):
-        return Rule(new, (old,), steps=(Add(1.0),), basis="documented", page=knowledge.page)
+    said_of = {knowledge.steps(p.source.name, p.target.name, axes) for p in group}
+    steps, page = said_of.pop()
+    if steps and not said_of:
+        return Rule(new, (old,), steps=steps, basis="documented", page=page)
     differs = [p for p in group if p.wanted_shape != p.target.shape]
     fits_if_changed = 2 * len(differs) > len(group) and _size(one.source) == _size(one.target)
     is_turned = knowledge.to_mlx and is_convolution(new) and axes >= 3
@@ -196,7 +198,7 @@ def _of_group(old: str, new: str, group: Sequence[Pair], knowledge: Knowledge) -
     if (
         axes == 1
         and len(group) > 1
-        and not knowledge.is_known
+        and not (knowledge.is_known or knowledge.gguf)
         and one.target.dtype in ("float32", "bfloat16", "float16")
     ):
         return _offset(old, new, family, sources)

@@ -7,10 +7,22 @@ from dataclasses import dataclass
 from typing import Literal
 
 from touchstone.migration.checkpoint import Tensor
-from touchstone.migration.mapping.expressions import Part, Step, View, after, applied, concatenated, stacked, view_of
+from touchstone.migration.mapping.expressions import (
+    Apply,
+    Part,
+    Step,
+    View,
+    after,
+    applied,
+    concatenated,
+    stacked,
+    view_of,
+)
 from touchstone.migration.mapping.templates import Family, Index, filled, spelled
 from touchstone.migration.parameters import Parameter
 
+COMPUTED = "computed"
+"""The encoding of numbers that a function gave, which another library may round otherwise."""
 Basis = Literal["map", "documented", "names", "values"]
 """Why a rule is believed: the user's map, a convention's page, names that say it, or values (it is *inferred* then)."""
 
@@ -90,7 +102,8 @@ class Rule:
         view = applied(view, steps)
         first = found[0]
         text = self._name(index)
-        return Parameter(text, (Tensor(text, first.dtype, view.shape, first.parts[0].file, view.rows, first.encoding),))
+        encoding = COMPUTED if any(isinstance(s, Apply) for s in steps) else first.encoding
+        return Parameter(text, (Tensor(text, first.dtype, view.shape, first.parts[0].file, view.rows, encoding),))
 
     def _name(self, index: Index) -> str:
         own: tuple[object, ...] = index if self.part_of is None else _without(index, self.part_of)
