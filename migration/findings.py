@@ -15,6 +15,8 @@ from touchstone.migration.pairing import Alone, Pair, Pairing
 from touchstone.migration.parameters import Parameter
 
 PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED = "MIG-PAIR-1", "MIG-VALUES-1", "MIG-QUANT-1", "MIG-HEAD-1", "MIG-CONFIG-1"
+COMPARED = (VALUES, QUANTIZED, HEAD)
+"""Requirements on values."""
 REQUIREMENTS = (PAIRED, VALUES, QUANTIZED, HEAD, CONFIGURED)
 
 _SHOWS: Mapping[How, str] = {

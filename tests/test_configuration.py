@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -171,9 +172,41 @@ def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
             open_checkpoint(Path(path))
 
 
-def test_a_model_against_another_is_a_few_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+OTHERS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {
+    "another model": (lambda t: np.random.default_rng(1).standard_normal(t.shape).astype(t.dtype), "same model"),
+    "zeros": (np.zeros_like, "nearly every tensor of the target is zero"),
+    "trained on": (
+        lambda t: t + (0.2 * t.std() * np.random.default_rng(1).standard_normal(t.shape)).astype(t.dtype),
+        "another training step",
+    ),
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_what_is_wrong_with_the_whole_is_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], other: str
+) -> None:
+    change, sentence = OTHERS[other]
     before, after = MODELS["experts"][0]()
-    other = {name: t[::-1] * 2 + 1 for name, t in after.items()}
-    source, target = save(tmp_path, before, other, "qwen3_moe")
+    source, target = save(tmp_path, before, {name: change(t) for name, t in after.items()}, "qwen3_moe")
     assert main(["check", str(source), str(target), "--tensors-only"]) == 1
-    assert len(capsys.readouterr().out.splitlines()) <= 60
+    lines = capsys.readouterr().out.splitlines()
+    assert sum(sentence in line for line in lines) == 1
+    assert len(lines) <= 60
+
+
+def test_the_wrong_way_round_is_a_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write(tmp_path / "a", TABLE)
+    target = write(
+        tmp_path / "b", packed(TABLE, Scheme(4, 32)), {**CONFIG, "quantization": {"bits": 4, "group_size": 32}}
+    )
+    assert main(["check", str(target), str(source), "--tensors-only"]) == 1
+    assert "the wrong way round" in capsys.readouterr().out
+
+
+def test_nothing_is_said_of_a_sound_conversion(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, target = save(tmp_path, *MODELS["experts"][0](), "qwen3_moe")
+    assert main(["check", str(source), str(target), "--tensors-only"]) == 0
+    out = capsys.readouterr().out
+    assert "?" not in out
+    assert len(out.splitlines()) <= 15

@@ -2,7 +2,7 @@
 
 Makes each architecture with transformers, converts it with mlx-lm in every form, and plants faults in the plain one.
 Ends with 1 where a sound conversion is red, or a fault is green or has no name that it could have. ``--write`` replaces
-docs/conversions.md by what was found.
+docs/architectures.md by what was found.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from touchstone import files
 from touchstone.migration.check import Check
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "conversions.md"
+PAGE = ROOT / "docs" / "architectures.md"
 
 
 @dataclass
@@ -109,7 +109,7 @@ def run(architectures: Sequence[str], forms: Sequence[str]) -> Iterator[Seen]:
 
 
 def page(found: Sequence[Seen]) -> str:
-    """docs/conversions.md."""
+    """docs/architectures.md."""
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("transformers", "mlx-lm"))
     named, missed = (sum(len(x) for x in lists) for lists in zip(*((s.named, s.missed) for s in found), strict=True))
     lines = [
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> int:
     """The exit status: 1 where anything is not as it should be."""
     parser = argparse.ArgumentParser(prog="python -m tools.conversions", description=__doc__)
     parser.add_argument("architectures", nargs="*", help="only these (default: all)")
-    parser.add_argument("--write", action="store_true", help="write docs/conversions.md")
+    parser.add_argument("--write", action="store_true", help="write docs/architectures.md")
     options = parser.parse_args(arguments)
     found = []
     for seen in run(options.architectures or making.architectures(), list(making.FORMS)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from touchstone import checking, command, files
 from touchstone.migration.check import Check, headline
+from touchstone.migration.findings import COMPARED
 from touchstone.migration.inputs import CheckpointInput
 from touchstone.migration.mapping import writing
 from touchstone.migration.mapping.templates import template
@@ -62,6 +63,8 @@ def main(arguments: Sequence[str]) -> int:
             print(f"resumed: {bar.resumed:,} verdicts were reached before the check was interrupted")
         print()
     _show(found, every=options.all)
+    for remark in remarks(given.check, found):
+        print(remark)
     if report:
         print(f"report: {report / 'report.html'}")
     if options.write_map:
@@ -87,6 +90,33 @@ def _verdict(check: Check, red: int, cases: int) -> str:
     counts = {"inferred from values": check.inferred, "ignored by the map": ignored, "left out": check.dropped}
     rest = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
     return f"{said}; {rest}" if rest else said
+
+
+_MOST = 0.8
+"""Share of the tensors that show one thing from which it is said of the whole."""
+
+
+def remarks(check: Check, found: Sequence[EndLine]) -> Iterator[str]:
+    """What is wrong with the two as a whole, a sentence each."""
+    if not any(r.verdict.is_red for r in found):
+        return
+    pairing = check.pairing
+    packed = [any(p.is_packed for p in side.values()) for side in (pairing.source, pairing.target)]
+    if packed == [True, False]:
+        yield "the source is quantized and the target is not: are the two the wrong way round? the source comes first"
+    smaller = min(len(pairing.source), len(pairing.target))
+    if len(pairing.pairs) < (1 - _MOST) * smaller:
+        yield f"only {len(pairing.pairs):,} of {smaller:,} tensors have a partner: are they the same model?"
+    paired = {p.name for p in pairing.pairs}
+    shown = Counter(r.behaviour for r in found if r.requirement in COMPARED and str(r.params["tensor"]) in paired)
+    said = {
+        "unrelated values": "hardly any tensor of the target has its source's values: are they the same model?",
+        "zeros everywhere": "nearly every tensor of the target is zero: nothing was loaded into what was saved",
+        "stale": "nearly every tensor is near its source and not its source: is the target of another training step?",
+    }
+    for behaviour, sentence in said.items():
+        if shown[behaviour] > _MOST * sum(shown.values()):
+            yield sentence
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
