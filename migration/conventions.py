@@ -19,7 +19,10 @@ Rope = Literal["half", "interleaved"]
 
 EMBEDDING, HEAD = "embedding", "head"
 QUERY, KEY = "q", "k"
-_LEAVES = {"weight": "weight", "kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"}
+_LEAVES = {
+    **{"weight": "weight", "kernel": "weight", "embedding": "weight", "scale": "weight", "bias": "bias"},
+    **{"running_mean": "mean", "running_var": "var"},
+}
 
 
 @dataclass(frozen=True)
@@ -163,6 +166,9 @@ def is_buffer(name: str, axes: int) -> bool:
     """Whether a model computes what has this name; causal masks are called biases, and have 4 axes or none."""
     return bool(BUFFERS.search(name) or (_MASKS.search(name) and axes in (0, 4)))
 
+
+TRAINING = re.compile(r"(^|[./])(opt_state|optimizer|optimizer_state|rngs|batch_rng)[./]|^(step|global_step|epoch)$")
+"""What a training loop keeps beside the model: Flax's TrainState and nnx.Rngs, optimizers' moments, counters."""
 
 _TABLES = ("embed_tokens", "tok_embeddings", "token_embd", "wte", "word_embeddings", "embedding", "embed")
 _HEADS = ("lm_head", "output", "out_proj", "head", "unembed")

@@ -121,7 +121,7 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
         a, b = settled(before[old], after[new])
         if keymap.transposes(new) and len(a.shape) != 2:
             raise CheckpointError(f"--map {keymap.path}: [transpose] {new!r} has {len(a.shape)} axes, not two")
-        transposed = keymap.transposes(new) or (new not in by_map and _kernels(old, new, a))
+        transposed = keymap.transposes(new) or (new not in by_map and _kernels(a, b))
         pairs.append(Pair(a, b, how, transposed, is_table=new in (tables[1], lasts[1]) or old in (tables[0], lasts[0])))
     ropes = [rope_of(c[0], k.config) if c[0] else None for c, k in ((theirs, source), (ours, target))]
     pairs = [_with_rope(p, theirs, ours, ropes, heads) for p in _oriented(pairs, by_map)]
@@ -223,9 +223,10 @@ def _fitted(packed: Parameter, other: Parameter) -> Parameter:
     return packed.as_form(fitting[0] if fitting else packed.form or packed.possible[0])
 
 
-def _kernels(old: str, new: str, parameter: Parameter) -> bool:
+def _kernels(a: Parameter, b: Parameter) -> bool:
     """Whether one side's leaf is a kernel ``[in, out]`` and the other's is not."""
-    return len(parameter.shape) == 2 and Name.of(old).is_kernel != Name.of(new).is_kernel
+    matrices = len(a.shape) == len(b.shape) == 2
+    return matrices and Name.of(a.name).is_kernel != Name.of(b.name).is_kernel
 
 
 def _oriented(pairs: Sequence[Pair], mapped: Collection[str]) -> list[Pair]:
@@ -283,7 +284,7 @@ def _tied(
         return [Pair(a, b, "the source stores a head, the target ties it to its table", is_tied=True, is_table=True)]
     if heads[1] in {p.name for p in right} and heads[0] is None and tables[0]:
         a, b = settled(before[tables[0]], after[str(heads[1])])
-        kernel = _kernels(a.name, b.name, a)
+        kernel = _kernels(a, b)
         how = "the target stores a head, the source ties it to its table"
         return [Pair(a, b, how, transposed=kernel, is_tied=True, is_table=True)]
     return []
@@ -302,9 +303,9 @@ def cast_before(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _alone(side: Side, parameter: Parameter) -> Alone:
-    return Alone(
-        side, parameter, "a buffer that models compute" if is_buffer(parameter.name, len(parameter.shape)) else ""
-    )
+    if is_buffer(parameter.name, len(parameter.shape)):
+        return Alone(side, parameter, "a buffer that models compute")
+    return Alone(side, parameter, "training state" if conventions.TRAINING.search(parameter.name) else "")
 
 
 def rope_axis(p: Pair) -> int:

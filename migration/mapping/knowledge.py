@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +17,13 @@ from touchstone import documents
 from touchstone.errors import InputError
 from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
+from touchstone.migration.conventions import Name
 from touchstone.migration.mapping.expressions import Add, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import canonical, filled
 
 PAGE = "mlx-lm 0.32.2, mlx_lm/models/{}.py (sanitize)"
+_FLAX = "Flax stores kernels […, in, out], heads on an axis of their own (flax.nnx.Conv, MultiHeadAttention)"
 _CONVOLUTION = "MLX stores convolutions [out, …, in], PyTorch [out, in, …] (mlx.nn.Conv1d)"
 FUSED: Mapping[str, tuple[str, ...]] = {
     "gate_up_proj": ("gate_proj", "up_proj"),
@@ -84,13 +87,15 @@ class Knowledge:
 
     model: `model_type` of either configuration, "" where none says. to_mlx: whether the target is laid out for MLX,
     and its source is not. gguf: the architecture that a GGUF file among both says it is; to_gguf: whether the target
-    is that file. config: the source's, or the target's where it has none.
+    is that file. has_mlx: whether either side is laid out for MLX. config: the source's, or the target's where that
+    has none.
     """
 
     model: str = ""
     to_mlx: bool = False
     gguf: str = ""
     to_gguf: bool = False
+    has_mlx: bool = False
     config: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -101,7 +106,8 @@ class Knowledge:
         model = config.get("model_type") or nested or ""
         to_mlx = is_for_mlx(target) and not is_for_mlx(source)
         architecture = gguf_names.architecture_of(source, target)
-        return cls(str(model), to_mlx, architecture, target.format == "gguf", config)
+        has_mlx = is_for_mlx(source) or is_for_mlx(target)
+        return cls(str(model), to_mlx, architecture, target.format == "gguf", has_mlx, config)
 
     @property
     def is_known(self) -> bool:
@@ -179,6 +185,9 @@ class Knowledge:
 
     def _of_one(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
         """What is said of tensors that are called alike."""
+        kernels = [Name.of(text).is_kernel for text in (rule.sources[0], rule.target)]
+        if kernels[0] != kernels[1] and max(len(before), len(after)) >= 3:
+            return _FLAX if rule.steps == self._of_kernel(before, after, to_flax=kernels[1]) else ""
         stored_together = "experts" in canonical(rule.target) and rule.over is None and len(before) == 3
         if rule.part_of is not None:  # dbrx
             wanted: tuple[Step, ...] = (Permute((1, 0)),) if ".w2" in rule.sources[0] else ()
@@ -195,6 +204,20 @@ class Knowledge:
         if rule.over is not None:
             return self.page if self.is_known else "experts are stacked in their order (mlx_lm/models/switch_layers.py)"
         return "names that mean the same"
+
+    def _of_kernel(self, before: tuple[int, ...], after: tuple[int, ...], *, to_flax: bool) -> tuple[Step, ...]:
+        """From or to a kernel of Flax: of a convolution ``[…, in, out]``, or of attention with heads on an axis."""
+        axes = len(after)
+        if len(before) != axes:
+            ends = (math.prod(before[:-1]), before[-1]), (before[0], math.prod(before[1:]))
+            merged = ends[0] if before[-1] in after else ends[1]
+            return (Permute((1, 0)), Reshape(after)) if to_flax else (Reshape(merged), Permute((1, 0)))
+        inner = tuple(range(1, axes - 1)) if self.has_mlx else tuple(range(2, axes))
+        channels = axes - 1 if self.has_mlx else 1
+        if to_flax:
+            return (Permute((*inner, channels, 0)),)
+        out = (axes - 1, *range(axes - 2), axes - 2) if self.has_mlx else (axes - 1, axes - 2, *range(axes - 2))
+        return (Permute(out),)
 
     def _of_fused(
         self, rule: Rule, parts: Sequence[str], part: str, before: tuple[int, ...], after: tuple[int, ...]

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from touchstone.migration.conventions import Name
 from touchstone.migration.mapping import search
 from touchstone.migration.mapping.expressions import Add, Range
 from touchstone.migration.mapping.expressions import Part as PartOf
@@ -192,7 +193,9 @@ def _of_group(old: str, new: str, group: Sequence[Pair], knowledge: Knowledge) -
         return Rule(new, (old,), steps=steps, basis="documented", page=page)
     differs = [p for p in group if p.wanted_shape != p.target.shape]
     fits_if_changed = 2 * len(differs) > len(group) and _size(one.source) == _size(one.target)
-    is_turned = knowledge.to_mlx and is_convolution(new) and axes >= 3
+    is_turned = axes >= 3 and (
+        (knowledge.to_mlx and is_convolution(new)) or Name.of(old).is_kernel != Name.of(new).is_kernel
+    )
     if (fits_if_changed and (axes, len(one.source.shape)) != (2, 2)) or is_turned:
         return search.best(new, family, sources, knowledge, whole=True)
     if (

@@ -245,6 +245,8 @@ def _heads(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
             yield from ((*steps, *turned) for turned in _turned(after(before, steps) or (), want))
     if math.prod(before) != math.prod(want):
         return
+    if {len(before), len(want)} == {1, 2}:
+        yield (Reshape(want),)
     if len(before) == 2 and len(want) == 3:
         yield (Permute((1, 0)), Reshape(want))
         yield (Reshape(want),)

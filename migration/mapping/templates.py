@@ -29,7 +29,12 @@ _CONTAINERS = {
 _EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output_linear": "down_proj", "v1": "up_proj"}
 _OUTER = ("model", "language_model", "transformer", "gpt_neox", "backbone", "text_model", "params", "module", "bert")
 """Modules around a whole model, which converters add, drop and rename."""
-_LEAVES = ("weight", "bias", "scales", "biases", "kernel", "scale", "embedding")
+_LEAVES = ("weight", "bias", "scales", "biases", "mean", "var")
+_OTHER_LEAVES = {
+    **{"kernel": "weight", "scale": "weight", "embedding": "weight"},
+    **{"running_mean": "mean", "running_var": "var"},
+}
+"""Leaves that Flax, or PyTorch, calls otherwise."""
 
 
 def template(name: str) -> tuple[str, Index]:
@@ -76,6 +81,7 @@ def canonical(text: str) -> tuple[str, ...]:
         parts = parts[1:]
     if "experts" in parts or "mlp" in parts:
         parts = [_EXPERTS.get(p, p) for p in parts]
+    parts[-1] = _OTHER_LEAVES.get(parts[-1], parts[-1])
     if parts[-1].endswith("_bias") and parts[-1] not in _LEAVES:
         parts[-1:] = [parts[-1].removesuffix("_bias"), "bias"]
     if parts[-1] not in _LEAVES and "experts" in parts:
