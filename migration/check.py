@@ -15,6 +15,7 @@ from touchstone.migration import configuration, findings
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.comparing import UNASKED, Compared, common_rows, compare, how
 from touchstone.migration.findings import Finding
+from touchstone.migration.formats.pytorch import NAME as PYTORCH
 from touchstone.migration.hypotheses import consistent_heads
 from touchstone.migration.keymap import KeyMap
 from touchstone.migration.ledger import Ledger, fingerprint
@@ -83,15 +84,19 @@ class Check:
         target: Path,
         keymap: Path | None = None,
         shard: Shard | None = None,
+        key: str = "",
     ) -> None:
         """Read headers, pair tensors, deal out the shard's questions.
 
         Of the data only a few rows are read: of q and k where no configuration says how many heads they have, and of a
         head that a configuration ties.
 
-        Raises CheckpointError for a checkpoint, map or shard that cannot be used.
+        key: where a PyTorch file keeps the weights, levels parted by dots. Raises CheckpointError for a checkpoint, a
+        map, a shard or a key that cannot be used.
         """
-        self.source, self.target = open_checkpoint(source), open_checkpoint(target)
+        self.source, self.target = open_checkpoint(source, key), open_checkpoint(target, key)
+        if key and PYTORCH not in (self.source.format, self.target.format):
+            raise CheckpointError(f"--key {key}: neither {source} nor {target} is a PyTorch file, which has keys")
         if {p.resolve() for p in self.source.files} == {p.resolve() for p in self.target.files}:
             raise CheckpointError(
                 f"{source} and {target} are the same files; name what was converted, and what came of it"
@@ -116,7 +121,7 @@ class Check:
         self._listener: Listener | None = None
         self.key = fingerprint(
             [*self.source.files, *self.target.files, *([keymap] if keymap else [])],
-            [str(source), str(target), str(self.shard)],
+            [str(source), str(target), str(self.shard), key],
         )
 
     def _questions(self) -> list[Question]:

@@ -48,11 +48,13 @@ class CheckpointInput:
         adapters: Sequence[str] = (),
         *,
         tensors_only: bool = False,
+        key: str = "",
     ) -> CheckpointInput:
         """Pair the two checkpoints; without either nothing is asked.
 
-        keymap: a file of pairs of names; shard: "I/N"; source_adapter, adapters: whose layers each side goes through,
-        by default those that it is for. Raises CheckpointError, and TargetError for an adapter that is not there.
+        keymap: a file of pairs of names; key: where a PyTorch file keeps the weights; shard: "I/N"; source_adapter,
+        adapters: whose layers each side goes through, by default those that it is for. Raises CheckpointError, and
+        TargetError for an adapter that is not there.
         """
         if not (source and target):
             given = {
@@ -61,6 +63,7 @@ class CheckpointInput:
                 "map": keymap,
                 "shard": shard,
                 "source-adapter": source_adapter,
+                "key": key,
             }
             alone = [f"--{name}" for name, value in {**given, "tensors-only": tensors_only}.items() if value]
             if alone:
@@ -69,10 +72,11 @@ class CheckpointInput:
         if tensors_only and (adapters or source_adapter):
             raise CheckpointError("--tensors-only puts nothing through layers: name no adapter with it")
         share = Shard.parse(shard) if shard else None
-        check = Check(Path(source), Path(target), Path(keymap) if keymap else None, share)
+        check = Check(Path(source), Path(target), Path(keymap) if keymap else None, share, key)
         named = {"--source": source, "--target": target, "--map": keymap}
         options = [f"{name}={Path(path).resolve()}" for name, path in named.items() if path]
         options += [f"--source-adapter={source_adapter}"] if source_adapter else []
+        options += [f"--key={key}"] if key else []
         facts = headline(check)
         own = files.target({"source": facts[0], "target": facts[1], "pairing": "; ".join(facts[2:])})
         made = cls(check, [own], options=options)

@@ -21,8 +21,10 @@ _MODEL_PARALLEL = (
 _SPLIT = "consolidated."
 
 
-def open_checkpoint(path: Path) -> Checkpoint:
+def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
     """The checkpoint at `path`, a file or a folder; its tensors' data is not read yet.
+
+    key: of a PyTorch file that keeps the weights inside, where, levels parted by dots; others have no keys.
 
     Raises CheckpointError, which names the file and what to do, for anything that is not a whole checkpoint.
     """
@@ -30,7 +32,7 @@ def open_checkpoint(path: Path) -> Checkpoint:
     try:
         if not path.exists():
             raise CheckpointError(f"{path}: does not exist; {_instead_of(str(path))}")
-        found = _open_folder(path) if path.is_dir() else _open_file(path)
+        found = _open_folder(path, key) if path.is_dir() else _open_file(path, key)
     except (OSError, ValueError) as error:  # permissions, a path with a null byte
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not found.tensors:
@@ -49,10 +51,11 @@ def _instead_of(name: str) -> str:
     return "name a checkpoint's file or folder"
 
 
-def _open_file(path: Path) -> Checkpoint:
+def _open_file(path: Path, key: str) -> Checkpoint:
     if path.name.endswith(INDEX):
         return _open_index(path)
-    return _reader(path)(path)
+    read = _reader(path)
+    return pytorch.open_pytorch(path, key) if read is pytorch.open_pytorch else read(path)
 
 
 def _reader(path: Path) -> Callable[[Path], Checkpoint]:
@@ -115,7 +118,7 @@ def _open_index(index: Path) -> Checkpoint:
     return shards.indexed(index, pytorch.open_pytorch, pytorch.NAME)
 
 
-def _open_folder(folder: Path) -> Checkpoint:
+def _open_folder(folder: Path, key: str) -> Checkpoint:
     """The model in a folder: the first kind of file that is there, of those that frameworks write."""
     names = sorted(p.name for p in folder.iterdir() if not p.name.startswith("."))
     if not names:
@@ -129,7 +132,7 @@ def _open_folder(folder: Path) -> Checkpoint:
         _safetensors,
         _npz,
         partial(_indexed, suffix=".bin"),
-        _pytorch,
+        partial(_pytorch, key=key),
         partial(_single, suffix=msgpack.SUFFIX, open_one=msgpack.open_msgpack),
         _orbax,
         partial(_single, suffix=gguf.SUFFIX, open_one=gguf.open_gguf),
@@ -191,13 +194,13 @@ def _npz(folder: Path, names: list[str]) -> Checkpoint | None:
     return shards.together(folder, [folder / n for n in chosen], npz.open_npz, npz.NAME) if chosen else None
 
 
-def _pytorch(folder: Path, names: list[str]) -> Checkpoint | None:
+def _pytorch(folder: Path, names: list[str], key: str) -> Checkpoint | None:
     """``consolidated.*.pth`` as Meta publishes them, ``pytorch_model*.bin``, else all files that PyTorch wrote."""
     every = [n for n in names if n.endswith(pytorch.SUFFIXES) and n != "training_args.bin"]
     chosen = _first(every, _SPLIT, "pytorch_model")
     why = _MODEL_PARALLEL if chosen and chosen[0].startswith(_SPLIT) else ""
     paths = [folder / n for n in chosen]
-    return shards.together(folder, paths, pytorch.open_pytorch, pytorch.NAME, why) if chosen else None
+    return shards.together(folder, paths, partial(pytorch.open_pytorch, key=key), pytorch.NAME, why) if chosen else None
 
 
 def _single(folder: Path, names: list[str], suffix: str, open_one: Callable[[Path], Checkpoint]) -> Checkpoint | None:

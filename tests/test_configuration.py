@@ -157,6 +157,23 @@ def test_a_number_without_axes_and_one_with_them(
     assert list(red(verdicts(source, write(tmp_path / "c", side(sides[1], 3.25))))) == ["logit_scale"]
 
 
+def test_weights_under_a_key_of_their_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import torch
+
+    weights = {name: torch.from_numpy(t) for name, t in TABLE.items()}
+    path = tmp_path / "trained.pt"
+    torch.save({"params": {n: t + 1 for n, t in weights.items()}, "nets": {"params_ema": weights}}, path)
+    target = write(tmp_path / "b", TABLE)
+    plain = ["check", str(path), str(target), "--tensors-only"]
+    assert main(plain) == 2
+    assert "(keys: params, nets); name the one that holds the weights by --key KEY" in capsys.readouterr().err
+    assert main([*plain, "--key", "nets.params_ema"]) == 0
+    assert main([*plain, "--key", "params"]) == 1
+    assert main([*plain, "--key", "ema"]) == 2
+    assert f"--key ema: {path} has no mapping 'ema'; it has params, nets" in capsys.readouterr().err
+    assert main(["check", str(target), str(write(tmp_path / "c", TABLE)), "--tensors-only", "--key", "x"]) == 2
+
+
 def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
     pointer = tmp_path / "model.safetensors"
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")

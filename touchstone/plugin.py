@@ -53,6 +53,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--source": {"metavar": "PATH", "help": "check a converted checkpoint: the one it was made from"},
     "--target": {"metavar": "PATH", "help": "check a converted checkpoint: the one to check"},
     "--map": {"metavar": "FILE", "help": "pairs of names that no convention knows, a TOML file (docs/migration.md)"},
+    "--key": {"default": "", "metavar": "KEY", "help": "where a PyTorch file keeps the weights: params_ema, or a.b.c"},
     "--shard": {
         "metavar": "I/N",
         "help": "check only share I of N of the tensors; `touchstone report merge` puts the reports together",

@@ -66,6 +66,7 @@ class Session:
         self.checkpoints = CheckpointInput.open(
             *(config.getoption(name) for name in ("source", "target", "map", "shard", "source_adapter", "adapter")),
             tensors_only=config.getoption("tensors_only"),
+            key=config.getoption("key"),
         )
         self.targets = self.checkpoints.targets or registry.resolve(config.getoption("adapter"), required)
         self.unmarked: Counter[str] = Counter()

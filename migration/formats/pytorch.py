@@ -89,13 +89,17 @@ def recognises(names: list[str]) -> bool:
     return any(name == PICKLE or name.endswith(f"/{PICKLE}") for name in names)
 
 
-def open_pytorch(path: Path) -> Checkpoint:
-    """The tensors of a state dict. Raises CheckpointError; nothing that the pickle asks for is ever run."""
+def open_pytorch(path: Path, key: str = "") -> Checkpoint:
+    """The tensors of a state dict, at `key` where they are not outermost.
+
+    Raises CheckpointError; nothing that the pickle asks for is ever run.
+    """
     whole = file_bytes(path)
     found = members(whole)
     _check_members(path, found)
     base = _base(found)
-    state, notes = _state_dict(path, _load(path, content(found[f"{base}{PICKLE}"], _MOST_PICKLE)))
+    loaded = _load(path, content(found[f"{base}{PICKLE}"], _MOST_PICKLE))
+    state, notes = _state_dict(path, _at(path, loaded, key))
     tensors: dict[str, Tensor] = {}
     others = []
     storages = {n.removeprefix(f"{base}data/"): m.where for n, m in found.items() if n.startswith(f"{base}data/")}
@@ -240,6 +244,17 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, _Strided | _Other)
 
 
+def _at(path: Path, loaded: Any, key: str) -> Any:
+    """What lies at a key, levels parted by dots. Raises CheckpointError, which lists the keys that there are."""
+    for part in key.split(".") if key else ():
+        inner = loaded.get(part) if isinstance(loaded, Mapping) else None
+        if not isinstance(inner, Mapping):
+            there = ", ".join(str(k) for k in list(loaded)[:10]) if isinstance(loaded, Mapping) else "no keys"
+            raise CheckpointError(f"--key {key}: {path} has no mapping {part!r}; it has {there}")
+        loaded = inner
+    return loaded
+
+
 def _state_dict(path: Path, loaded: Any) -> tuple[Mapping[Any, Any], list[str]]:
     """(the mapping that holds tensors, a note where it was not the outermost one)."""
     keys: list[str] = []
@@ -255,6 +270,8 @@ def _state_dict(path: Path, loaded: Any) -> tuple[Mapping[Any, Any], list[str]]:
     if isinstance(loaded, Mapping):
         listed = ", ".join(str(key) for key in list(loaded)[:10])
         holds = f"a mapping without tensors (keys: {listed})" if listed else "an empty mapping: no tensors"
+        if any(isinstance(value, Mapping) for value in loaded.values()):
+            raise CheckpointError(f"{path}: holds {holds}; name the one that holds the weights by --key KEY")
     else:
         holds = "one tensor without a name" if _is_tensor(loaded) else f"a {type(loaded).__name__}"
     raise CheckpointError(f"{path}: holds {holds}, not a state dict; save model.state_dict() with torch.save")
