@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache, partial
 from typing import Literal
 
 import numpy as np
@@ -194,7 +195,7 @@ def _bits(pair: Pair, start: int, stop: int) -> Compared:
 
 def _all_equal(pair: Pair, rows: np.ndarray) -> Compared:
     """Rows with equal bytes. NaN and zeros are counted only where the first row has nothing else."""
-    out = Compared(elements=len(rows) * _width(pair.target))
+    out = Compared(elements=rows.size if not pair.target.encoding else len(rows) * _width(pair.target))
     first = rows[:1]
     if pair.target.encoding or not first.size or (first.flat[0] == first.flat[0] and first.any()):
         return out
@@ -215,24 +216,55 @@ def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _values(pair: Pair, start: int, stop: int, kind: How) -> Compared:
     before, out = source_rows(pair, start, stop), Compared()
+    if len(pair.target.shape) > 2 and _width(pair.target) > ELEMENTS and pair.target.parts[0].step is None:
+        for row in range(start, stop):
+            out.add(_inner_values(pair, before[row - start : row - start + 1], row, kind))
+        return out
     rows = max(1, ELEMENTS // _width(pair.target))
     for a in range(start, stop, rows):
         b = min(stop, a + rows)
-        out.add(_some_values(pair, np.ascontiguousarray(before[a - start : b - start]), a, b, kind))
+        some = np.ascontiguousarray(before[a - start : b - start])
+        out.add(_some_values(pair, some, a, kind, partial(_read, start=a, stop=b)))
     return out
 
 
-def _some_values(pair: Pair, before: np.ndarray, start: int, stop: int, kind: How) -> Compared:
+def _read(rows: Rows, start: int, stop: int) -> np.ndarray:
+    return rows(start, stop)
+
+
+def _stretch(whole: Callable[[Rows], np.ndarray], start: int, stop: int, rows: Rows) -> np.ndarray:
+    """Places [start, stop) of the second axis of what `whole` reads of some rows."""
+    return np.ascontiguousarray(whole(rows)[:, start:stop])
+
+
+def _inner_values(pair: Pair, before: np.ndarray, row: int, kind: How) -> Compared:
+    """One row of a tensor of three axes or more, an expert's matrix, a stretch of its own rows at a time."""
+    whole: Callable[[Rows], np.ndarray] = cache(partial(_read, start=row, stop=row + 1))
+    inner = before.shape[1]
+    step = max(1, ELEMENTS * inner // _width(pair.target))
+    out = Compared()
+    for a in range(0, inner, step):
+        some = np.ascontiguousarray(before[:, a : a + step])
+        found = _some_values(pair, some, row, kind, partial(_stretch, whole, a, a + step))
+        if found.worst:
+            index = found.worst.index
+            found.worst = replace(found.worst, index=(index[0], index[1] + a, *index[2:]))
+        out.add(found)
+    return out
+
+
+def _some_values(pair: Pair, before: np.ndarray, start: int, kind: How, take: Take) -> Compared:
+    """take: reads these rows of what holds the target."""
     if kind == "bits" and not pair.target.encoding:
-        got = pair.target.rows(start, stop)
+        got = take(pair.target.rows)
         return _all_equal(pair, got) if same_bytes(before, got) else _differing(before, got, start)
     if kind == "rounded":
         with np.errstate(over="ignore"):
             nearest = before.astype(named(pair.target.dtype))
-        if np.isfinite(nearest).all() and same_bytes(nearest, pair.target.rows(start, stop)):
+        if np.isfinite(nearest).all() and same_bytes(nearest, take(pair.target.rows)):
             return Compared(elements=nearest.size)
     want = before.astype(np.float64)
-    return _against(want, *target_and_bound(pair, want, kind, lambda rows: rows(start, stop)), start)
+    return _against(want, *target_and_bound(pair, want, kind, take), start)
 
 
 Take = Callable[[Rows], np.ndarray]

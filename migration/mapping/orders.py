@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from touchstone.migration.pairing import Pair
 
 MOST_SLICES = 2048
 MOST_ELEMENTS = 1 << 24
-"""Elements of a tensor that is looked at whole."""
+"""Elements of a tensor that is looked at whole, along its other axes."""
 COLUMNS = 512
 """Elements of a slice that are compared."""
 NEAR = 0.2
@@ -47,9 +48,11 @@ def order_along(want: np.ndarray, got: np.ndarray, axis: int) -> Order | None:
     Slices that are alike cannot be told apart: then there is no order either.
     """
     count = want.shape[axis]
-    if not 2 <= count <= MOST_SLICES:
-        return None
-    left, right = (_slices(a, axis) for a in (want, got))
+    return _order(_slices(want, axis), _slices(got, axis), axis) if 2 <= count <= MOST_SLICES else None
+
+
+def _order(left: np.ndarray, right: np.ndarray, axis: int) -> Order | None:
+    """The order of slices that lie flat, ``[slices, elements]``."""
     with np.errstate(invalid="ignore", over="ignore"):
         distance = np.abs((right**2).sum(1)[:, None] + (left**2).sum(1)[None, :] - 2 * right @ left.T)
     if not np.isfinite(distance).all():
@@ -59,7 +62,7 @@ def order_along(want: np.ndarray, got: np.ndarray, axis: int) -> Order | None:
     usual = float(np.median(distance))
     if usual <= 0 or (nearest > NEAR * second + 1e-9 * usual).any() or (second <= 1e-9 * usual).any():
         return None
-    return None if (places == np.arange(count)).all() else Order(axis, tuple(places.tolist()))
+    return None if (places == np.arange(len(left))).all() else Order(axis, tuple(places.tolist()))
 
 
 def _slices(array: np.ndarray, axis: int) -> np.ndarray:
@@ -71,11 +74,17 @@ def _slices(array: np.ndarray, axis: int) -> np.ndarray:
 def reordered(pair: Pair, heads: int) -> Cause | None:
     """Slices of the source that lie in another order along one axis of the target. heads: of q, 0 where unknown."""
     shape = pair.target.shape
-    if pair.wanted_shape != shape or not shape or math.prod(shape) > MOST_ELEMENTS or len(shape) < 2:
+    if pair.wanted_shape != shape or len(shape) < 2:
         return None
-    rows = pair.target.length
-    want, got = source_rows(pair, 0, rows).astype(np.float64), pair.target.rows(0, rows).astype(np.float64)
-    for axis in range(len(shape)):
+    if 2 <= shape[0] <= MOST_SLICES:  # a slice at a time, whatever their size
+        rows: list[Callable[[int, int], np.ndarray]] = [partial(source_rows, pair), pair.target.rows]
+        want, got = (np.concatenate([_slices(read(i, i + 1), 0) for i in range(shape[0])]) for read in rows)
+        if found := _order(want, got, 0):
+            return _cause(found, pair, heads)
+    if math.prod(shape) > MOST_ELEMENTS:
+        return None
+    want, got = (read(0, shape[0]).astype(np.float64) for read in (partial(source_rows, pair), pair.target.rows))
+    for axis in range(1, len(shape)):
         if found := order_along(want, got, axis):
             return _cause(found, pair, heads)
     return None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import permutations
 
 from touchstone.migration import hypotheses
+from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.hypotheses import Sample
 from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step, after
 from touchstone.migration.mapping.knowledge import Knowledge
@@ -118,7 +119,10 @@ def holds(rule: Rule, index: Index, family: Family, sources: Mapping[str, Family
     if made is None:
         return False
     pair = Pair(*settled(made, family[index]), "its values")
-    return pair.wanted_shape == pair.target.shape and hypotheses.explains(pair, Sample.ends(pair))
+    try:
+        return pair.wanted_shape == pair.target.shape and hypotheses.explains(pair, Sample.ends(pair))
+    except CheckpointError:  # its own question will say so
+        return False
 
 
 def parts_of(rule: Rule, family: Family) -> int:
