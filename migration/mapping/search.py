@@ -10,14 +10,14 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
-from itertools import permutations
+from itertools import chain, permutations
 
 from touchstone.migration import hypotheses
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.hypotheses import Sample
 from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step, after
 from touchstone.migration.mapping.knowledge import Knowledge
-from touchstone.migration.mapping.rules import Rule
+from touchstone.migration.mapping.rules import Basis, Rule
 from touchstone.migration.mapping.templates import Family, Index, canonical, likeness
 from touchstone.migration.pairing import Pair, settled
 from touchstone.migration.parameters import Parameter
@@ -137,11 +137,14 @@ def candidates(target: str, family: Family, sources: Mapping[str, Family], knowl
         score = likeness(name, target)
         for over, part_of, shape in _arrangements(index, family, held):
             wanted = _shapes(family[index], shape)
+            said, _ = knowledge.steps(_one(held).name, family[index].name, len(family[index].shape))
             for want in wanted:
-                for cost, steps in enumerate(_steps(shape, want) if over is None else _uncut(shape, want)):
+                ways = _steps(shape, want) if over is None else _uncut(shape, want)
+                for cost, steps in enumerate(chain([said] * bool(said and shape == want), ways)):
                     rule = Rule(target, (name,), over, part_of, 0, steps)
                     page = knowledge.documents(rule, _one(held).shape, want)
-                    yield Candidate(replace(rule, page=page, basis="documented" if page else "values"), score, cost)
+                    basis: Basis = "documented" if page else "values"
+                    yield Candidate(replace(rule, page=page, basis=basis), score, cost)
     yield from _concatenations(target, family[index], index, sources)
 
 
