@@ -218,8 +218,9 @@ class Heads:
 
     @classmethod
     def of(cls, *configs: Mapping[str, Any]) -> Heads:
-        """From the first that says: transformers' and mlx-lm's names, Meta's, GGUF's."""
-        for config in configs:
+        """From the first that says: transformers' and mlx-lm's names, Meta's, GGUF's; of images, the text model's."""
+        inner = [c["text_config"] for c in configs if isinstance(c.get("text_config"), Mapping)]
+        for config in (*configs, *inner):
             named = {k.rpartition("attention.")[2] if "attention.head_count" in k else k: v for k, v in config.items()}
             query = _count(named, "num_attention_heads", "n_heads", "n_head", "head_count")
             if query:

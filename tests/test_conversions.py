@@ -10,7 +10,7 @@ import pytest
 from tests.command import run
 from tools.conversions import faults, making
 
-SOME = ("mixtral", "deepseek_v3", "gpt_neox", "mamba", "qwen3_next", "gpt_oss", "dbrx")
+SOME = ("mixtral", "deepseek_v3", "gpt_neox", "mamba", "qwen3_next", "gpt_oss", "dbrx", "llama4")
 gate = importlib.import_module("tools.conversions.__main__")
 
 

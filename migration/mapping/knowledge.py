@@ -185,8 +185,8 @@ class Knowledge:
 
     def _of_one(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
         """What is said of tensors that are called alike."""
-        examples = [filled(text, [0] * text.count("{}")) for text in (rule.sources[0], rule.target)]
-        said, page = self.steps(*examples, len(after))
+        old, new = (filled(text, [0] * text.count("{}")) for text in (rule.sources[0], rule.target))
+        said, page = self.steps(old, new, len(after))
         if said:
             return page if rule.steps == said and rule.over is None else ""
         kernels = [Name.of(text).is_kernel for text in (rule.sources[0], rule.target)]

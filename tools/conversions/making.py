@@ -47,10 +47,11 @@ def make(name: str, folder: Path) -> None:
     """A model with drawn weights, a tokenizer and a configuration, as a hub's folder. Takes a second."""
     import torch
     from tokenizers import Tokenizer, models
-    from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast
+    from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedTokenizerFast
 
     generator = torch.Generator().manual_seed(0)
-    model: Any = AutoModelForCausalLM.from_config(_config(name))  # type: ignore[no-untyped-call]
+    kind: Any = AutoModelForImageTextToText if "vision_config" in described()["models"][name] else AutoModelForCausalLM
+    model = kind.from_config(_config(name))
     with torch.no_grad():
         for p in model.parameters():
             drawn = torch.randn(p.shape, generator=generator)
@@ -66,10 +67,11 @@ def make(name: str, folder: Path) -> None:
 
 
 def _config(name: str) -> Any:
-    """The configuration, without what its class refuses."""
+    """The configuration, without what its class refuses; a model of images has its sizes inside."""
     from transformers import AutoConfig
 
-    found = {**described()["base"], **described()["models"][name]}
+    own = described()["models"][name]
+    found = own if "text_config" in own else {**described()["base"], **own}
     while True:
         try:
             return AutoConfig.for_model(name, **found)
@@ -82,11 +84,18 @@ def _config(name: str) -> Any:
 
 def _as_hubs_do(name: str, config: dict[str, Any]) -> dict[str, Any]:
     """transformers 5 nests what rotation needs, and mlx-lm looks for it outside."""
+    extra = described()["hub"].get(name, {})
+    inner = config.get("text_config")
+    if isinstance(inner, dict):
+        config["text_config"] = _rotation_outside(inner) | extra.get("text_config", {})
+    return _rotation_outside(config) | {key: value for key, value in extra.items() if key != "text_config"}
+
+
+def _rotation_outside(config: dict[str, Any]) -> dict[str, Any]:
     nested = config.get("rope_parameters") or {}
-    config.setdefault("rope_theta", nested.get("rope_theta", 10000.0))
-    config.setdefault("rope_scaling", None)
-    config.setdefault("partial_rotary_factor", nested.get("partial_rotary_factor", 1.0))
-    return config | described()["hub"].get(name, {})
+    usual = {"rope_theta": 10000.0, "partial_rotary_factor": 1.0}
+    found = {key: nested.get(key, value) for key, value in usual.items() if isinstance(nested.get(key, value), float)}
+    return {**found, "rope_scaling": None, **config}
 
 
 def _rename(name: str, path: Path) -> None:
