@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -40,6 +41,11 @@ class Worst:
     error: float
     bound: float
 
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Sorts what is further beyond its bound later; of what is infinitely far, the larger finite error."""
+        return self.ratio, self.error if math.isfinite(self.error) else 0.0
+
 
 @dataclass
 class Compared:
@@ -62,7 +68,7 @@ class Compared:
     def add(self, other: Compared) -> None:
         for name in ("elements", "beyond", "infinite", "nan", "nan_target", "zeros"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
-        if other.worst and (self.worst is None or other.worst.ratio > self.worst.ratio):
+        if other.worst and (self.worst is None or other.worst.rank > self.worst.rank):
             self.worst = other.worst
         self.bad_rows = sorted([*self.bad_rows, *other.bad_rows])[:MOST_ROWS]
 

@@ -19,6 +19,8 @@ _MODEL_PARALLEL = (
     "which knows along which axis each tensor was cut"
 )
 _SPLIT = "consolidated."
+_ADAPTER = re.compile(r"\.lora_[abAB](\.|$)")
+"""PEFT's and mlx-lm's names of the two factors."""
 
 
 def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
@@ -37,6 +39,12 @@ def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not found.tensors:
         raise CheckpointError(f"{path}: holds no tensors")
+    adapted = sum(bool(_ADAPTER.search(name)) for name in found.tensors)
+    if 2 * adapted > len(found.tensors):
+        raise CheckpointError(
+            f"{path}: is a LoRA adapter ({adapted // 2} layers), not a model; fuse it with its base, and check the "
+            "base against what came of it"
+        )
     folder = path if path.is_dir() else path.parent
     config, files = config_beside(folder)
     if found.config:

@@ -179,7 +179,11 @@ def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     cache = tmp_path / "models--owner--name"
     (cache / "snapshots" / "abc").mkdir(parents=True)
+    adapter = write(
+        tmp_path / "adapter", {f"q_proj.{n}": TABLE["model.embed_tokens.weight"] for n in ("lora_a", "lora_b")}
+    )
     said = {
+        str(adapter): "is a LoRA adapter \\(1 layers\\), not a model",
         str(pointer): "is a git-lfs pointer",
         str(cache): "is a hub's cache folder; name snapshots/abc",
         "owner/name": "a model of a hub is not fetched",

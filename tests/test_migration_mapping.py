@@ -25,6 +25,7 @@ from tests.made_conversions import (
 )
 from touchstone.adapters.interface import Scheme
 from touchstone.command import main
+from touchstone.migration import comparing
 from touchstone.migration.check import Check, headline
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.mapping.expressions import Part, Permute, Reshape, View, concatenated
@@ -160,6 +161,21 @@ def test_halves_read_for_interleaved(tmp_path: Path, everywhere: bool) -> None:
     assert len(found) == (6 if everywhere else 2)
     unknown = faults(tmp_path / "unknown", before, wrong, "a-model-nobody-knows")
     assert bool(unknown) != everywhere
+
+
+@pytest.mark.parametrize("kind", ["experts", "halves", "latent attention"])
+def test_how_much_is_compared_at_once_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    make, model = MODELS[kind]
+    before, after = make()
+    wrong = changed(after, r"up_proj.weight$|embed_q.weight$", lambda a: np.where(a > 0.25, 3 * a, a), everywhere=True)
+    seen = []
+    for elements in (1 << 15, 64, 1):
+        monkeypatch.setattr(comparing, "ELEMENTS", elements)
+        seen.append(checked(tmp_path / str(elements), before, wrong, model)[1])
+    assert seen[0] == seen[1] == seen[2]
+    assert any(f.worst_index and len(f.worst_index) == 3 and f.worst_index[1] > 0 for _, f in seen[0] if not f.conforms)
 
 
 def test_experts_of_another_layer(tmp_path: Path) -> None:
