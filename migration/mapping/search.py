@@ -10,6 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from heapq import nlargest
 from itertools import chain, permutations
 
 from touchstone.migration import hypotheses
@@ -25,6 +26,8 @@ from touchstone.migration.parameters import Parameter
 MOST_TRIED = 5
 """Layers on which a candidate is tried."""
 MOST_PARTS = 8
+MOST_SOURCES = 32
+"""Sources that are tried for a target, of many that have no partner."""
 ALIKE = 0.5
 """`likeness` from which a name alone says what a tensor is."""
 
@@ -133,8 +136,8 @@ def parts_of(rule: Rule, family: Family) -> int:
 def candidates(target: str, family: Family, sources: Mapping[str, Family], knowledge: Knowledge) -> Iterator[Candidate]:
     """Every way in which shapes and numbers allow the family to be made, of one source or of several."""
     index = _usual_one(family)
-    for name, held in sources.items():
-        score = likeness(name, target)
+    for name in _likely(target, family[index], sources):
+        score, held = likeness(name, target), sources[name]
         for over, part_of, shape in _arrangements(index, family, held):
             wanted = _shapes(family[index], shape)
             said, _ = knowledge.steps(_one(held).name, family[index].name, len(family[index].shape))
@@ -146,6 +149,14 @@ def candidates(target: str, family: Family, sources: Mapping[str, Family], knowl
                     basis: Basis = "documented" if page else "values"
                     yield Candidate(replace(rule, page=page, basis=basis), score, cost)
     yield from _concatenations(target, family[index], index, sources)
+
+
+def _likely(target: str, wanted: Parameter, sources: Mapping[str, Family]) -> list[str]:
+    """Sources that the target may be made of: those with the likeliest names, and those with as many elements."""
+    size = math.prod(wanted.shape)
+    alike = [name for name, held in sources.items() if math.prod(_one(held).shape) == size]
+    named = nlargest(MOST_SOURCES, sources, key=lambda name: likeness(name, target))
+    return list(dict.fromkeys((*named, *alike[:MOST_SOURCES])))
 
 
 def _usual_one(family: Family) -> Index:

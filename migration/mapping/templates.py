@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from touchstone.migration.parameters import Parameter
 
@@ -68,6 +69,7 @@ def families(parameters: Iterable[Parameter]) -> dict[str, dict[Index, Parameter
     return out
 
 
+@cache
 def canonical(text: str) -> tuple[str, ...]:
     """The parts of a template that say what it is, as all ecosystems would call them.
 
