@@ -45,8 +45,9 @@ MEETING = {"adapters/record.py"}
 READERS = {
     "migration/formats/gguf.py": "gguf",
     "migration/formats/orbax.py": "tensorstore",
+    "migration/gguf_names.py": "gguf",
 }
-"""Readers of files that need a framework's library, and which: imported inside functions only."""
+"""Modules on files that need a framework's library, and which: imported inside functions only."""
 GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}
 """Where observations become guides: the only modules of `migration` that may import reports."""
 
@@ -129,7 +130,7 @@ def may_load(path: str, framework: str, at_import: bool) -> bool:
         return path in OWN_FRAMEWORK or not at_import
     if path == "tools/mutants/torch_own_tests.py":  # a file of tests, which pytest alone imports
         return framework == "torch"
-    if path.startswith("tools/benchmarks/"):
+    if path.startswith(("tools/benchmarks/", "tools/conversions/")):
         return not at_import
     return READERS.get(path) == framework and not at_import
 
