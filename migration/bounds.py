@@ -16,9 +16,9 @@ refitting makes it at most half as large again: 3 max|w| / n, or the smallest st
 
 Block modes (scale S). The element nearest to w / S is half a gap of the elements away. Beyond the largest element M the
 weight saturates: an E8M0 scale of floor(log2(largest)) - emax (OCP Microscaling Formats v1.0, section 6.3) reaches it
-up to a third of M S too early, an E4M3 scale by 2**-4 of it, or where it is subnormal by
-half its smallest number, 2**-10 M. The smallest power of two that reaches the largest weight is less than twice
-max|w| / M, which bounds S. A scale of zero loses weights below the smallest scale.
+up to a third of M S too early, an E4M3 scale by 2**-4 of it, or where it is subnormal by half its smallest number,
+2**-10 M. The smallest power of two that reaches the largest weight is less than twice max|w| / M, which bounds S. A
+scale of zero loses weights below the smallest scale.
 
 Converters cast a model before they quantize it: where the target's other tensors are in a narrower dtype than their
 sources, half the distance between that dtype's neighbours comes on top.

@@ -88,8 +88,8 @@ class Check:
     ) -> None:
         """Read headers, pair tensors, deal out the shard's questions.
 
-        Of the data only a few rows are read: of q and k where no configuration says how many heads they have, and of a
-        head that a configuration ties.
+        Of the data only a few rows are read: of q and k where no configuration says how many heads they have, of a
+        head that a configuration ties, and of a few layers of what a rule may make.
 
         key: where a PyTorch file keeps the weights, levels parted by dots. Raises CheckpointError for a checkpoint, a
         map, a shard or a key that cannot be used.

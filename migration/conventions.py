@@ -222,12 +222,13 @@ class Heads:
         inner = [c["text_config"] for c in configs if isinstance(c.get("text_config"), Mapping)]
         for config in (*configs, *inner):
             named = {k.rpartition("attention.")[2] if "attention.head_count" in k else k: v for k, v in config.items()}
-            query = _count(named, "num_attention_heads", "n_heads", "n_head", "head_count")
+            query = count(named, "num_attention_heads", "n_heads", "n_head", "head_count")
             if query:
-                return cls(query, _count(named, "num_key_value_heads", "n_kv_heads", "head_count_kv") or query)
+                return cls(query, count(named, "num_key_value_heads", "n_kv_heads", "head_count_kv") or query)
         return cls()
 
 
-def _count(config: Mapping[str, Any], *names: str) -> int:
+def count(config: Mapping[str, Any], *names: str) -> int:
+    """The first of these fields that is a positive integer, 0 where none is."""
     values = (config.get(name) for name in names)
     return next((v for v in values if isinstance(v, int) and not isinstance(v, bool) and v > 0), 0)

@@ -78,7 +78,9 @@ def _reader(path: Path) -> Callable[[Path], Checkpoint]:
     if head.startswith((zips.MAGIC, zips.EMPTY)):
         return _reader_of_zip(whole)
     if head.startswith(b"version https://git-lfs"):
-        _refuse_known(path, head)
+        raise CheckpointError(
+            f"{path}: is a git-lfs pointer, not the file that it stands for; run `git lfs pull` there"
+        )
     if safetensors.recognises(head) or path.suffix == safetensors.SUFFIX:
         return safetensors.open_safetensors
     _refuse_known(path, head)
@@ -102,10 +104,6 @@ def _reader_of_zip(whole: FileBytes) -> Callable[[Path], Checkpoint]:
 
 def _refuse_known(path: Path, head: bytes) -> None:
     """Raises CheckpointError for what is recognised, and not read."""
-    if head.startswith(b"version https://git-lfs"):
-        raise CheckpointError(
-            f"{path}: is a git-lfs pointer, not the file that it stands for; run `git lfs pull` there"
-        )
     if head.startswith(pytorch.LEGACY):
         raise pytorch.refuse_legacy(path)
     if head.startswith(b"\x93NUMPY"):

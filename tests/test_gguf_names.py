@@ -13,6 +13,7 @@ import pytest
 
 from tests.checkpoint_files import write_gguf
 from tests.made_checkpoints import Arrays, halves, red, verdicts, write
+from touchstone.command import main
 
 DIMS, INNER, VOCABULARY, EXPERTS, HEADS, LAYERS = 32, 48, 80, 4, 4, 2
 ATTENTION = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
@@ -160,6 +161,16 @@ def saved(folder: Path, architecture: str, before: Arrays, after: Arrays) -> tup
 def test_a_sound_conversion_conforms(tmp_path: Path, architecture: str, to_gguf: bool) -> None:
     hub, gguf = saved(tmp_path, architecture, *made(architecture, back=not to_gguf))
     assert red(verdicts(hub, gguf) if to_gguf else verdicts(gguf, hub)) == {}
+
+
+def test_the_program_can_be_written_and_read_again(tmp_path: Path) -> None:
+    """Functions of each element too, which only llama.cpp's conventions have."""
+    hub, gguf = saved(tmp_path, "mamba", *made("mamba"))
+    keymap = tmp_path / "map.toml"
+    plain = ["check", str(hub), str(gguf), "--tensors-only"]
+    assert main([*plain, "--write-map", str(keymap)]) == 0
+    assert "apply -exp(x)" in keymap.read_text()
+    assert main([*plain, "--map", str(keymap), "--strict"]) == 0
 
 
 def _exchanged(a: np.ndarray) -> np.ndarray:

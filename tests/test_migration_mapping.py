@@ -28,9 +28,21 @@ from touchstone.command import main
 from touchstone.migration import comparing
 from touchstone.migration.check import Check, headline
 from touchstone.migration.checkpoint import CheckpointError
-from touchstone.migration.mapping.expressions import Part, Permute, Reshape, View, concatenated
+from touchstone.migration.mapping.expressions import (
+    Add,
+    Apply,
+    Flip,
+    Part,
+    Permute,
+    Range,
+    Reshape,
+    Step,
+    View,
+    concatenated,
+)
 from touchstone.migration.mapping.orders import described, order_along
 from touchstone.migration.mapping.templates import canonical, likeness, template
+from touchstone.migration.mapping.writing import step_of
 
 AFFINE = Scheme(4, 32)
 
@@ -274,6 +286,18 @@ def test_a_rule_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> No
     with pytest.raises(CheckpointError) as error:
         Check(source, target, keymap)
     assert str(error.value).startswith(f"--map {keymap}: {BAD_RULES[text]}")
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        *(Permute((0, 2, 1)), Part(1, 0, 2), Part(0, 2, 3, True), Range(1, 0, 4), Reshape((4, 2)), Reshape(())),
+        *(Add(-1.0), Apply("-exp(x)"), Apply("log(-x)"), Flip(1)),
+    ],
+    ids=str,
+)
+def test_a_step_is_read_as_it_is_written(step: Step) -> None:
+    assert step_of(" ".join(map(str, step.words))) == step
 
 
 def test_two_sources_after_one_another(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from touchstone.migration.checkpoint import Rows
+from touchstone.migration.checkpoint import Rows, Tensor
 from touchstone.migration.parameters import Parameter
 
 Shape = tuple[int, ...]
@@ -41,8 +41,18 @@ def view_of(parameter: Parameter) -> View:
     return View(parameter.shape, parameter.rows)
 
 
+def parameter_of(name: str, view: View, like: Parameter, encoding: str) -> Parameter:
+    """A parameter whose rows are computed when they are read. like: of whose dtype and file it is."""
+    first = like.parts[0]
+    return Parameter(name, (Tensor(name, like.dtype, view.shape, first.file, view.rows, encoding),))
+
+
 class Step(Protocol):
     """One thing that a converter does to an array. Its text says it as NumPy or a converter's author would."""
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        """The step as a map writes it."""
 
     def shape(self, before: Shape) -> Shape | None:
         """The shape that comes out, None where the step cannot be taken."""
@@ -56,6 +66,10 @@ class Permute:
     """Axes in another order: axis i of the result is axis ``axes[i]`` of what it is made of."""
 
     axes: tuple[int, ...]
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("permute", *self.axes)
 
     def __str__(self) -> str:
         return "transposed" if self.axes == (1, 0) else f"axes to {_spell(self.axes)}"
@@ -78,6 +92,10 @@ class Part:
     k: int
     n: int
     is_interleaved: bool = False
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("every" if self.is_interleaved else "part", self.axis, self.k, self.n)
 
     def __str__(self) -> str:
         if self.is_interleaved:
@@ -104,6 +122,10 @@ class Range:
     start: int
     stop: int
 
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("range", self.axis, self.start, self.stop)
+
     def __str__(self) -> str:
         return f"[{self.start}:{self.stop}] of axis {self.axis}"
 
@@ -121,6 +143,10 @@ class Reshape:
     """The same elements in another shape, in C order."""
 
     to: Shape
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("reshape", *self.to)
 
     def __str__(self) -> str:
         return f"as {_spell(self.to)}"
@@ -146,6 +172,10 @@ class Add:
 
     value: float
 
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("add", f"{self.value:g}")
+
     def __str__(self) -> str:
         return f"{self.value:+g}"
 
@@ -153,14 +183,10 @@ class Add:
         return before
 
     def apply(self, view: View) -> View:
-        def rows(start: int, stop: int) -> np.ndarray:
-            found = view.rows(start, stop)
-            return (found.astype(np.float64) + self.value).astype(found.dtype)
-
-        return View(view.shape, rows)
+        return _each(view, lambda x: x + self.value)
 
 
-_FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "-exp(x)": lambda x: -np.exp(x),
     "log(-x)": lambda x: np.log(-x),
 }
@@ -172,6 +198,10 @@ class Apply:
 
     function: str
 
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("apply", self.function)
+
     def __str__(self) -> str:
         return self.function
 
@@ -179,12 +209,7 @@ class Apply:
         return before
 
     def apply(self, view: View) -> View:
-        def rows(start: int, stop: int) -> np.ndarray:
-            found = view.rows(start, stop)
-            with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
-                return _FUNCTIONS[self.function](found.astype(np.float64)).astype(found.dtype)
-
-        return View(view.shape, rows)
+        return _each(view, FUNCTIONS[self.function])
 
 
 @dataclass(frozen=True)
@@ -192,6 +217,10 @@ class Flip:
     """An axis from its end to its beginning."""
 
     axis: int
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("reverse", self.axis)
 
     def __str__(self) -> str:
         return f"axis {self.axis} reversed"
@@ -246,6 +275,17 @@ def applied(view: View, steps: Sequence[Step]) -> View:
     for step in steps:
         view = step.apply(view)
     return view
+
+
+def _each(view: View, function: Callable[[np.ndarray], np.ndarray]) -> View:
+    """A function of every element, in float64 and rounded to the dtype of the array."""
+
+    def rows(start: int, stop: int) -> np.ndarray:
+        found = view.rows(start, stop)
+        with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+            return function(found.astype(np.float64)).astype(found.dtype)
+
+    return View(view.shape, rows)
 
 
 def _sliced(view: View, axis: int, start: int, size: int, stride: int) -> View:

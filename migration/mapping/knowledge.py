@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -17,10 +16,11 @@ from touchstone import documents
 from touchstone.errors import InputError
 from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
-from touchstone.migration.conventions import Name
+from touchstone.migration.conventions import Name, count
+from touchstone.migration.fields import plain
 from touchstone.migration.mapping.expressions import Add, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
-from touchstone.migration.mapping.templates import canonical, filled
+from touchstone.migration.mapping.templates import canonical, example, path_of
 
 PAGE = "mlx-lm 0.32.2, mlx_lm/models/{}.py (sanitize)"
 _FLAX = "Flax stores kernels […, in, out], heads on an axis of their own (flax.nnx.Conv, MultiHeadAttention)"
@@ -29,7 +29,6 @@ FUSED: Mapping[str, tuple[str, ...]] = {
     "gate_up_proj": ("gate_proj", "up_proj"),
     "gate_and_up_proj": ("gate_proj", "up_proj"),
     "input_linear": ("gate_proj", "up_proj"),
-    "qkv_proj": ("q_proj", "k_proj", "v_proj"),
     "kv_b_proj": ("embed_q", "unembed_out"),
 }
 """A matrix that holds several -> which they are, in their usual order."""
@@ -48,7 +47,6 @@ class _Fused(msgspec.Struct, forbid_unknown_fields=True):
 
 class _Experts(msgspec.Struct, forbid_unknown_fields=True):
     transposed: list[str]
-    kept: list[str]
 
 
 class _Dropped(msgspec.Struct, forbid_unknown_fields=True):
@@ -118,16 +116,6 @@ class Knowledge:
     def page(self) -> str:
         return PAGE.format(self.model)
 
-    def number(self, *names: str) -> int:
-        """The first of these fields of the configuration that is a positive integer, 0 where none is."""
-        inner = self.config.get("text_config")
-        for config in (self.config, inner if isinstance(inner, Mapping) else {}):
-            for name in names:
-                value = config.get(name)
-                if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-                    return value
-        return 0
-
     def steps(self, source: str, target: str, axes: int) -> tuple[tuple[Step, ...], str]:
         """(what a convention does to the numbers of namesakes, its page); nothing where it keeps them."""
         if self.gguf:
@@ -143,18 +131,21 @@ class Knowledge:
         ends = mlx_lm().unquantized.get(self.model, ())
         return any(f".{name}".removesuffix(".weight").endswith(f".{end}") for end in ends)
 
-    def drops(self, name: str, target: Sequence[str]) -> str:
-        """Why a tensor of the source has no partner by documented convention, "" where there is none."""
-        parts = re.split(r"[./]", name)
+    def drops(self, name: str, target: Collection[str]) -> str:
+        """Why a tensor of the source has no partner by documented convention, "" where there is none.
+
+        target: the parts of all names of the target.
+        """
+        parts = path_of(name)
         table = mlx_lm().dropped
         if self.to_mlx and any(p in table.always for p in parts):
             return "mlx-lm's converters leave it out (mtp layers, rotary tables)"
         tower = next((p for p in parts if p in table.towers), "")
-        if self.to_mlx and tower and not any(tower in re.split(r"[./]", t) for t in target):
+        if self.to_mlx and tower and tower not in target:
             return f"{tower} is left out of a text model by mlx-lm's converters"
         if self.to_mlx and any(p in table.models.get(self.model, ()) for p in parts):
             return f"left out by {self.page}"
-        layers = self.number("num_hidden_layers")
+        layers = count(plain(self.config), "num_hidden_layers")
         layer = next((int(b) for a, b in pairwise(parts) if a == "layers" and b.isdigit()), -1)
         if self.is_known and 0 < layers <= layer:
             return (
@@ -170,7 +161,7 @@ class Knowledge:
         if len(rule.sources) > 1:
             return ""
         if self.gguf:
-            names = [filled(text, [0] * text.count("{}")) for text in (rule.sources[0], rule.target)]
+            names = example(rule.sources[0]), example(rule.target)
             is_kept = not rule.steps or isinstance(rule.steps[0], Reshape)
             return gguf_names.PAGE.format(self.gguf) if is_kept and gguf_names.says_same(self.gguf, *names) else ""
         old, new = canonical(rule.sources[0]), canonical(rule.target)
@@ -185,8 +176,7 @@ class Knowledge:
 
     def _of_one(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
         """What is said of tensors that are called alike."""
-        old, new = (filled(text, [0] * text.count("{}")) for text in (rule.sources[0], rule.target))
-        said, page = self.steps(old, new, len(after))
+        said, page = self.steps(example(rule.sources[0]), example(rule.target), len(after))
         if said:
             return page if rule.steps == said and rule.over is None else ""
         kernels = [Name.of(text).is_kernel for text in (rule.sources[0], rule.target)]

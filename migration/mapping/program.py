@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from touchstone.migration.conventions import Name
 from touchstone.migration.mapping import search
-from touchstone.migration.mapping.expressions import Add, Range
-from touchstone.migration.mapping.expressions import Part as PartOf
+from touchstone.migration.mapping.expressions import Add
 from touchstone.migration.mapping.knowledge import Knowledge, is_convolution
 from touchstone.migration.mapping.rules import Rule
-from touchstone.migration.mapping.templates import Family, Index, families, likeness, spelled, template
+from touchstone.migration.mapping.templates import Family, Index, families, likeness, path_of, spelled, template
 from touchstone.migration.pairing import Alone, Pair, Pairing, cast_before, settled
 from touchstone.migration.parameters import Parameter
 
@@ -28,10 +28,11 @@ class Programmed:
 def programmed(pairing: Pairing, knowledge: Knowledge) -> Programmed:
     """Find a rule for what has no partner, or one of another shape, and pair by it."""
     pairs, rules = _of_namesakes(pairing, knowledge)
+    parts = {part for name in pairing.target for part in path_of(name)}
     dropped = {
         a.parameter.name: reason
         for a in pairing.alone
-        if a.side == "source" and not a.reason and (reason := knowledge.drops(a.parameter.name, list(pairing.target)))
+        if a.side == "source" and not a.reason and (reason := knowledge.drops(a.parameter.name, parts))
     }
     free = families(
         a.parameter for a in pairing.alone if a.side == "source" and not (a.reason or a.parameter.name in dropped)
@@ -42,14 +43,14 @@ def programmed(pairing: Pairing, knowledge: Knowledge) -> Programmed:
     made: list[Pair] = []
     for name, rule in found.items():
         family = wanted[name]
-        parts = search.parts_of(rule, family)
+        count = search.parts_of(rule, family)
         for index, parameter in family.items():
-            new = rule.made(index, free, parts)
+            new = rule.made(index, free, count)
             if new is None:
                 continue  # something of it is missing, and it stays without a partner
             made.append(_pair(new, parameter, rule, pairing))
             for source in rule.parameters(index, free):
-                used[source.name] += _share(rule, source, parameter)
+                used[source.name] += _size(source if rule.uses_all else parameter)
         rules[rule] = sum(p.rule is rule for p in made[-len(family) :])
     partly = {n for f in free.values() for p in f.values() if 0 < used[n := p.name] < _size(p)}
     paired = {p.target.name for p in made}
@@ -68,16 +69,7 @@ def _is_used(alone: Alone, paired: set[str], used: Mapping[str, int], partly: se
 
 
 def _size(parameter: Parameter) -> int:
-    size = 1
-    for n in parameter.shape:
-        size *= n
-    return size
-
-
-def _share(rule: Rule, source: Parameter, target: Parameter) -> int:
-    """How many elements of one source go into one target; all where it is taken whole."""
-    is_cut = rule.part_of is not None or any(isinstance(s, PartOf | Range) for s in rule.steps)
-    return _size(target) if is_cut else _size(source)
+    return math.prod(parameter.shape)
 
 
 def _solved(

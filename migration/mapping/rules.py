@@ -6,15 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from touchstone.migration.checkpoint import Tensor
 from touchstone.migration.mapping.expressions import (
     Apply,
     Part,
+    Range,
     Step,
     View,
     after,
     applied,
     concatenated,
+    parameter_of,
     stacked,
     view_of,
 )
@@ -48,6 +49,11 @@ class Rule:
     @property
     def is_rename(self) -> bool:
         return not self.steps and self.over is None and self.part_of is None and len(self.sources) == 1
+
+    @property
+    def uses_all(self) -> bool:
+        """Whether every element of the sources goes into one target."""
+        return self.part_of is None and not any(isinstance(s, Part | Range) for s in self.steps)
 
     @property
     def how(self) -> str:
@@ -100,10 +106,8 @@ class Rule:
         if after(view.shape, steps) is None:
             return None
         view = applied(view, steps)
-        first = found[0]
-        text = self._name(index)
-        encoding = COMPUTED if any(isinstance(s, Apply) for s in steps) else first.encoding
-        return Parameter(text, (Tensor(text, first.dtype, view.shape, first.parts[0].file, view.rows, encoding),))
+        encoding = COMPUTED if any(isinstance(s, Apply) for s in steps) else found[0].encoding
+        return parameter_of(self._name(index), view, found[0], encoding)
 
     def _name(self, index: Index) -> str:
         own: tuple[object, ...] = index if self.part_of is None else _without(index, self.part_of)

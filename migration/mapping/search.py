@@ -91,7 +91,7 @@ def _squeezes(rule: Rule) -> bool:
 
 
 def _is_whole(rule: Rule) -> bool:
-    return len(rule.sources) == 1 and not any(isinstance(s, Part | Range) for s in rule.steps)
+    return len(rule.sources) == 1 and rule.uses_all
 
 
 def _by_name(target: str, family: Family, sources: Mapping[str, Family]) -> Rule | None:

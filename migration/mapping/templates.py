@@ -55,6 +55,16 @@ def filled(text: str, numbers: Iterable[object]) -> str:
     return text
 
 
+def example(text: str) -> str:
+    """A name that a template stands for."""
+    return text.replace("{}", "0")
+
+
+def path_of(name: str) -> list[str]:
+    """The parts of a name, whichever way its ecosystem parts them."""
+    return re.split(r"[./]", name)
+
+
 def spelled(text: str) -> str:
     """A template as a person reads it: ``{n}`` for layers, ``{e}`` for experts."""
     return filled(text, (f"\x00{letter}\x01" for letter in _LETTERS)).replace("\x00", "{").replace("\x01", "}")
@@ -78,7 +88,7 @@ def canonical(text: str) -> tuple[str, ...]:
     >>> canonical("model.layers.{}.mlp.switch_mlp.gate_proj.weight")
     ('layers', 'mlp', 'experts', 'gate_proj', 'weight')
     """
-    parts = [_CONTAINERS.get(p, p) for p in re.split(r"[./]", text) if p != "{}"]
+    parts = [_CONTAINERS.get(p, p) for p in path_of(text) if p != "{}"]
     while len(parts) > 1 and parts[0] in _OUTER:
         parts = parts[1:]
     if "experts" in parts or "mlp" in parts:

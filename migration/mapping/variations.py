@@ -6,9 +6,18 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
 
-from touchstone.migration.checkpoint import Tensor
 from touchstone.migration.hypotheses import Cause, Sample, exchanged, explains
-from touchstone.migration.mapping.expressions import Flip, Part, Permute, Reshape, Step, View, applied, view_of
+from touchstone.migration.mapping.expressions import (
+    Flip,
+    Part,
+    Permute,
+    Reshape,
+    Step,
+    View,
+    applied,
+    parameter_of,
+    view_of,
+)
 from touchstone.migration.mapping.orders import noun_of, reordered
 from touchstone.migration.pairing import Pair, Pairing
 from touchstone.migration.parameters import Parameter
@@ -116,7 +125,4 @@ def _changed(source: Parameter, step: Step) -> Parameter:
 
 def _named(source: Parameter, view: View) -> Parameter:
     """A parameter of other rows under the old name."""
-    first = source.parts[0]
-    return Parameter(
-        source.name, (Tensor(first.name, source.dtype, view.shape, first.file, view.rows, source.encoding),)
-    )
+    return parameter_of(source.name, view, source, source.encoding)

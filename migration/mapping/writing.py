@@ -9,25 +9,57 @@ steps = ["permute 0 2 1"]
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from touchstone.errors import InputError
-from touchstone.migration.mapping.expressions import Add, Flip, Part, Permute, Range, Reshape, Step
+from touchstone.migration.mapping.expressions import FUNCTIONS, Add, Apply, Flip, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import spelled
 
 _LETTER = re.compile(r"\{([a-z])\}")
-_STEPS: Mapping[str, tuple[str, Callable[[Sequence[int]], Step | None]]] = {
-    "permute": ("permute AXIS AXIS …", lambda n: Permute(tuple(n)) if sorted(n) == list(range(len(n))) and n else None),
-    "part": ("part AXIS K N", lambda n: Part(n[0], n[1], n[2]) if len(n) == 3 and 0 <= n[1] < n[2] else None),
-    "every": ("every AXIS K N", lambda n: Part(n[0], n[1], n[2], True) if len(n) == 3 and 0 <= n[1] < n[2] else None),
-    "range": ("range AXIS START STOP", lambda n: Range(*n) if len(n) == 3 and 0 <= n[1] < n[2] else None),
-    "reshape": ("reshape SIZE …", lambda n: Reshape(tuple(n))),
-    "add": ("add NUMBER", lambda n: Add(float(n[0])) if len(n) == 1 else None),
-    "reverse": ("reverse AXIS", lambda n: Flip(n[0]) if len(n) == 1 else None),
+
+
+def _whole(texts: Sequence[str], count: int | None = None) -> list[int]:
+    """Numbers from 0 on, so many of them. Raises ValueError."""
+    numbers = [int(t) for t in texts]
+    if min(numbers, default=0) < 0 or len(numbers) != (len(numbers) if count is None else count):
+        raise ValueError(f"{texts} are no such numbers")
+    return numbers
+
+
+def _permute(texts: Sequence[str]) -> Step | None:
+    axes = _whole(texts)
+    return Permute(tuple(axes)) if axes and sorted(axes) == list(range(len(axes))) else None
+
+
+def _part(texts: Sequence[str], *, is_interleaved: bool) -> Step | None:
+    axis, k, n = _whole(texts, 3)
+    return Part(axis, k, n, is_interleaved) if k < n else None
+
+
+def _range(texts: Sequence[str]) -> Step | None:
+    axis, start, stop = _whole(texts, 3)
+    return Range(axis, start, stop) if start < stop else None
+
+
+def _apply(texts: Sequence[str]) -> Step | None:
+    return Apply(texts[0]) if len(texts) == 1 and texts[0] in FUNCTIONS else None
+
+
+_STEPS: Mapping[str, tuple[str, Callable[[Sequence[str]], Step | None]]] = {
+    "permute": ("permute AXIS AXIS …", _permute),
+    "part": ("part AXIS K N", partial(_part, is_interleaved=False)),
+    "every": ("every AXIS K N", partial(_part, is_interleaved=True)),
+    "range": ("range AXIS START STOP", _range),
+    "reshape": ("reshape SIZE …", lambda texts: Reshape(tuple(_whole(texts)))),
+    "add": ("add NUMBER", lambda texts: Add(float(texts[0])) if len(texts) == 1 else None),
+    "apply": (f"apply {' or '.join(FUNCTIONS)}", _apply),
+    "reverse": ("reverse AXIS", lambda texts: Flip(*_whole(texts, 1))),
 }
-"""Word of a step -> how it is written, and what makes it of its numbers."""
+"""Word of a step -> how it is written, and what makes it of the words after it."""
 
 
 def rule_of(target: str, sources: Sequence[str], stack: str, parts: str, axis: int, steps: Sequence[str]) -> Rule:
@@ -58,15 +90,14 @@ def step_of(text: str) -> Step:
     >>> str(step_of("part 1 0 2"))
     'part 1 of 2 along axis 1'
     """
-    word, *rest = text.split()
-    form, make = _STEPS.get(word, ("", lambda n: None)) if text.split() else ("", lambda n: None)
+    word, *rest = text.split() or [""]
+    form, make = _STEPS.get(word, ("", lambda texts: None))
     try:
-        made = make([float(t) if word == "add" else int(t) for t in rest])  # type: ignore[misc]
+        made = make(rest)
     except ValueError:
         made = None
-    if made is None or any(n < 0 for n in (int(float(t)) for t in rest) if word != "add"):
-        known = form or ", ".join(form for form, _ in _STEPS.values())
-        raise InputError(f"step {text!r} is none; write {known}")
+    if made is None:
+        raise InputError(f"step {text!r} is none; write {form or ', '.join(form for form, _ in _STEPS.values())}")
     return made
 
 
@@ -97,25 +128,9 @@ def _entry(rule: Rule) -> list[str]:
     if len(rule.sources) > 1 and rule.axis:
         out += [f"axis = {rule.axis}"]
     if rule.steps:
-        out += [f"steps = [{', '.join(map(_step, rule.steps))}]"]
+        texts = [" ".join(map(str, step.words)) for step in rule.steps]
+        out += [f"steps = {json.dumps(texts)}"]
     return out
-
-
-def _step(step: Step) -> str:
-    if isinstance(step, Permute):
-        words: Sequence[object] = ("permute", *step.axes)
-    elif isinstance(step, Part):
-        words = ("every" if step.is_interleaved else "part", step.axis, step.k, step.n)
-    elif isinstance(step, Range):
-        words = ("range", step.axis, step.start, step.stop)
-    elif isinstance(step, Reshape):
-        words = ("reshape", *step.to)
-    elif isinstance(step, Flip):
-        words = ("reverse", step.axis)
-    else:
-        assert isinstance(step, Add)
-        words = ("add", f"{step.value:g}")
-    return f'"{" ".join(map(str, words))}"'
 
 
 def _letters(text: str) -> str:
