@@ -21,7 +21,7 @@ from touchstone.migration.keymap import KeyMap
 from touchstone.migration.ledger import Ledger, fingerprint
 from touchstone.migration.mapping.knowledge import Knowledge
 from touchstone.migration.mapping.program import lines, programmed
-from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.opening import open_adapter, open_checkpoint
 from touchstone.migration.pairing import Alone, Pair, Pairing, pair
 from touchstone.migration.shards import Shard
 
@@ -85,14 +85,16 @@ class Check:
         keymap: Path | None = None,
         shard: Shard | None = None,
         key: str = "",
+        adapter: Path | None = None,
     ) -> None:
         """Read headers, pair tensors, deal out the shard's questions.
 
         Of the data only a few rows are read: of q and k where no configuration says how many heads they have, of a
         head that a configuration ties, and of a few layers of what a rule may make.
 
-        key: where a PyTorch file keeps the weights, levels parted by dots. Raises CheckpointError for a checkpoint, a
-        map, a shard or a key that cannot be used.
+        key: where a PyTorch file keeps the weights, levels parted by dots. adapter: a LoRA adapter, with which the
+        source was fused. Raises CheckpointError for a checkpoint, a map, a shard, a key or an adapter that cannot be
+        used.
         """
         self.source, self.target = open_checkpoint(source, key), open_checkpoint(target, key)
         if key and PYTORCH not in (self.source.format, self.target.format):
@@ -102,7 +104,8 @@ class Check:
                 f"{source} and {target} are the same files; name what was converted, and what came of it"
             )
         names = KeyMap.read(keymap) if keymap else KeyMap()
-        found = pair(self.source, self.target, names)
+        more = open_adapter(adapter) if adapter else None
+        found = pair(self.source, self.target, names, more)
         self.knowledge = Knowledge.of(self.source, self.target)
         program = programmed(replace(found, pairs=consistent_heads(found.pairs)), self.knowledge)
         self.pairing: Pairing = program.pairing
@@ -120,7 +123,7 @@ class Check:
         self._ledger: Ledger | None = None
         self._listener: Listener | None = None
         self.key = fingerprint(
-            [*self.source.files, *self.target.files, *([keymap] if keymap else [])],
+            [*self.source.files, *self.target.files, *(more.files if more else []), *([keymap] if keymap else [])],
             [str(source), str(target), str(self.shard), key],
         )
 

@@ -10,8 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from touchstone.migration import bounds
+from touchstone.golden.packing import Format
+from touchstone.migration import bounds, screening
 from touchstone.migration.checkpoint import Rows
+from touchstone.migration.leaning import Lean
+from touchstone.migration.mapping.expressions import read_as, slack_of
 from touchstone.migration.mapping.rules import COMPUTED
 from touchstone.migration.pairing import Pair, rope_axis, rope_order
 from touchstone.migration.parameters import Dequantized, Parameter, itemsize, named
@@ -26,6 +29,8 @@ ROWS_BYTES = 1 << 23
 """Bytes of one side that a comparison of bits holds at once."""
 ELEMENTS = 1 << 15
 """Elements that a comparison of values holds at once, so that a dozen float64 arrays of them stay in cache."""
+SCREENED_ELEMENTS = 1 << 20
+"""Elements of codes that are read at once."""
 TRANSPOSED_ELEMENTS = 1 << 22
 """Elements of a transposed target that are gathered from the whole source in one pass over it."""
 
@@ -64,6 +69,8 @@ class Compared:
     worst: Worst | None = None
     bad_rows: list[int] = field(default_factory=list)
     """Rows with an element beyond its bound; the first `MOST_ROWS` of each part."""
+    lean: Lean = field(default_factory=Lean)
+    """Of codes, how far they are from their weights on average."""
 
     def add(self, other: Compared) -> None:
         for name in ("elements", "beyond", "infinite", "nan", "nan_target", "zeros"):
@@ -71,10 +78,11 @@ class Compared:
         if other.worst and (self.worst is None or other.worst.rank > self.worst.rank):
             self.worst = other.worst
         self.bad_rows = sorted([*self.bad_rows, *other.bad_rows])[:MOST_ROWS]
+        self.lean.add(other.lean)
 
     @property
     def conforms(self) -> bool:
-        return not self.beyond
+        return not (self.beyond or self.lean.is_too_far)
 
 
 MOST_ROWS = 4096
@@ -128,7 +136,7 @@ def compare(pair: Pair, start: int, stop: int) -> Compared:
     out, kind = Compared(), how(pair.source, pair.target)
     if kind in UNASKED:
         return Compared(elements=(stop - start) * _width(pair.target), beyond=1)
-    for a, b in _blocks(pair, start, stop, kind == "bits"):
+    for a, b in _blocks(pair, start, stop, kind):
         out.add(_bits(pair, a, b) if kind == "bits" else _values(pair, a, b, kind))
     return out
 
@@ -137,17 +145,22 @@ def _width(parameter: Parameter) -> int:
     return max(1, int(np.prod(parameter.shape[1:], dtype=np.int64)))
 
 
-def _blocks(pair: Pair, start: int, stop: int, bits: bool) -> Iterator[tuple[int, int]]:
+def _blocks(pair: Pair, start: int, stop: int, kind: How) -> Iterator[tuple[int, int]]:
     """Row ranges that fit into memory at once."""
     if pair.transposed:
         rows = TRANSPOSED_ELEMENTS // _width(pair.target)
-    elif bits:
+    elif kind == "bits":
         rows = ROWS_BYTES // (_width(pair.target) * itemsize(pair.target.dtype))
     else:
-        rows = ELEMENTS // _width(pair.target)
+        rows = _at_once(pair, kind) // _width(pair.target)
     rows = max(1, rows)
     for a in range(start, stop, rows):
         yield a, min(stop, a + rows)
+
+
+def _at_once(pair: Pair, kind: How) -> int:
+    """Elements whose values are compared at once."""
+    return SCREENED_ELEMENTS if kind == "quantized" and pair.target.form else ELEMENTS
 
 
 def source_rows(pair: Pair, start: int, stop: int) -> np.ndarray:
@@ -222,11 +235,12 @@ def same_bytes(a: np.ndarray, b: np.ndarray) -> bool:
 
 def _values(pair: Pair, start: int, stop: int, kind: How) -> Compared:
     before, out = source_rows(pair, start, stop), Compared()
-    if len(pair.target.shape) > 2 and _width(pair.target) > ELEMENTS and pair.target.parts[0].step is None:
+    most = _at_once(pair, kind)
+    if len(pair.target.shape) > 2 and _width(pair.target) > most and pair.target.parts[0].step is None:
         for row in range(start, stop):
             out.add(_inner_values(pair, before[row - start : row - start + 1], row, kind))
         return out
-    rows = max(1, ELEMENTS // _width(pair.target))
+    rows = max(1, most // _width(pair.target))
     for a in range(start, stop, rows):
         b = min(stop, a + rows)
         some = np.ascontiguousarray(before[a - start : b - start])
@@ -247,7 +261,7 @@ def _inner_values(pair: Pair, before: np.ndarray, row: int, kind: How) -> Compar
     """One row of a tensor of three axes or more, an expert's matrix, a stretch of its own rows at a time."""
     whole: Callable[[Rows], np.ndarray] = cache(partial(_read, start=row, stop=row + 1))
     inner = before.shape[1]
-    step = max(1, ELEMENTS * inner // _width(pair.target))
+    step = max(1, _at_once(pair, kind) * inner // _width(pair.target))
     out = Compared()
     for a in range(0, inner, step):
         some = np.ascontiguousarray(before[:, a : a + step])
@@ -269,8 +283,33 @@ def _some_values(pair: Pair, before: np.ndarray, start: int, kind: How, take: Ta
             nearest = before.astype(named(pair.target.dtype))
         if np.isfinite(nearest).all() and same_bytes(nearest, take(pair.target.rows)):
             return Compared(elements=nearest.size)
+    if kind == "quantized" and (form := pair.target.form) and not pair.source.fusion:
+        return _codes(pair, before, form, [take(p.rows) for p in pair.target.parts], start)
     want = before.astype(np.float64)
     return _against(want, *target_and_bound(pair, want, kind, take), start)
+
+
+def _codes(pair: Pair, before: np.ndarray, form: Format, parts: list[np.ndarray], start: int) -> Compared:
+    """Exactly only where a faster look left it undecided, and at the group that is nearest to its bound."""
+    dtype, through = pair.target.dtype, pair.through
+    screened = screening.screened(before, parts, form, dtype, through)
+    chosen = slice(None) if screened is None else screened.chosen
+    of_groups = parts[1].shape[-1]
+    grouped = before.reshape(-1, form.group_size)[chosen]
+    some = [p.reshape(-1, p.shape[-1] // of_groups)[chosen] for p in parts]
+    want, found = grouped.astype(np.float64), Dequantized.of(some, form)
+    out = _against(want, found.values, bounds.quantized(want, found, dtype, through), 0)
+    place = np.arange(len(grouped)) if screened is None else screened.chosen
+    if out.worst:
+        flat = int(place[out.worst.index[0]]) * form.group_size + out.worst.index[1]
+        index = [int(i) for i in np.unravel_index(flat, before.shape)]
+        out.worst = replace(out.worst, index=(index[0] + start, *index[1:]))
+    per_row = before.size // max(1, len(before) * form.group_size)
+    out.bad_rows = sorted({int(place[g]) // per_row + start for g in out.bad_rows})
+    if screened is not None:
+        out.elements = before.size
+        out.lean = screened.lean
+    return out
 
 
 Take = Callable[[Rows], np.ndarray]
@@ -282,16 +321,17 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
     target = pair.target
     if target.is_packed and target.form:
         found = Dequantized.of([take(p.rows) for p in target.parts], target.form)
-        exact = kind == "bits"
-        return found.values, np.zeros(want.shape) if exact else bounds.quantized(
-            want, found, target.dtype, pair.through
-        )
+        if kind == "bits":
+            return found.values, np.zeros(want.shape)
+        return found.values, bounds.quantized(want, found, target.dtype, pair.through) + _slack(pair, take)
     got = take(target.parts[0].rows).astype(np.float64)
     if kind == "quantized":
         assert target.parts[0].step is not None
         return got, bounds.blocks(want, take(target.parts[0].step), target.encoding)
     if kind == "rounded":
         return got, bounds.narrowing(want, target.dtype)
+    if kind == "dequantized" and pair.source.fusion:
+        return got, bounds.narrowing(want, target.dtype) + _slack(pair, take)
     if kind == "dequantized" and pair.source.encoding == COMPUTED:
         return got, bounds.computed(want, target.dtype)
     if kind == "dequantized":
@@ -299,6 +339,14 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
         group = 0 if form is None else None if pair.transposed else form.group_size
         return got, bounds.dequantized(want, pair.source.dtype, target.dtype, group)
     return got, np.zeros(got.shape)
+
+
+def _slack(pair: Pair, take: Take) -> np.ndarray | float:
+    """How far the sum of a base and its adapter may be from the exact one, in the target's order."""
+    if not pair.source.fusion:
+        return 0.0
+    whole = replace(pair, source=read_as(slack_of, pair.source))
+    return take(lambda start, stop: source_rows(whole, start, stop))
 
 
 def _differing(before: np.ndarray, got: np.ndarray, start: int) -> Compared:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,8 +12,9 @@ from touchstone.migration import hypotheses
 from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.comparing import ELEMENTS, Compared, How, how, source_rows
 from touchstone.migration.hypotheses import AGREES, Cause, Sample
+from touchstone.migration.leaning import Lean
 from touchstone.migration.mapping import variations
-from touchstone.migration.mapping.expressions import Add
+from touchstone.migration.mapping.expressions import Add, before_fusion, read_as
 from touchstone.migration.pairing import Pair, Pairing
 from touchstone.migration.parameters import named
 
@@ -57,10 +59,13 @@ def cause(pair: Pair, compared: Compared, pairing: Pairing, rows: int) -> Cause:
         return _kinds(pair)
     if kind == "no bound":
         return Cause("no bound", f"no bound is derived for {target.encoding}; compare the tensor it was made from")
+    if not compared.beyond and compared.lean.is_too_far:
+        return _leaning(compared.lean)
     if counted := _counted(compared):
         return counted
     sample = Sample.of(pair, compared, rows)
     ideas: tuple[Callable[[], Cause | None], ...] = (
+        lambda: _adapter(pair, sample),
         lambda: _of_rule(pair, pairing, kind, sample),
         lambda: hypotheses.misplaced_rows(pair, compared),
         lambda: hypotheses.orientation(pair, sample),
@@ -106,6 +111,11 @@ def _kinds(pair: Pair) -> Cause:
             f"words {_spell(target.shape)} whose scales fit no bits and group size for {_spell(source.shape)}",
         )
     return Cause("wrong dtype", f"{target.dtype} for {source.dtype}")
+
+
+def _leaning(lean: Lean) -> Cause:
+    text = f"every value is within its bound, yet they are {lean.mean:+.3f} steps from their weights on average"
+    return Cause("codes lean to one side", f"{text}, beyond {lean.most:.3f}, as where offsets were moved")
 
 
 def _counted(compared: Compared) -> Cause | None:
@@ -159,6 +169,28 @@ def _sampled(pair: Pair, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     want = [source_rows(pair, a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     got = [pair.target.rows(a, b).astype(np.float64).reshape(-1) for a, b in sample.blocks]
     return np.concatenate(want), np.concatenate(got)
+
+
+def _adapter(pair: Pair, sample: Sample) -> Cause | None:
+    """How many times an adapter was added to its base: not, twice, or by another scale."""
+    if not pair.source.fusion:
+        return None
+    want, got = _sampled(pair, sample)
+    base, _ = _sampled(replace(pair, source=read_as(before_fusion, pair.source)), sample)
+    delta, finite = want - base, np.isfinite(got)
+    delta, more = delta[finite], (got - base)[finite]
+    size = float(delta @ delta)
+    if not size:
+        return None
+    times = float(delta @ more) / size
+    rest = more - times * delta
+    doubt = 0.02 + 5 * float(np.sqrt(rest @ rest / max(1, rest.size) / size))
+    if abs(times - 1) <= doubt or rest @ rest > base @ base / 4:
+        return None
+    if abs(times) <= doubt:
+        return Cause("adapter not added", "holds its base as it was before the adapter was added")
+    said = "added twice" if abs(times - 2) <= doubt else "added at another scale"
+    return Cause(f"adapter {said}", f"holds its base and {times:.3g} times what its adapter adds")
 
 
 def _scales_forgotten(pair: Pair, sample: Sample) -> Cause | None:

@@ -10,6 +10,7 @@ from touchstone.migration import diagnosis, hypotheses
 from touchstone.migration.comparing import Compared, How, how
 from touchstone.migration.conventions import Name
 from touchstone.migration.hypotheses import Sample
+from touchstone.migration.lora import LORA
 from touchstone.migration.mapping.rules import COMPUTED
 from touchstone.migration.pairing import Alone, Pair, Pairing
 from touchstone.migration.parameters import Parameter
@@ -27,6 +28,8 @@ _SHOWS: Mapping[How, str] = {
     "dequantized": "dequantized",
     "values": "exact",
 }
+_COMPUTED = {COMPUTED: "within the rounding of a function", LORA: "within the rounding of the sum with its adapter"}
+"""Encodings of sources that are computed -> what is asked of the target."""
 _MOST_COMPARED = 64
 """Unpaired tensors whose values are tried for another that has no partner."""
 
@@ -72,10 +75,11 @@ def of_pair(pair: Pair, compared: Compared, pairing: Pairing, rows: int, vocabul
         return Finding(values.behaviour, False, f"{values.text}; {_at(compared)}{story}", **facts)
     padded = f"{shape.text}; " if shape else ""
     shown = "tied" if pair.is_tied else shape.behaviour if shape else _SHOWS[kind]
-    shown = "rounded" if pair.source.encoding == COMPUTED and shown == "dequantized" else shown
+    shown = "rounded" if pair.source.encoding in _COMPUTED and shown == "dequantized" else shown
     if kind in ("bits", "widened", "values"):
         facts.setdefault("headroom", 0.0)
-    return Finding(shown, True, f"{padded}{story}", **facts)
+    lean = f", {compared.lean.mean:+.3f} steps from its weights on average" if compared.lean.count else ""
+    return Finding(shown, True, f"{padded}{story}{lean}", **facts)
 
 
 def _at(compared: Compared) -> str:
@@ -97,9 +101,7 @@ def _story(pair: Pair, kind: How) -> str:
         "rounded": "rounded once to nearest",
         "widened": "without a change",
         "quantized": "within the bound of its own scales",
-        "dequantized": "within the rounding of a function"
-        if source.encoding == COMPUTED
-        else "as its source's codes say",
+        "dequantized": _COMPUTED.get(source.encoding, "as its source's codes say"),
         "values": "without a change",
     }
     asked = asks.get(kind, "not comparable")

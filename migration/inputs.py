@@ -49,12 +49,13 @@ class CheckpointInput:
         *,
         tensors_only: bool = False,
         key: str = "",
+        lora: str | None = None,
     ) -> CheckpointInput:
         """Pair the two checkpoints; without either nothing is asked.
 
-        keymap: a file of pairs of names; key: where a PyTorch file keeps the weights; shard: "I/N"; source_adapter,
-        adapters: whose layers each side goes through, by default those that it is for. Raises CheckpointError, and
-        TargetError for an adapter that is not there.
+        keymap: a file of pairs of names; key: where a PyTorch file keeps the weights; lora: an adapter that the source
+        was fused with; shard: "I/N"; source_adapter, adapters: whose layers each side goes through, by default those
+        that it is for. Raises CheckpointError, and TargetError for an adapter that is not there.
         """
         if not (source and target):
             given = {
@@ -64,6 +65,7 @@ class CheckpointInput:
                 "shard": shard,
                 "source-adapter": source_adapter,
                 "key": key,
+                "lora": lora,
             }
             alone = [f"--{name}" for name, value in {**given, "tensors-only": tensors_only}.items() if value]
             if alone:
@@ -72,8 +74,10 @@ class CheckpointInput:
         if tensors_only and (adapters or source_adapter):
             raise CheckpointError("--tensors-only puts nothing through layers: name no adapter with it")
         share = Shard.parse(shard) if shard else None
-        check = Check(Path(source), Path(target), Path(keymap) if keymap else None, share, key)
-        named = {"--source": source, "--target": target, "--map": keymap}
+        check = Check(
+            Path(source), Path(target), Path(keymap) if keymap else None, share, key, Path(lora) if lora else None
+        )
+        named = {"--source": source, "--target": target, "--map": keymap, "--lora": lora}
         options = [f"{name}={Path(path).resolve()}" for name, path in named.items() if path]
         options += [f"--source-adapter={source_adapter}"] if source_adapter else []
         options += [f"--key={key}"] if key else []

@@ -19,8 +19,10 @@ _MODEL_PARALLEL = (
     "which knows along which axis each tensor was cut"
 )
 _SPLIT = "consolidated."
-_ADAPTER = re.compile(r"\.lora_[abAB](\.|$)")
-"""PEFT's and mlx-lm's names of the two factors."""
+ADAPTERS = ("adapters.safetensors", "adapter_model.safetensors", "adapter_model.bin")
+"""mlx-lm's and PEFT's files."""
+_FACTOR = re.compile(r"\.lora_(embedding_)?[abAB](\.|$)")
+"""Their names of an adapter's two factors."""
 
 
 def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
@@ -30,7 +32,30 @@ def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
 
     Raises CheckpointError, which names the file and what to do, for anything that is not a whole checkpoint.
     """
+    found = _opened(Path(path), key)
+    if _is_adapter(found):
+        raise CheckpointError(
+            f"{path}: is a LoRA adapter, not a model; name its base, and the adapter by --lora {path}, "
+            "to check what both were fused to"
+        )
+    return found
+
+
+def open_adapter(path: Path) -> Checkpoint:
+    """The LoRA adapter at `path`, a file or a folder. Raises CheckpointError for anything else."""
     path = Path(path)
+    inside = next((path / name for name in ADAPTERS if (path / name).exists()), path)
+    found = _opened(inside, "")
+    if not _is_adapter(found):
+        raise CheckpointError(f"--lora {path}: is no LoRA adapter: few of its tensors are called lora_a or lora_A")
+    return found
+
+
+def _is_adapter(found: Checkpoint) -> bool:
+    return 2 * sum(bool(_FACTOR.search(name)) for name in found.tensors) > len(found.tensors)
+
+
+def _opened(path: Path, key: str) -> Checkpoint:
     try:
         if not path.exists():
             raise CheckpointError(f"{path}: does not exist; {_instead_of(str(path))}")
@@ -39,12 +64,6 @@ def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
         raise CheckpointError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
     if not found.tensors:
         raise CheckpointError(f"{path}: holds no tensors")
-    adapted = sum(bool(_ADAPTER.search(name)) for name in found.tensors)
-    if 2 * adapted > len(found.tensors):
-        raise CheckpointError(
-            f"{path}: is a LoRA adapter ({adapted // 2} layers), not a model; fuse it with its base, and check the "
-            "base against what came of it"
-        )
     folder = path if path.is_dir() else path.parent
     config, files = config_beside(folder)
     if found.config:

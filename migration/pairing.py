@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from touchstone.migration import conventions, gguf_names, rope
+from touchstone.migration import conventions, gguf_names, lora, rope
 from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
@@ -89,15 +89,20 @@ class Pairing:
     """Rules of the user's map."""
 
 
-def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
+def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap, adapter: Checkpoint | None = None) -> Pairing:
     """Pair by the user's map, exact names, known conventions, Flax's names of leaves, and a prefix, in this order.
 
-    Raises CheckpointError for a map that names what is not there, and for a name that two parameters claim.
+    adapter: what is added to the source. Raises CheckpointError for a map that names what is not there, for a name that
+    two parameters claim, and for an adapter of another model.
     """
     before, after = parameters(source), parameters(target)
     for checkpoint, held in ((source, before), (target, after)):
         if not held:
             raise CheckpointError(f"{checkpoint.path}: holds no tensor")
+    notes = [f"{c.path.name}: {note}" for c in (source, target) for note in c.notes]
+    if adapter:
+        before, note = lora.added(before, adapter)
+        notes.append(note)
     theirs, ours = conventions.convention_of(before.keys()), conventions.convention_of(after.keys())
     heads = _heads(keymap, source, target)
     table_and_head = [conventions.table_and_head(p.keys(), c[1]) for p, c in ((before, theirs), (after, ours))]
@@ -132,7 +137,6 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap) -> Pairing:
     alone += [_alone("target", p) for p in right if all(p.name != t.target.name for t in tied)]
     order = {name: i for i, name in enumerate(after)}
     pairs = cast_before(sorted(pairs, key=lambda p: order[p.target.name]) + tied)
-    notes = [f"{c.path.name}: {note}" for c in (source, target) for note in c.notes]
     for checkpoint, (convention, _) in ((source, theirs), (target, ours)):
         if convention:
             notes.append(f"{checkpoint.path.name}: names as in {convention.name}")

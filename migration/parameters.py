@@ -11,7 +11,18 @@ import numpy as np
 
 from touchstone.golden.packing import FORMATS, Format, format_of, values_of
 from touchstone.migration import foreign
-from touchstone.migration.checkpoint import Checkpoint, Tensor
+from touchstone.migration.checkpoint import Checkpoint, Rows, Tensor
+
+
+@dataclass(frozen=True)
+class Fusion:
+    """What a parameter was before an adapter was added, and how far a library's sum may be from the exact one.
+
+    base, slack: rows of both, float64, slack not negative.
+    """
+
+    base: Rows
+    slack: Rows
 
 
 @dataclass(frozen=True)
@@ -19,7 +30,8 @@ class Parameter:
     """One weight, bias or table. parts: the tensors that hold it, (weight,) or (words, scales[, biases]).
 
     shape: of the values; of packed parts it follows from `form`. possible: the forms that fit the parts' shapes.
-    claimed: what the configuration says of it: a form, False for "not quantized", None for nothing.
+    claimed: what the configuration says of it: a form, False for "not quantized", None for nothing. fusion: where an
+    adapter is added to it.
     """
 
     name: str
@@ -27,6 +39,7 @@ class Parameter:
     form: Format | None = None
     possible: tuple[Format, ...] = ()
     claimed: Format | bool | None = None
+    fusion: Fusion | None = None
 
     @property
     def is_packed(self) -> bool:

@@ -183,7 +183,7 @@ def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
         tmp_path / "adapter", {f"q_proj.{n}": TABLE["model.embed_tokens.weight"] for n in ("lora_a", "lora_b")}
     )
     said = {
-        str(adapter): "is a LoRA adapter \\(1 layers\\), not a model",
+        str(adapter): "is a LoRA adapter, not a model; name its base",
         str(pointer): "is a git-lfs pointer",
         str(cache): "is a hub's cache folder; name snapshots/abc",
         "owner/name": "a model of a hub is not fetched",

@@ -27,6 +27,7 @@ from tests.made_checkpoints import (
 )
 from touchstone.adapters.interface import Scheme
 from touchstone.golden import packing
+from touchstone.golden.packing import format_of
 from touchstone.migration.opening import open_checkpoint
 from touchstone.migration.parameters import parameters
 
@@ -445,6 +446,17 @@ def test_one_scale_for_a_whole_tensor(tmp_path: Path) -> None:
     target[f"{stem}scales"] = np.full_like(target[f"{stem}scales"], step)
     target[f"{stem}biases"] = np.full_like(target[f"{stem}biases"], weight.min())
     assert check(tmp_path, source, target, quantization(AFFINE)) == {UP1: "beyond quantization bound"}
+
+
+def test_offsets_that_were_moved_by_less_than_half_a_step(tmp_path: Path) -> None:
+    """Each value is within its bound: the source lay on the lattice of its codes, as of a model that was trained so."""
+    target = packed(hugging_face(meta()), AFFINE)
+    scales, biases = (target[UP1.replace("weight", part)] for part in ("scales", "biases"))
+    source = hugging_face(meta())
+    source[UP1] = packing.dequantize(target[UP1], scales, biases, format_of("affine", 4, 32)).astype(np.float32)
+    assert check(tmp_path / "sound", source, target, quantization(AFFINE)) == {}
+    biases += np.float32(0.3) * scales
+    assert check(tmp_path / "moved", source, target, quantization(AFFINE)) == {UP1: "codes lean to one side"}
 
 
 def test_zeroed_rows_beside_an_outlier_of_what_were_codes(tmp_path: Path) -> None:

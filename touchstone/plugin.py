@@ -54,6 +54,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "--target": {"metavar": "PATH", "help": "check a converted checkpoint: the one to check"},
     "--map": {"metavar": "FILE", "help": "pairs of names that no convention knows, a TOML file (docs/migration.md)"},
     "--key": {"default": "", "metavar": "KEY", "help": "where a PyTorch file keeps the weights: params_ema, or a.b.c"},
+    "--lora": {"metavar": "PATH", "help": "a LoRA adapter: the target must be its sum with the source"},
     "--shard": {
         "metavar": "I/N",
         "help": "check only share I of N of the tensors; `touchstone report merge` puts the reports together",

@@ -67,6 +67,7 @@ class Session:
             *(config.getoption(name) for name in ("source", "target", "map", "shard", "source_adapter", "adapter")),
             tensors_only=config.getoption("tensors_only"),
             key=config.getoption("key"),
+            lora=config.getoption("lora"),
         )
         self.targets = self.checkpoints.targets or registry.resolve(config.getoption("adapter"), required)
         self.unmarked: Counter[str] = Counter()

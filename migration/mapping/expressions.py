@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 
 from touchstone.migration.checkpoint import Rows, Tensor
-from touchstone.migration.parameters import Parameter
+from touchstone.migration.parameters import Fusion, Parameter
 
 Shape = tuple[int, ...]
 
@@ -41,10 +41,28 @@ def view_of(parameter: Parameter) -> View:
     return View(parameter.shape, parameter.rows)
 
 
-def parameter_of(name: str, view: View, like: Parameter, encoding: str) -> Parameter:
+def parameter_of(name: str, view: View, like: Parameter, encoding: str, fusion: Fusion | None = None) -> Parameter:
     """A parameter whose rows are computed when they are read. like: of whose dtype and file it is."""
     first = like.parts[0]
-    return Parameter(name, (Tensor(name, like.dtype, view.shape, first.file, view.rows, encoding),))
+    tensor = Tensor(name, like.dtype, view.shape, first.file, view.rows, encoding)
+    return Parameter(name, (tensor,), fusion=fusion)
+
+
+def before_fusion(parameter: Parameter) -> View:
+    """What a parameter was before an adapter was added to it, if one was."""
+    return View(parameter.shape, parameter.fusion.base if parameter.fusion else parameter.rows)
+
+
+def slack_of(parameter: Parameter) -> View:
+    """How far a library's sum with an adapter may be from the exact one; nothing where none was added."""
+    if parameter.fusion:
+        return View(parameter.shape, parameter.fusion.slack)
+    return View(parameter.shape, lambda a, b: np.zeros((b - a, *parameter.shape[1:])))
+
+
+def read_as(read: Callable[[Parameter], View], parameter: Parameter) -> Parameter:
+    """A parameter with the rows of one of the above instead of its own."""
+    return parameter_of(parameter.name, read(parameter), parameter, "")
 
 
 class Step(Protocol):

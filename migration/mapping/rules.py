@@ -14,13 +14,15 @@ from touchstone.migration.mapping.expressions import (
     View,
     after,
     applied,
+    before_fusion,
     concatenated,
     parameter_of,
+    slack_of,
     stacked,
     view_of,
 )
 from touchstone.migration.mapping.templates import Family, Index, filled, spelled
-from touchstone.migration.parameters import Parameter
+from touchstone.migration.parameters import Fusion, Parameter
 
 COMPUTED = "computed"
 """The encoding of numbers that a function gave, which another library may round otherwise."""
@@ -93,9 +95,22 @@ class Rule:
         parts: into how many the source is divided where `part_of` says which. None where it cannot be made.
         """
         found = self.parameters(index, sources)
-        if not found or len({(p.dtype, p.encoding) for p in found}) > 1:
+        adapted = next((p for p in found if p.fusion), None)
+        if not found or len({(p.dtype, "" if p.fusion else p.encoding) for p in found}) > 1:
             return None
-        view = self._joined([view_of(p) for p in found])
+        view = self._view(list(map(view_of, found)), index, parts)
+        if view is None:
+            return None
+        encoding = COMPUTED if any(isinstance(s, Apply) for s in self.steps) else (adapted or found[0]).encoding
+        if not adapted:
+            return parameter_of(self._name(index), view, found[0], encoding)
+        base, slack = (self._view(list(map(read, found)), index, parts) for read in (before_fusion, slack_of))
+        assert base is not None
+        assert slack is not None
+        return parameter_of(self._name(index), view, found[0], encoding, Fusion(base.rows, slack.rows))
+
+    def _view(self, views: Sequence[View], index: Index, parts: int) -> View | None:
+        view = self._joined(views)
         if view is None:
             return None
         steps = self.steps
@@ -103,11 +118,7 @@ class Rule:
             if not parts or not view.shape or view.shape[0] % parts:
                 return None
             steps = (Part(0, index[self.part_of], parts), *steps)
-        if after(view.shape, steps) is None:
-            return None
-        view = applied(view, steps)
-        encoding = COMPUTED if any(isinstance(s, Apply) for s in steps) else found[0].encoding
-        return parameter_of(self._name(index), view, found[0], encoding)
+        return None if after(view.shape, steps) is None else applied(view, steps)
 
     def _name(self, index: Index) -> str:
         own: tuple[object, ...] = index if self.part_of is None else _without(index, self.part_of)

@@ -47,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
         *(options.source, options.target, options.map, options.shard, options.source_adapter, options.adapter),
         tensors_only=options.tensors_only,
         key=options.key,
+        lora=options.lora,
     )
     report = Path(options.report) if options.report else None
     bar = Bar(options.quiet)
@@ -126,6 +127,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("target", metavar="B", help="what it was converted to")
     parser.add_argument("--map", metavar="FILE", help="pairs of names that no convention knows (docs/migration.md)")
     parser.add_argument("--key", default="", help="where a PyTorch file keeps the weights: params_ema, or a.b.c")
+    parser.add_argument("--lora", metavar="PATH", help="a LoRA adapter: B must be its sum with A")
     parser.add_argument("--report", metavar="DIR", help="write records and report.html; an interrupted check goes on")
     parser.add_argument("--shard", metavar="I/N", help="check share I of N; `touchstone report merge` joins reports")
     parser.add_argument("--adapter", action="append", default=[], metavar="NAME", help="whose layers B goes through")
