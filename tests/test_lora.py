@@ -85,7 +85,8 @@ def peft(seed: int = 0) -> Made:
 
     shapes = {QUERY: (DIMS, DIMS), UP: (HIDDEN, DIMS), TABLE: (ROWS, DIMS), "lm_head": (ROWS, DIMS)}
     base = {f"{name}.weight": normal(*shape) for name, shape in shapes.items()}
-    adapter, fused = {}, dict(base)
+    adapter: Arrays = {}
+    fused = dict(base)
     for name in (QUERY, UP):
         a, b = normal(RANK, shapes[name][1]), normal(shapes[name][0], RANK)
         adapter |= {f"base_model.model.{name}.lora_{f}.weight": v for f, v in (("A", a), ("B", b))}
