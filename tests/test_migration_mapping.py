@@ -6,10 +6,11 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
-from tests.made_checkpoints import Arrays, packed, red, verdicts, write
+from tests.made_checkpoints import Arrays, packed, quantization, red, verdicts, write
 from tests.made_conversions import (
     DIMS,
     EXPERTS,
@@ -319,6 +320,43 @@ def test_two_sources_after_one_another(tmp_path: Path) -> None:
     ]
     wrong = changed(after, "qkv", lambda a: np.concatenate([a[8:12], a[:8], a[12:]]), everywhere=False)
     assert list(faults(tmp_path / "wrong", before, wrong, "")) == ["layers.1.qkv_proj.weight"]
+
+
+def strangers(count: int = 120) -> tuple[Arrays, Arrays]:
+    """Tensors of a few shapes whose names say nothing; every third matrix is stored transposed in the target."""
+    rng = np.random.default_rng(0)
+    shapes = ((64, 64), (96, 64), (64, 96), (64,))
+    before, after = {}, {}
+    for i in range(count):
+        values = rng.normal(size=shapes[i % 4]).astype(np.float32)
+        before[rng.bytes(4).hex()] = values
+        after[f"{count - i}" if i % 2 else rng.bytes(4).hex()] = values.T if i % 3 == 0 else values
+    return before, dict(sorted(after.items()))
+
+
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "4 bits"])
+def test_names_that_say_nothing_are_told_by_their_values(tmp_path: Path, stored: str) -> None:
+    before, after = strangers()
+    target: Arrays = {}
+    for name, values in after.items():
+        if stored == "4 bits" and values.ndim == 2:
+            target |= packed({f"x{name}.weight": values}, AFFINE)
+        else:
+            target[name] = values.astype(np.float32 if stored == "4 bits" else getattr(ml_dtypes, stored, stored))
+    config = quantization(AFFINE) if stored == "4 bits" else {}
+    check = Check(write(tmp_path / "a", before, {}), write(tmp_path / "b", target, config))
+    assert {q.name: f.message for q in check.questions if not (f := check.finding(q)).conforms} == {}
+    assert check.inferred == len(after)
+    assert len(headline(check)) <= 10
+
+
+def test_of_strangers_one_with_other_values_has_no_partner(tmp_path: Path) -> None:
+    before, after = strangers()
+    name = next(n for n, v in after.items() if v.shape == (96, 64))
+    after[name] = after[name][::-1]
+    found = red(verdicts(write(tmp_path / "a", before, {}), write(tmp_path / "b", after, {})))
+    assert sorted(found.values()) == ["missing", "unexpected"]
+    assert f"{name} of the target" in found
 
 
 def test_templates() -> None:

@@ -11,6 +11,7 @@ from touchstone.migration.conventions import Name
 from touchstone.migration.mapping import search
 from touchstone.migration.mapping.expressions import Add
 from touchstone.migration.mapping.knowledge import Knowledge, is_convolution
+from touchstone.migration.mapping.likenesses import by_values
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import Family, Index, families, likeness, path_of, spelled, template
 from touchstone.migration.pairing import Alone, Pair, Pairing, cast_before, settled
@@ -77,6 +78,10 @@ def _solved(
 ) -> dict[str, Rule]:
     """Template of the target -> its rule; the best-named choose first, so that none takes what is another's."""
     found = {rule.target: rule for rule in own if rule.target in wanted}
+    if not knowledge.is_known:
+        told = {s for rule in found.values() for s in rule.sources}
+        rest = {t: f for t, f in wanted.items() if t not in found}
+        found |= by_values(rest, {s: f for s, f in free.items() if s not in told})
     likely = {t: max((likeness(s, t) for s in free), default=0.0) for t in wanted}
     for name in sorted((t for t in wanted if t not in found), key=lambda t: -likely[t]):
         rule = search.best(name, wanted[name], free, knowledge, tuple(found.values()))

@@ -39,11 +39,13 @@ _OTHER_LEAVES = {
 
 
 def template(name: str) -> tuple[str, Index]:
-    """The name with ``{}`` for each number that is a part of its path, and those numbers.
+    """The name with ``{}`` for each number that is a part of its path, and those numbers; of numbers alone the name.
 
     >>> template("layers.3.experts.11.up_proj.weight")
     ('layers.{}.experts.{}.up_proj.weight', (3, 11))
     """
+    if all(part.isdigit() for part in path_of(name)):
+        return name, ()
     numbers = tuple(int(m["n"]) for m in _NUMBER.finditer(name))
     return _NUMBER.sub(lambda m: f"{m['kind']}_{{}}" if m["kind"] else "{}", name), numbers
 
