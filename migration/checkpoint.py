@@ -27,7 +27,7 @@ class Tensor:
     without axes, ``rows(0, 1)`` is its one element with shape ``(1,)``.
     encoding: "" for plain arrays, else the name of the block quantization that the file holds ("Q4_1"), dtype being
     that of the dequantized rows; step: then the distance between neighbouring codes, ``[rows, blocks]`` float32, None
-    where no bound can be derived for the encoding.
+    where no bound can be derived for the encoding. blocks: of MXFP4, as they are stored.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Tensor:
     rows: Rows = field(repr=False, compare=False)
     encoding: str = ""
     step: Rows | None = field(default=None, repr=False, compare=False)
+    blocks: Rows | None = field(default=None, repr=False, compare=False)
 
     @property
     def length(self) -> int:

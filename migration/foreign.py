@@ -5,11 +5,15 @@ float32, one number for each block of 128 x 128, or one for all.
 
 gpt-oss's (``gpt_oss/torch/weights.py``): ``X_blocks`` ``[…, columns / 32, 16]`` bytes of two E2M1 codes each, the first
 in the low half, and ``X_scales`` ``[…, columns / 32]`` in E8M0, which is how MLX packs them too.
+
+GGUF's MXFP4 (``ggml-common.h``, `block_mxfp4`): of every 32 columns a byte in E8M0, then 16 bytes, the low halves of
+which are the first 16 codes and the high halves the others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 
 import numpy as np
 
@@ -64,6 +68,35 @@ def packed_blocks(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[Te
         shape = (*tensor.shape[:-2], tensor.shape[-2] * 4)
         words = Tensor(name, "uint32", shape, tensor.file, _as_words(tensor, shape))
         yield stem, (words, scales), (name, scales.name)
+
+
+def blocks_of_gguf(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """(name, (words, scales) as MLX packs them) of every tensor that GGUF stores in MXFP4."""
+    for name, tensor in tensors.items():
+        if tensor.blocks is not None:
+            groups = (*tensor.shape[:-1], tensor.shape[-1] // MXFP4.group_size)
+            words = (*groups[:-1], groups[-1] * 4)
+            parts = [("uint32", words, _words_of_gguf), ("uint8", groups, _scales_of_gguf)]
+            rows = [
+                Tensor(name, dtype, shape, tensor.file, partial(read, tensor.blocks, shape))
+                for dtype, shape, read in parts
+            ]
+            yield name, (rows[0], rows[1])
+
+
+def _of_block(stored: np.ndarray) -> np.ndarray:
+    return stored.reshape(*stored.shape[:-1], -1, 1 + MXFP4.group_size // 2)
+
+
+def _words_of_gguf(blocks: Rows, shape: tuple[int, ...], start: int, stop: int) -> np.ndarray:
+    halves = _of_block(blocks(start, stop))[..., 1:]
+    codes = np.concatenate([halves & 15, halves >> 4], axis=-1)
+    pairs = np.ascontiguousarray(codes[..., ::2] | codes[..., 1::2] << 4)
+    return pairs.view(np.uint32).reshape(stop - start, *shape[1:])
+
+
+def _scales_of_gguf(blocks: Rows, shape: tuple[int, ...], start: int, stop: int) -> np.ndarray:
+    return np.ascontiguousarray(_of_block(blocks(start, stop))[..., 0]).reshape(stop - start, *shape[1:])
 
 
 def _as_words(blocks: Tensor, shape: tuple[int, ...]) -> Rows:

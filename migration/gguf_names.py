@@ -1,21 +1,24 @@
 """What llama.cpp calls the tensors of an architecture, and what its converter does to their numbers.
 
 Names are the `gguf` package's (`gguf.tensor_mapping`): those of transformers, Meta and others -> GGUF's. What changes
-the numbers is llama.cpp's ``convert_hf_to_gguf.py``: Gemma's norms are stored with one added, Mamba's A as -exp(A_log).
+the numbers is llama.cpp's ``convert_hf_to_gguf.py``: Gemma's norms are stored with one added, Mamba's A as -exp(A_log),
+gpt-oss's rows of gate and up, which are stored in turns, apart, and its experts transposed where they are no blocks.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from touchstone.migration.checkpoint import Checkpoint
-from touchstone.migration.mapping.expressions import Add, Apply, Step
+from touchstone.migration.mapping.expressions import Add, Apply, Part, Permute, Reshape, Shape, Step
 
 PAGE = "llama.cpp, gguf.tensor_mapping and convert_hf_to_gguf.py: {}"
 ADDS_ONE = ("gemma", "gemma2", "gemma3")
+TOGETHER = "gpt-oss"
+"""The architecture whose source keeps all experts of a layer in one tensor."""
 _EXPERT = re.compile(r"(?<=\.experts)\.\d+(?=\.)")
 _MOST_BLOCKS = 1024
 
@@ -50,20 +53,50 @@ def pairs(before: Collection[str], after: Collection[str], architecture: str) ->
     if translated is None:
         return {}
     out: dict[str, str] = {}
-    for name in before:
-        if not _EXPERT.search(name) and translated(name) in after:
-            out[name] = translated(name)
-    for name in after:
-        if not _EXPERT.search(name) and translated(name) in before:
-            out[translated(name)] = name
+    for here, there, is_source in ((before, after, True), (after, before, False)):
+        for name in here:
+            found = _found(translated(name), there)
+            if not _EXPERT.search(name) and not (architecture == TOGETHER and ".experts." in name) and found:
+                out.update([(name, found) if is_source else (found, name)])
     claims = Counter(out.values())
     return {old: new for old, new in out.items() if claims[new] == 1}
 
 
-def says_same(architecture: str, source: str, target: str) -> bool:
-    """Whether two names, without the numbers of experts, are one tensor's in both namings."""
+def _found(translated: str, there: Collection[str]) -> str:
+    """The name, or its weight's: sources leave out that word of a parameter without a module."""
+    return next((n for n in (translated, f"{translated}.weight") if translated and n in there), "")
+
+
+def documents(architecture: str, source: str, target: str, steps: Sequence[Step], before: Shape, after: Shape) -> bool:
+    """Whether llama.cpp's converter makes the target so. source, target: names, with the numbers of experts or without.
+
+    before, after: the shapes of both.
+    """
     translated = name_of(architecture)
-    return translated is not None and (translated(source) == target or translated(target) == source)
+    if translated is None:
+        return False
+    if architecture == TOGETHER and ".experts." in source:
+        return _of_gpt_oss(translated, source, target, steps, before, after)
+    is_kept = not steps or isinstance(steps[0], Reshape)
+    return is_kept and (translated(source) == target or translated(target) == source)
+
+
+def _of_gpt_oss(
+    translated: Callable[[str], str], source: str, target: str, steps: Sequence[Step], before: Shape, after: Shape
+) -> bool:
+    is_bias = source.endswith("_bias")
+    leaf = ".bias" if is_bias else ".weight"
+    name = source.removesuffix("_bias")
+    if name.endswith("down_proj"):
+        turned: tuple[Step, ...] = () if is_bias else (Permute((0, 2, 1)),)
+        return translated(f"{name}{leaf}") == target and tuple(steps) in ((), turned)
+    for k, word in enumerate(("gate_proj", "up_proj")):
+        if translated(f"{name.replace('gate_up_proj', word)}{leaf}") == target:
+            in_turns: tuple[Step, ...] = (Part(1, k, 2, is_interleaved=True),)
+            transposed: tuple[Step, ...] = (Part(2, k, 2, is_interleaved=True), Permute((0, 2, 1)))
+            fits = before[1] == 2 * after[1], len(before) == 3 and before[2] == 2 * after[1]
+            return (fits[0] and tuple(steps) == in_turns) or (fits[1] and tuple(steps) == transposed)
+    return False
 
 
 def steps(architecture: str, name: str, axes: int, *, to_gguf: bool) -> tuple[Step, ...]:

@@ -173,6 +173,9 @@ def parameters(checkpoint: Checkpoint) -> dict[str, Parameter]:
     for name, values, its_scales in foreign.scaled(tensors):
         out[name] = Parameter(name, (values,))
         taken |= {name, its_scales}
+    for name, both in foreign.blocks_of_gguf(tensors):
+        out[name] = Parameter(name, both, foreign.MXFP4, (foreign.MXFP4,), claimed=foreign.MXFP4)
+        taken.add(name)
     first = {name: name for name in tensors}
     for name, both, names in foreign.packed_blocks(tensors):
         out[name] = Parameter(name, both, foreign.MXFP4, (foreign.MXFP4,))

@@ -123,7 +123,10 @@ def write_orbax(folder: Path, found: Arrays) -> Path:
 
 
 def write_gguf(folder: Path, found: Arrays, architecture: str = "llama", **types: str) -> Path:
-    """`types`: tensor name with _ for . -> a quantization type; without its empty arrays and those without axes."""
+    """`types`: tensor name with _ for . -> a quantization type; without its empty arrays and those without axes.
+
+    Arrays of bytes are blocks of that type already.
+    """
     import gguf
 
     writer = gguf.GGUFWriter(folder / "model.gguf", architecture)
@@ -135,7 +138,8 @@ def write_gguf(folder: Path, found: Arrays, architecture: str = "llama", **types
             continue
         if kind:
             quantization = gguf.GGMLQuantizationType[kind]
-            writer.add_tensor(name, gguf.quants.quantize(array, quantization), raw_dtype=quantization)
+            blocks = array if array.dtype == np.uint8 else gguf.quants.quantize(array, quantization)
+            writer.add_tensor(name, blocks, raw_dtype=quantization)
         elif array.dtype == ml_dtypes.bfloat16:
             bf16 = gguf.GGMLQuantizationType.BF16
             writer.add_tensor(name, np.ascontiguousarray(array).view(np.uint8), raw_dtype=bf16)

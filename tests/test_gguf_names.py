@@ -14,6 +14,7 @@ import pytest
 from tests.checkpoint_files import write_gguf
 from tests.made_checkpoints import Arrays, halves, red, verdicts, write
 from touchstone.command import main
+from touchstone.migration.check import Check
 
 DIMS, INNER, VOCABULARY, EXPERTS, HEADS, LAYERS = 32, 48, 80, 4, 4, 2
 ATTENTION = {"self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v"}
@@ -204,3 +205,81 @@ def test_forgotten_everywhere_is_red_too(tmp_path: Path) -> None:
     found = red(verdicts(*saved(tmp_path, "gemma3", before, after)))
     assert set(found.values()) == {"1 forgotten"}
     assert len(found) == 6 * LAYERS + 1
+
+
+EXPERT_DIMS, EXPERT_INNER = 64, 32
+PLACE = "model.layers.{n}.mlp.experts"
+
+
+def gpt_oss(*, in_blocks: bool) -> tuple[Arrays, Arrays]:
+    """(transformers' tensors, GGUF's) of gpt-oss, its experts in MXFP4 blocks or as bfloat16's numbers, transposed."""
+    rng = np.random.default_rng(0)
+    before: Arrays = {}
+    after: Arrays = {}
+    inside = {**ATTENTION, **OUT, "input_layernorm": "attn_norm", "post_attention_layernorm": "post_attention_norm"}
+    names = {f"{old}.weight": f"{new}.weight" for old, new in {**OUTSIDE, **HEAD}.items()}
+    for n in range(LAYERS):
+        names |= {f"model.layers.{n}.{old}.weight": f"blk.{n}.{new}.weight" for old, new in inside.items()}
+        names |= {f"model.layers.{n}.mlp.router.{leaf}": f"blk.{n}.ffn_gate_inp.{leaf}" for leaf in ("weight", "bias")}
+        names[f"model.layers.{n}.self_attn.sinks"] = f"blk.{n}.attn_sinks.weight"
+    for old, new in names.items():
+        shape = (VOCABULARY, EXPERT_DIMS) if "embed" in old or "head" in old else (EXPERT_DIMS, EXPERT_DIMS)
+        one_axis = "norm" in old or old.endswith(("bias", "sinks"))
+        before[old] = after[new] = rng.standard_normal(shape[:1] if one_axis else shape).astype(np.float32)
+    for n in range(LAYERS):
+        source, target = PLACE.format(n=n), f"blk.{n}"
+        for name, rows in (("gate_up_proj", 2 * EXPERT_INNER), ("down_proj", EXPERT_DIMS)):
+            columns = EXPERT_DIMS if name == "gate_up_proj" else EXPERT_INNER
+            codes = rng.integers(0, 16, (EXPERTS, rows, columns // 32, 32), np.uint8)
+            scales = rng.integers(120, 125, (EXPERTS, rows, columns // 32), np.uint8)
+            bias = rng.standard_normal((EXPERTS, rows)).astype(np.float32)
+            before[f"{source}.{name}_bias"] = bias
+            if in_blocks:
+                before[f"{source}.{name}_blocks"] = codes[..., ::2] | codes[..., 1::2] << 4
+                before[f"{source}.{name}_scales"] = scales
+                stored = np.concatenate([scales[..., None], codes[..., :16] | codes[..., 16:] << 4], axis=-1)
+                whole = stored.reshape(EXPERTS, rows, -1)
+            else:
+                whole = rng.standard_normal((EXPERTS, rows, columns)).astype(np.float32)
+                before[f"{source}.{name}"] = np.ascontiguousarray(whole.transpose(0, 2, 1))
+            parts = {"ffn_down_exps": slice(None)}
+            if name == "gate_up_proj":
+                parts = {"ffn_gate_exps": slice(0, None, 2), "ffn_up_exps": slice(1, None, 2)}
+            for part, which in parts.items():
+                after[f"{target}.{part}.weight"] = np.ascontiguousarray(whole[:, which])
+                after[f"{target}.{part}.bias"] = np.ascontiguousarray(bias[:, which])
+    return before, after
+
+
+def saved_gpt_oss(folder: Path, before: Arrays, after: Arrays) -> tuple[Path, Path]:
+    (folder / "gguf").mkdir(parents=True)
+    blocks = {n.replace(".", "_"): "MXFP4" for n, a in after.items() if a.dtype == np.uint8}
+    config = {"model_type": "gpt_oss", "num_attention_heads": HEADS}
+    hub = write(folder / "hub", before, config, framework="pt")
+    return hub, write_gguf(folder / "gguf", after, "gpt-oss", **blocks)
+
+
+@pytest.mark.parametrize("in_blocks", [True, False], ids=["blocks", "numbers"])
+def test_gpt_oss(tmp_path: Path, in_blocks: bool) -> None:
+    hub, gguf = saved_gpt_oss(tmp_path, *gpt_oss(in_blocks=in_blocks))
+    check = Check(hub, gguf)
+    found = [(q.name, check.finding(q)) for q in check.questions]
+    assert {n: f.message for n, f in found if not f.conforms} == {}
+    assert ("blk.0.ffn_up_exps.weight", "exact") in [(n, f.behaviour) for n, f in found]
+    assert check.inferred == 0
+
+
+@pytest.mark.parametrize(
+    ("tensor", "change", "behaviour"),
+    [
+        ("blk.1.ffn_down_exps.weight", _exchanged, "experts exchanged"),
+        ("blk.0.ffn_gate_exps.bias", lambda a: a[::-1], "experts reversed"),
+        ("blk.1.ffn_up_exps.weight", "blk.1.ffn_gate_exps.weight", "another tensor"),
+    ],
+)
+def test_a_fault_in_blocks_is_named(
+    tmp_path: Path, tensor: str, change: Callable[[np.ndarray], np.ndarray] | str, behaviour: str
+) -> None:
+    before, after = gpt_oss(in_blocks=True)
+    after[tensor] = np.ascontiguousarray(after[change] if isinstance(change, str) else change(after[tensor]))
+    assert red(verdicts(*saved_gpt_oss(tmp_path, before, after))) == {tensor: behaviour}

@@ -231,7 +231,9 @@ def _tensor(gguf: Any, path: Path, whole: FileBytes, record: _Record, begin: int
 
     also = (gguf.quants.QuantError, ValueError, ArithmeticError)
     known: Rows | None = guarded(name, path, length, step) if kind.name in STEPS and len(shape) > 1 else None
-    return Tensor(name, "float32", shape, path, guarded(name, path, length, rows, also), kind.name, known), size
+    whole_blocks = blocks if kind.name == "MXFP4" and len(shape) > 1 else None
+    values = guarded(name, path, length, rows, also)
+    return Tensor(name, "float32", shape, path, values, kind.name, known, whole_blocks), size
 
 
 def _refuse_unknown(gguf: Any, path: Path, name: str, kind: Any, block_bytes: int) -> None:

@@ -162,8 +162,8 @@ class Knowledge:
             return ""
         if self.gguf:
             names = example(rule.sources[0]), example(rule.target)
-            is_kept = not rule.steps or isinstance(rule.steps[0], Reshape)
-            return gguf_names.PAGE.format(self.gguf) if is_kept and gguf_names.says_same(self.gguf, *names) else ""
+            is_so = gguf_names.documents(self.gguf, *names, rule.steps, before, after)
+            return gguf_names.PAGE.format(self.gguf) if is_so else ""
         old, new = canonical(rule.sources[0]), canonical(rule.target)
         if old == new:
             return self._of_one(rule, before, after)

@@ -108,7 +108,8 @@ def _cause(found: Order, pair: Pair, heads: int) -> Cause:
 def noun_of(pair: Pair, axis: int) -> str:
     """What a slice along an axis of the target is."""
     rule, axes = pair.rule, len(pair.target.shape)
-    if axis == 0 and axes == 3 and _is_stacked(rule, pair.target.name):
+    of_one = 1 if pair.target.name.endswith("bias") else 2
+    if axis == 0 and axes == 1 + of_one and _is_stacked(rule, pair.target.name):
         return "expert"
     if axes >= 3 and is_convolution(pair.target.name):
         return "output channel" if axis == 0 else "tap" if axis < axes - 1 else "input channel"
@@ -117,8 +118,12 @@ def noun_of(pair: Pair, axis: int) -> str:
     return {0: "row", 1: "column"}.get(axis, "slice") if axes == 2 else {1: "row", 2: "column"}.get(axis, "slice")
 
 
+_STACKED = ("expert", "switch", "_exps")
+"""Of names of tensors that hold all experts of a layer, one after the other."""
+
+
 def _is_stacked(rule: Rule | None, name: str) -> bool:
-    return (rule is not None and rule.over is not None) or "expert" in name or "switch" in name
+    return (rule is not None and rule.over is not None) or any(w in name for w in _STACKED)
 
 
 def _block(places: Sequence[int]) -> int:
