@@ -33,6 +33,22 @@ def _could_be_packed(pair: Pair) -> bool:
     return len(pair.target.shape) == axes and Name.of(pair.target.name).leaf == "weight"
 
 
+def _why_unquantized(pair: Pair, claimed: Format, knowledge: Knowledge) -> str:
+    """Why a matrix is not packed as the configuration says of all, "" where nothing explains it."""
+    target = pair.target
+    if target.shape[-1] % claimed.group_size:
+        columns = f"{target.shape[-1]} columns"
+        return f"{columns} do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
+    if knowledge.leaves_unquantized(target.name):
+        return f"mlx-lm leaves it {target.dtype} ({knowledge.page})"
+    if knowledge.of_images(target.name):
+        return f"mlx-vlm leaves what sees or hears {target.dtype} (mlx_vlm/utils.py, skip_multimodal_module)"
+    method = foreign_method(knowledge.config)
+    if method and not pair.source.encoding:
+        return f"its source, quantized by {method}, keeps it in {pair.source.dtype} too"
+    return ""
+
+
 def _claim(pair: Pair, knowledge: Knowledge) -> Finding:
     target, claimed = pair.target, pair.target.claimed
     facts: dict[str, Any] = {"dtype": target.dtype, "shape": target.shape}
@@ -44,17 +60,8 @@ def _claim(pair: Pair, knowledge: Knowledge) -> Finding:
             return Finding("quantized against the configuration", False, "its configuration says it is not", **facts)
         return Finding("not quantized as configured", True, "its configuration says so", **facts)
     if not target.is_packed:
-        columns = target.shape[-1]
-        if columns % claimed.group_size:
-            text = f"{columns} columns do not divide by group_size {claimed.group_size}, so it stays {target.dtype}"
-            return Finding("left unquantized", True, text, **facts)
-        if knowledge.leaves_unquantized(target.name):
-            text = f"mlx-lm leaves it {target.dtype} ({knowledge.page})"
-            return Finding("left unquantized", True, text, **facts)
-        method = foreign_method(knowledge.config)
-        if method and not pair.source.encoding:
-            text = f"its source, quantized by {method}, keeps it in {pair.source.dtype} too"
-            return Finding("left unquantized", True, text, **facts)
+        if why := _why_unquantized(pair, claimed, knowledge):
+            return Finding("left unquantized", True, why, **facts)
         text = f"its configuration says {claimed.name}, and it is stored as {target.dtype}"
         return Finding("silently unquantized", False, text, **facts)
     stored = target.form
@@ -87,7 +94,8 @@ def of_model(pairing: Pairing, source: Mapping[str, Any], target: Mapping[str, A
         text = f"{found.name} is {_short(found.after)}; its source's configuration says {_short(found.before)}{what}"
         yield found.name, Finding("other value in the configuration", False, text)
     ties = target.get("tie_word_embeddings")
-    if isinstance(ties, bool) and pairing.table[1]:
+    has_none = pairing.head == (None, None) and source.get("tie_word_embeddings") is False  # a model of embeddings
+    if isinstance(ties, bool) and pairing.table[1] and not (has_none and not ties):
         yield "tie_word_embeddings", _tying(pairing, ties)
 
 

@@ -448,6 +448,14 @@ def test_one_scale_for_a_whole_tensor(tmp_path: Path) -> None:
     assert check(tmp_path, source, target, quantization(AFFINE)) == {UP1: "beyond quantization bound"}
 
 
+def test_a_model_of_embeddings_needs_no_head(tmp_path: Path) -> None:
+    config = {**CONFIG, "tie_word_embeddings": False}
+    source = {n: t for n, t in hugging_face(meta()).items() if n != HEAD}
+    assert red(verdicts(write(tmp_path / "a", source, config), write(tmp_path / "b", source, config))) == {}
+    whole = write(tmp_path / "c", hugging_face(meta()), config)
+    assert "tie_word_embeddings" in red(verdicts(whole, tmp_path / "b"))
+
+
 def test_offsets_that_were_moved_by_less_than_half_a_step(tmp_path: Path) -> None:
     """Each value is within its bound: the source lay on the lattice of its codes, as of a model that was trained so."""
     target = packed(hugging_face(meta()), AFFINE)

@@ -226,6 +226,43 @@ def test_what_converters_leave_out(tmp_path: Path) -> None:
     assert red(verdicts(source, target)) == {"model.layers.7.x.weight of the source": "missing"}
 
 
+def of_images() -> tuple[Arrays, Arrays]:
+    """A tower under another name and a projector, which mlx-vlm keeps; mlx-lm leaves both out."""
+    rng = np.random.default_rng(0)
+    text = {"model.embed_tokens.weight": rng.normal(size=(64, 32)).astype(np.float32)}
+    names = [f"blocks.{n}.attn.proj.weight" for n in range(3)] + ["merger.mlp.0.weight"]
+    seen = {name: rng.normal(size=(32, 32)).astype(np.float32) for name in names}
+    return (
+        {**text, **{f"visual.{name}": t for name, t in seen.items()}},
+        {
+            "language_model.model.embed_tokens.weight": text["model.embed_tokens.weight"],
+            **{f"vision_tower.{name}": t for name, t in seen.items()},
+        },
+    )
+
+
+def test_a_tower_that_is_kept_is_compared(tmp_path: Path) -> None:
+    before, after = of_images()
+    assert faults(tmp_path / "sound", before, after, "qwen2_vl") == {}
+    after["vision_tower.merger.mlp.0.weight"] = after["vision_tower.merger.mlp.0.weight"][:, ::-1]
+    assert set(faults(tmp_path / "wrong", before, after, "qwen2_vl")) == {"vision_tower.merger.mlp.0.weight"}
+
+
+def test_a_projector_that_is_lost_is_not_left_out(tmp_path: Path) -> None:
+    before, after = of_images()
+    del after["vision_tower.merger.mlp.0.weight"]
+    assert faults(tmp_path, before, after, "qwen2_vl") == {"visual.merger.mlp.0.weight of the source": "missing"}
+
+
+def test_towers_stay_as_they_are_when_the_text_is_quantized(tmp_path: Path) -> None:
+    before, after = of_images()
+    table = after.pop("language_model.model.embed_tokens.weight")
+    after |= packed({"language_model.model.embed_tokens.weight": table}, AFFINE)
+    source = write(tmp_path / "a", before, {"model_type": "qwen2_vl"}, "pt")
+    target = write(tmp_path / "b", after, {"model_type": "qwen2_vl", **quantization(AFFINE)}, "mlx")
+    assert red(verdicts(source, target)) == {}
+
+
 def test_a_map_confirms_what_was_inferred(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = fused()
     source, target = save(tmp_path, before, after, "a-model-nobody-knows")

@@ -64,6 +64,8 @@ class Converter(msgspec.Struct, forbid_unknown_fields=True):
     experts: _Experts
     dropped: _Dropped
     unquantized: dict[str, list[str]]
+    multimodal: list[str]
+    adding_nothing: str
 
 
 @cache
@@ -113,6 +115,12 @@ class Knowledge:
         return self.to_mlx and self.model in mlx_lm().models.split()
 
     @property
+    def says_of_vectors(self) -> bool:
+        """Whether a converter's source says what is added to norms, which is nothing where `steps` has none."""
+        table = mlx_lm()
+        return bool(self.gguf) or self.is_known or (self.to_mlx and self.model in table.adding_nothing.split())
+
+    @property
     def page(self) -> str:
         return PAGE.format(self.model)
 
@@ -131,6 +139,11 @@ class Knowledge:
         ends = mlx_lm().unquantized.get(self.model, ())
         return any(f".{name}".removesuffix(".weight").endswith(f".{end}") for end in ends)
 
+    @staticmethod
+    def of_images(name: str) -> bool:
+        """Whether a matrix belongs to what sees or hears, which mlx-vlm does not quantize."""
+        return any(word in name for word in mlx_lm().multimodal)
+
     def drops(self, name: str, target: Collection[str]) -> str:
         """Why a tensor of the source has no partner by documented convention, "" where there is none.
 
@@ -141,7 +154,7 @@ class Knowledge:
         if self.to_mlx and any(p in table.always for p in parts):
             return "mlx-lm's converters leave it out (mtp layers, rotary tables)"
         tower = next((p for p in parts if p in table.towers), "")
-        if self.to_mlx and tower and tower not in target:
+        if self.to_mlx and tower and not any(p in target for p in table.towers):
             return f"{tower} is left out of a text model by mlx-lm's converters"
         if self.to_mlx and any(p in table.models.get(self.model, ()) for p in parts):
             return f"left out by {self.page}"

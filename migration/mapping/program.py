@@ -165,7 +165,7 @@ def _other_norms(
 ) -> dict[tuple[str, str], Rule]:
     """Norms of which there is one alone, where those of all layers were found to be moved by a constant."""
     steps = {r.steps for r in found.values() if r and r.basis == "values" and isinstance(r.steps[0], Add)}
-    if len(steps) != 1 or knowledge.is_known:
+    if len(steps) != 1 or knowledge.says_of_vectors:
         return {}
     out = {}
     for (old, new), group in groups.items():
@@ -198,7 +198,7 @@ def _of_group(old: str, new: str, group: Sequence[Pair], knowledge: Knowledge) -
     if (
         axes == 1
         and len(group) > 1
-        and not (knowledge.is_known or knowledge.gguf)
+        and not knowledge.says_of_vectors
         and one.target.dtype in ("float32", "bfloat16", "float16")
     ):
         return _offset(old, new, family, sources)

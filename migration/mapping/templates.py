@@ -25,6 +25,8 @@ _CONTAINERS = {
     "moe": "mlp",
     "feed_forward": "mlp",
     "ffn": "mlp",
+    "visual": "vision_tower",
+    "vision_model": "vision_tower",
 }
 """Modules that ecosystems call differently."""
 _EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output_linear": "down_proj", "v1": "up_proj"}

@@ -105,7 +105,7 @@ def _splits(split: Part) -> Iterator[Part]:
 def _memory(pair: Pair, sample: Sample) -> Cause | None:
     """The numbers of another view of the source as they lie in memory, under the shape that it should have."""
     shape = pair.source.shape
-    if not 2 <= len(shape) <= 4:
+    if not 2 <= len(shape) <= 5:
         return None
     plain = replace(pair, transposed=False, rope=None)
     for axes in permutations(range(len(shape))):

@@ -83,6 +83,11 @@ def _blocks(count: int) -> Change:
     return change
 
 
+def _channels_first(a: np.ndarray) -> np.ndarray:
+    return np.moveaxis(a, -1, 1).reshape(a.shape)
+
+
+PROJECTORS = r"(multi_modal_projector|merger|connector)\."
 EXPERTS = r"\.(switch_mlp|experts)\.(gate|up|down)_proj\.weight$"
 CONVOLUTIONS = r"conv.*\.weight$"
 NORMS = r"layers\.\d+\.input_layernorm\.weight$"
@@ -94,6 +99,7 @@ FAULTS = (
     Fault("experts turned twice", EXPERTS, ("axes in another order", "memory order"), _turned),
     Fault("gate and up exchanged", r"gate_proj\.weight$", ("gate and up exchanged",), twin=("gate_proj", "up_proj")),
     Fault("q and o exchanged", r"q_proj\.weight$", ("swapped",), twin=("q_proj", "o_proj")),
+    Fault("query and key exchanged", r"query\.weight$", ("swapped",), twin=("query", "key")),
     Fault("heads of q exchanged", r"q_proj\.weight$", ("heads exchanged",), _blocks(4)),
     Fault(
         "q and k exchanged in a fused matrix",
@@ -108,5 +114,23 @@ FAULTS = (
     Fault("one less in norms", NORMS, ("1 forgotten", "offset"), lambda a: (a - 1).astype(a.dtype)),
     Fault("one more in norms", NORMS, ("1 added twice", "offset"), lambda a: (a + 1).astype(a.dtype)),
     Fault("rows of the router exchanged", r"\.(gate|router)(\.layer)?\.weight$", ("rows swapped",), _first_two),
-    Fault("table of another training step", r"embed_tokens\.weight$", ("stale",), _trained_on),
+    Fault(
+        "tower of another training step",
+        r"(vision_tower|vision_model)\..*(fc1|linear_fc1)\.weight$",
+        ("stale",),
+        _trained_on,
+    ),
+    Fault("projector of another training step", f"{PROJECTORS}.*\\.weight$", ("stale",), _trained_on),
+    Fault(
+        "kernel of patches turned twice",
+        r"patch_embed\w*(\.proj)?\.weight$",
+        ("axes in another order", "memory order", "input channels"),
+        _channels_first,
+    ),
+    Fault(
+        "table of another training step",
+        r"(embed_tokens|word_embeddings|tok_embeddings)\.weight$",
+        ("stale",),
+        _trained_on,
+    ),
 )
