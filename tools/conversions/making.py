@@ -178,7 +178,7 @@ def _gguf(source: Path, target: Path) -> None:
     from mlx_lm.gguf import convert_to_gguf
 
     target.mkdir()
-    weights = mx.load(str(source / "model.safetensors"))
+    weights: Any = mx.load(str(source / "model.safetensors"))
     config = json.loads((source / "config.json").read_text())
     convert_to_gguf(str(source), weights, config, str(target / "model.gguf"))
 
