@@ -14,6 +14,7 @@ from touchstone.migration.bounds import SIGNIFICAND
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.conventions import KEY, QUERY, Convention, Heads, Name, is_buffer, rope_of
 from touchstone.migration.keymap import KeyMap
+from touchstone.migration.mapping.knowledge import mlx_lm, renamed
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.parameters import Parameter, parameters
 
@@ -116,7 +117,8 @@ def pair(source: Checkpoint, target: Checkpoint, keymap: KeyMap, adapter: Checkp
     ruled, ruled_there = keymap.of_rules(before.keys(), after.keys())
     gone, gone_there = gone | ruled, gone_there | ruled_there
     architecture = gguf_names.architecture_of(source, target)
-    for how, names in _ways(before, after, theirs, ours, architecture):
+    model = str(source.config.get("model_type", ""))
+    for how, names in _ways(before, after, theirs, ours, architecture, model):
         new_pairs = {(old, new): how for old, new in names.items() if old not in gone and new not in gone_there}
         found |= new_pairs
         gone |= {old for old, _ in new_pairs}
@@ -160,11 +162,14 @@ def _ways(
     theirs: Understood,
     ours: Understood,
     architecture: str,
+    model: str,
 ) -> list[tuple[str, dict[str, str]]]:
     """(why, source -> target) of each way to pair, best first."""
     ways: list[tuple[str, dict[str, str]]] = [("the same name", {n: n for n in before if n in after})]
     if architecture:
         ways.append((f"gguf's names of {architecture}", gguf_names.pairs(before.keys(), after.keys(), architecture)))
+    if to_mlx := {name: new for name in before if (new := renamed(model, name)) in after}:
+        ways.append((f"the names of {mlx_lm().pages[model]}", to_mlx))
     if theirs[0] and ours[0]:
         by_role = {role: name for name, role in ours[1].items()}
         if len(by_role) < len(ours[1]):

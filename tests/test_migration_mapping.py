@@ -226,6 +226,53 @@ def test_what_converters_leave_out(tmp_path: Path) -> None:
     assert red(verdicts(source, target)) == {"model.layers.7.x.weight of the source": "missing"}
 
 
+WHISPER = {
+    "model.encoder.conv1.weight": "encoder.conv1.weight",
+    "model.encoder.layers.{n}.self_attn.q_proj.weight": "encoder.blocks.{n}.attn.query.weight",
+    "model.encoder.layers.{n}.self_attn.out_proj.bias": "encoder.blocks.{n}.attn.out.bias",
+    "model.encoder.layers.{n}.self_attn_layer_norm.weight": "encoder.blocks.{n}.attn_ln.weight",
+    "model.encoder.layers.{n}.fc1.weight": "encoder.blocks.{n}.mlp1.weight",
+    "model.encoder.layer_norm.weight": "encoder.ln_post.weight",
+    "model.decoder.layers.{n}.encoder_attn.k_proj.weight": "decoder.blocks.{n}.cross_attn.key.weight",
+    "model.decoder.layers.{n}.encoder_attn.v_proj.weight": "decoder.blocks.{n}.cross_attn.value.weight",
+    "model.decoder.layers.{n}.encoder_attn_layer_norm.bias": "decoder.blocks.{n}.cross_attn_ln.bias",
+    "model.decoder.layers.{n}.final_layer_norm.weight": "decoder.blocks.{n}.mlp_ln.weight",
+    "model.decoder.layer_norm.weight": "decoder.ln.weight",
+    "model.decoder.embed_tokens.weight": "decoder.token_embedding.weight",
+    "model.decoder.embed_positions.weight": "decoder.positional_embedding",
+}
+
+
+def whisper() -> tuple[Arrays, Arrays]:
+    """As transformers and mlx-examples name the tensors; the encoder's sines are computed there."""
+    rng = np.random.default_rng(0)
+    before = {"model.encoder.embed_positions.weight": rng.normal(size=(8, 16)).astype(np.float32)}
+    after = {}
+    for old, new in WHISPER.items():
+        shape = (16, 4, 3) if "conv" in old else (16, 16) if "proj.weight" in old or "embed" in old else (16,)
+        for n in range(2 if "{n}" in old else 1):
+            value = rng.normal(size=shape).astype(np.float32)
+            before[old.format(n=n)] = value
+            after[new.format(n=n)] = value.transpose(0, 2, 1) if value.ndim == 3 else value
+    return before, after
+
+
+def test_whisper(tmp_path: Path) -> None:
+    before, after = whisper()
+    source = write(tmp_path / "a", before, {"model_type": "whisper"}, "pt")
+    check = Check(source, write(tmp_path / "b", after, {"model_type": "whisper"}, "mlx"))
+    assert {q.name: f.message for q in check.questions if not (f := check.finding(q)).conforms} == {}
+    assert check.inferred == 0
+    names = [f"decoder.blocks.0.cross_attn.{which}.weight" for which in ("key", "value")]
+    after[names[0]], after[names[1]] = after[names[1]], after[names[0]]
+    del after["decoder.positional_embedding"]
+    found = red(verdicts(source, write(tmp_path / "c", after, {"model_type": "whisper"}, "mlx")))
+    assert found == {
+        **dict.fromkeys(names, "swapped"),
+        "model.decoder.embed_positions.weight of the source": "missing",
+    }
+
+
 def of_images() -> tuple[Arrays, Arrays]:
     """A tower under another name and a projector, which mlx-vlm keeps; mlx-lm leaves both out."""
     rng = np.random.default_rng(0)

@@ -66,6 +66,16 @@ class Converter(msgspec.Struct, forbid_unknown_fields=True):
     unquantized: dict[str, list[str]]
     multimodal: list[str]
     adding_nothing: str
+    pages: dict[str, str]
+    renamed: dict[str, list[tuple[str, str]]]
+
+
+def renamed(model: str, name: str) -> str:
+    """What a converter calls a tensor of an architecture, "" where it is not known to rename any."""
+    changes = mlx_lm().renamed.get(model, [])
+    for old, new in changes:
+        name = name.replace(old, new)
+    return name if changes else ""
 
 
 @cache
@@ -122,7 +132,7 @@ class Knowledge:
 
     @property
     def page(self) -> str:
-        return PAGE.format(self.model)
+        return mlx_lm().pages.get(self.model, PAGE.format(self.model))
 
     def steps(self, source: str, target: str, axes: int) -> tuple[tuple[Step, ...], str]:
         """(what a convention does to the numbers of namesakes, its page); nothing where it keeps them."""
@@ -156,7 +166,8 @@ class Knowledge:
         tower = next((p for p in parts if p in table.towers), "")
         if self.to_mlx and tower and not any(p in target for p in table.towers):
             return f"{tower} is left out of a text model by mlx-lm's converters"
-        if self.to_mlx and any(p in table.models.get(self.model, ()) for p in parts):
+        is_converted = self.to_mlx or self.model in mlx_lm().renamed
+        if is_converted and any(f".{path}." in f".{name}." for path in table.models.get(self.model, ())):
             return f"left out by {self.page}"
         layers = count(plain(self.config), "num_hidden_layers")
         layer = next((int(b) for a, b in pairwise(parts) if a == "layers" and b.isdigit()), -1)
