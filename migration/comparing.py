@@ -291,6 +291,8 @@ def _some_values(pair: Pair, before: np.ndarray, start: int, kind: How, take: Ta
 
 def _codes(pair: Pair, before: np.ndarray, form: Format, parts: list[np.ndarray], start: int) -> Compared:
     """Exactly only where a faster look left it undecided, and at the group that is nearest to its bound."""
+    if not before.size:
+        return Compared()
     dtype, through = pair.target.dtype, pair.through
     screened = screening.screened(before, parts, form, dtype, through)
     chosen = slice(None) if screened is None else screened.chosen

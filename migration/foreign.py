@@ -85,7 +85,8 @@ def blocks_of_gguf(tensors: Mapping[str, Tensor]) -> Iterator[tuple[str, tuple[T
 
 
 def _of_block(stored: np.ndarray) -> np.ndarray:
-    return stored.reshape(*stored.shape[:-1], -1, 1 + MXFP4.group_size // 2)
+    size = 1 + MXFP4.group_size // 2
+    return stored.reshape(*stored.shape[:-1], stored.shape[-1] // size, size)
 
 
 def _words_of_gguf(blocks: Rows, shape: tuple[int, ...], start: int, stop: int) -> np.ndarray:

@@ -72,8 +72,8 @@ def _opened(path: Path, key: str) -> Checkpoint:
 
 
 def _instead_of(name: str) -> str:
-    """What to do about a path that is not there; ``owner/name`` may be a hub's."""
-    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith("."):
+    """What to do about a path that is not there; ``owner/name`` may be a hub's, unless there is a folder `owner`."""
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith(".") and not Path(name).parent.exists():
         return "a model of a hub is not fetched: download it, and name the folder that it is in"
     return "name a checkpoint's file or folder"
 

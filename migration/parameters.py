@@ -107,13 +107,14 @@ class Dequantized:
     def of(cls, parts: list[np.ndarray], form: Format) -> Dequantized:
         words, scales = parts[0], parts[1]
         codes = unpack(words, form.bits).reshape(*scales.shape, form.group_size)
+        shape = (*scales.shape[:-1], scales.shape[-1] * form.group_size)
         if form.mode == "affine":
             scale, offset = scales.astype(np.float64), parts[2].astype(np.float64)
             values = scale[..., None] * codes + offset[..., None]
-            return cls(values.reshape(*scales.shape[:-1], -1), scale, offset, form)
+            return cls(values.reshape(shape), scale, offset, form)
         scale = values_of(form.scale)[scales]
         values = values_of(form.element)[codes] * scale[..., None]
-        return cls(values.reshape(*scales.shape[:-1], -1), scale, None, form)
+        return cls(values.reshape(shape), scale, None, form)
 
 
 def unpack(words: np.ndarray, bits: int) -> np.ndarray:

@@ -17,14 +17,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests import checkpoint_files as files
-from tests.checkpoint_files import WRITERS, arrays, everything
+from tests.checkpoint_files import WRITERS, arrays, everything, write_gguf
+from touchstone.migration import lora
 from touchstone.migration.checkpoint import CheckpointError
 from touchstone.migration.formats import reading
-from touchstone.migration.opening import open_checkpoint
+from touchstone.migration.opening import open_adapter, open_checkpoint
+from touchstone.migration.parameters import parameters
 
 Make = Callable[[Path], Path]
 SHARD, INDEX = "model-00001-of-00002.safetensors", "model.safetensors.index.json"
@@ -795,6 +799,75 @@ def test_random_damage(kind: str, tmp_path: Path) -> None:
     assert refused + survived == DAMAGES
     assert refused > DAMAGES // 20
     assert time.perf_counter() - begun < SECONDS
+
+
+def coded(folder: Path) -> tuple[Path, Path]:
+    """Codes as other libraries store them: FP8 with block scales and MXFP4 blocks, in safetensors and in GGUF."""
+    rng = np.random.default_rng(0)
+    found = {
+        "model.layers.0.mlp.up_proj.weight": rng.normal(size=(130, 256)).astype(ml_dtypes.float8_e4m3fn),
+        "model.layers.0.mlp.up_proj.weight_scale_inv": rng.random((2, 2)).astype(np.float32),
+        "model.layers.0.mlp.experts.down_proj_blocks": rng.integers(0, 256, (3, 8, 2, 16), np.uint8),
+        "model.layers.0.mlp.experts.down_proj_scales": rng.integers(0, 255, (3, 8, 2), np.uint8),
+    }
+    (folder / "hub").mkdir(parents=True)
+    save_file(found, folder / "hub" / "model.safetensors")
+    (folder / "gguf").mkdir()
+    blocks = rng.integers(0, 255, (3, 8, 34), np.uint8)
+    return folder / "hub", write_gguf(folder / "gguf", {"blk.0.ffn_down_exps.weight": blocks}, "gpt-oss",
+                                      blk_0_ffn_down_exps_weight="MXFP4")  # fmt: skip
+
+
+def adapted(folder: Path) -> tuple[Path, Path]:
+    """A base, and a LoRA adapter of it."""
+    rng = np.random.default_rng(0)
+    name = "model.layers.0.mlp.up_proj"
+    factors = {"lora_a": (32, 4), "lora_b": (4, 48)}
+    for place, found in (
+        ("base", {f"{name}.weight": rng.normal(size=(48, 32)).astype(np.float32)}),
+        ("adapter", {f"{name}.{f}": rng.normal(size=s).astype(np.float32) for f, s in factors.items()}),
+    ):
+        (folder / place).mkdir(parents=True)
+        save_file(found, folder / place / f"{'model' if place == 'base' else 'adapters'}.safetensors")
+    (folder / "adapter" / "adapter_config.json").write_text('{"lora_parameters": {"rank": 4, "scale": 20.0}}')
+    return folder / "base", folder / "adapter"
+
+
+def every_value(source: Path, other: Path) -> None:
+    for checkpoint in map(open_checkpoint, (source, other)):
+        for parameter in parameters(checkpoint).values():
+            parameter.rows(0, parameter.length)
+
+
+def every_sum(base: Path, adapter: Path) -> None:
+    sums, _ = lora.added(parameters(open_checkpoint(base)), open_adapter(adapter))
+    for parameter in sums.values():
+        parameter.rows(0, parameter.length)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize(("make", "read"), [(coded, every_value), (adapted, every_sum)], ids=["codes", "adapter"])
+def test_random_damage_to_codes_and_adapters(
+    make: Callable[[Path], tuple[Path, Path]], read: Callable[[Path, Path], None], tmp_path: Path
+) -> None:
+    pair = make(tmp_path / "good")
+    read(*pair)
+    candidates = sorted(p for p in (tmp_path / "good").rglob("*") if p.is_file())
+    chance = random.Random(0)
+    refused = survived = 0
+    for _ in range(DAMAGES):
+        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
+        shutil.copytree(tmp_path / "good", tmp_path / "bad")
+        victim = tmp_path / "bad" / chance.choice(candidates).relative_to(tmp_path / "good")
+        victim.write_bytes(damaged(victim.read_bytes(), chance))
+        try:
+            read(*(tmp_path / "bad" / p.relative_to(tmp_path / "good") for p in pair))
+        except CheckpointError as error:
+            refused += str(tmp_path) in str(error)
+        else:
+            survived += 1
+    assert refused + survived == DAMAGES
+    assert refused > DAMAGES // 20
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:

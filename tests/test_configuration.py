@@ -174,7 +174,7 @@ def test_weights_under_a_key_of_their_own(tmp_path: Path, capsys: pytest.Capture
     assert main(["check", str(target), str(write(tmp_path / "c", TABLE)), "--tensors-only", "--key", "x"]) == 2
 
 
-def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
+def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pointer = tmp_path / "model.safetensors"
     pointer.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     cache = tmp_path / "models--owner--name"
@@ -191,6 +191,9 @@ def test_places_that_hold_no_checkpoint_are_said(tmp_path: Path) -> None:
     for path, text in said.items():
         with pytest.raises(CheckpointError, match=text):
             open_checkpoint(Path(path))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CheckpointError, match="adapter/mistyped: does not exist; name a checkpoint's file or folder"):
+        open_checkpoint(Path("adapter/mistyped"))
 
 
 OTHERS: Mapping[str, tuple[Callable[[np.ndarray], np.ndarray], str]] = {

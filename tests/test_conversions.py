@@ -27,7 +27,7 @@ def test_a_fault_that_no_finding_names_is_missed(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(gate, "red", lambda source, target: ({}, None))
     gate.of_faults(seen, tmp_path, "plain")
     assert not seen.named
-    assert len(seen.missed) == 12
+    assert len(seen.missed) == 14
     assert not seen.is_good
 
 

@@ -124,6 +124,10 @@ def permuted_twice(t: Arrays) -> None:
     t[Q0] = halves(t[Q0])
 
 
+def permuted_for_other_heads(t: Arrays) -> None:
+    t[Q0] = halves(meta()["layers.0.attention.wq.weight"], 8).astype(t[Q0].dtype)
+
+
 def stale_head(t: Arrays) -> None:
     t[HEAD] = meta(seed=9)["output.weight"].astype(t[HEAD].dtype)
 
@@ -181,6 +185,7 @@ def extra(t: Arrays) -> None:
 FAULTS: dict[str, tuple[Plant, dict[str, str]]] = {
     "transposed square kernel": (transpose, {V0: "transposed"}),
     "q not permuted": (no_permutation, {Q0: "q/k not permuted"}),
+    "q permuted for twice as many heads": (permuted_for_other_heads, {Q0: "q/k permuted for other heads"}),
     "one row off by one": (one_row, {TABLE: "row off by one"}),
     "all rows off by one": (shifted, {TABLE: "rows shifted"}),
     "a row lost in the middle": (shifted_from, {TABLE: "rows shifted"}),
@@ -446,6 +451,13 @@ def test_one_scale_for_a_whole_tensor(tmp_path: Path) -> None:
     target[f"{stem}scales"] = np.full_like(target[f"{stem}scales"], step)
     target[f"{stem}biases"] = np.full_like(target[f"{stem}biases"], weight.min())
     assert check(tmp_path, source, target, quantization(AFFINE)) == {UP1: "beyond quantization bound"}
+
+
+def test_codes_without_a_column_are_no_fault(tmp_path: Path) -> None:
+    source = {"a.weight": np.zeros((8, 0), np.float32), "b.weight": np.ones((4, 32), np.float32)}
+    target = {"a.weight": np.zeros((8, 0), np.uint32), "b.weight": source["b.weight"]}
+    target |= {f"a.{part}": np.zeros((8, 0), np.float32) for part in ("scales", "biases")}
+    assert "a.weight" not in check(tmp_path, source, target, quantization(AFFINE))
 
 
 def test_a_model_of_embeddings_needs_no_head(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ from touchstone.migration.mapping.expressions import (
     Add,
     Apply,
     Flip,
+    Multiply,
     Part,
     Permute,
     Range,
@@ -378,6 +379,7 @@ def test_a_rule_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> No
     [
         *(Permute((0, 2, 1)), Part(1, 0, 2), Part(0, 2, 3, True), Range(1, 0, 4), Reshape((4, 2)), Reshape(())),
         *(Add(-1.0), Apply("-exp(x)"), Apply("log(-x)"), Flip(1)),
+        *(Multiply(((0, (0.75,)),)), Multiply(((1, (0.1, 3.0)), (2, (0.5,))))),
     ],
     ids=str,
 )
@@ -457,15 +459,28 @@ def _view(array: np.ndarray) -> View:
 
 
 @pytest.mark.parametrize(
-    "step", [Permute((0, 2, 1)), Permute((2, 0, 1)), Part(0, 1, 2), Part(1, 0, 3, True), Reshape((3, 8))]
+    "step",
+    [
+        *(Permute((0, 2, 1)), Permute((2, 0, 1)), Part(0, 1, 2), Part(1, 0, 3, True), Reshape((3, 8))),
+        Multiply(((1, (0.1, 3.0)), (3, (0.5,)))),
+    ],
 )
-def test_rows_of_a_step_are_those_of_the_whole(step: Permute | Part | Reshape) -> None:
+def test_rows_of_a_step_are_those_of_the_whole(step: Step) -> None:
     array = np.arange(24.0).reshape(4, 3, 2)
     view = step.apply(_view(array))
     assert view.shape == step.shape(array.shape) == view.whole().shape
     for start in range(view.length):
         for stop in range(start, view.length + 1):
             np.testing.assert_array_equal(view.rows(start, stop), view.whole()[start:stop])
+
+
+def test_constants_are_rounded_to_the_dtype_as_their_product_is() -> None:
+    found = np.full((3, 2), 3, ml_dtypes.bfloat16)
+    made = Multiply(((1, (0.1, 3.0)), (2, (0.1,)))).apply(_view(found)).whole()
+    tenth = ml_dtypes.bfloat16(0.1)
+    assert made.dtype == found.dtype
+    assert made[0, 0] == (tenth * ml_dtypes.bfloat16(3)) * ml_dtypes.bfloat16(3)
+    assert made[1:].tolist() == [[tenth * ml_dtypes.bfloat16(3)] * 2] * 2
 
 
 def test_rows_of_a_concatenation() -> None:

@@ -204,6 +204,49 @@ class Add:
         return _each(view, lambda x: x + self.value)
 
 
+@dataclass(frozen=True)
+class Multiply:
+    """Rows multiplied by constants. Each constant, their product and that with a row is rounded to the array's dtype.
+
+    stretches: (how many rows, their constants), one after the other; of one alone, all rows whatever their number.
+    """
+
+    stretches: tuple[tuple[int, tuple[float, ...]], ...]
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return (
+            "multiply",
+            *(text for rows, factors in self.stretches for text in (rows, "*".join(map(repr, factors)))),
+        )
+
+    def __str__(self) -> str:
+        products = [f"{math.prod(factors):g}" for _, factors in self.stretches]
+        return f"times {products[0]}" if len(products) == 1 else f"rows times {', '.join(products)}"
+
+    def shape(self, before: Shape) -> Shape | None:
+        counts = [rows for rows, _ in self.stretches]
+        return before if len(counts) == 1 or before[:1] == (sum(counts),) else None
+
+    def apply(self, view: View) -> View:
+        ends = np.cumsum([rows for rows, _ in self.stretches])
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            found = view.rows(start, stop)
+            own = np.array([self._rounded(factors, found.dtype) for _, factors in self.stretches])
+            place = np.searchsorted(ends, np.arange(start, stop), side="right") if len(ends) > 1 else np.zeros(1, int)
+            return (found.astype(np.float64) * own[place].reshape(-1, *(1,) * (found.ndim - 1))).astype(found.dtype)
+
+        return View(view.shape, rows)
+
+    @staticmethod
+    def _rounded(factors: tuple[float, ...], dtype: np.dtype) -> float:
+        product = np.float64(1)
+        for factor in np.array(factors).astype(dtype).astype(np.float64):
+            product = (product * factor).astype(dtype).astype(np.float64)
+        return float(product)
+
+
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
     "-exp(x)": lambda x: -np.exp(x),
     "log(-x)": lambda x: np.log(-x),

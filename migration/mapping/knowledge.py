@@ -18,7 +18,7 @@ from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
 from touchstone.migration.conventions import Name, count
 from touchstone.migration.fields import plain
-from touchstone.migration.mapping.expressions import Add, Part, Permute, Range, Reshape, Step
+from touchstone.migration.mapping.expressions import Add, Multiply, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import canonical, example, path_of
 
@@ -66,8 +66,18 @@ class Converter(msgspec.Struct, forbid_unknown_fields=True):
     unquantized: dict[str, list[str]]
     multimodal: list[str]
     adding_nothing: str
+    multiplied: dict[str, dict[str, str]]
     pages: dict[str, str]
     renamed: dict[str, list[tuple[str, str]]]
+
+
+def _number(config: Mapping[str, Any], path: str) -> float:
+    """A number of a configuration, of a list the n-th where the path ends so; 1 where there is none."""
+    name, _, place = path.partition(".")
+    found = config.get(name)
+    if place and isinstance(found, Sequence) and int(place) < len(found):
+        found = found[int(place)]
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else 1.0
 
 
 def renamed(model: str, name: str) -> str:
@@ -142,7 +152,28 @@ class Knowledge:
         table = mlx_lm().plus_one
         if self.to_mlx and self.model in table.models and axes == 1 and target.endswith(tuple(table.names)):
             return (Add(1.0),), self.page
+        if self.to_mlx and axes == 2 and (factors := self._factors(target)):
+            return (Multiply(factors),), self.page
         return (), ""
+
+    def _factors(self, name: str) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """(rows, factors) by which a matrix is multiplied, of one stretch 0 rows; nothing where all factors are 1."""
+        layer = f".{name.removesuffix('.weight')}"
+        fields = mlx_lm().multiplied.get(self.model, {})
+        if fields and layer.endswith(".mamba.in_proj"):
+            found = self._of_mamba()
+        else:
+            path = next((path for end, path in fields.items() if layer.endswith(f".{end}")), "")
+            found = ((0, (_number(self.config, path),)),) if path else ()
+        return found if any(factor != 1 for _, factors in found for factor in factors) else ()
+
+    def _of_mamba(self) -> tuple[tuple[int, tuple[float, ...]], ...]:
+        """Falcon-H1's rows of gate, x, B, C and dt, each with a factor of its own (`compute_mup_vector`)."""
+        inner, state = count(self.config, "mamba_d_ssm"), count(self.config, "mamba_d_state")
+        groups = state * count(self.config, "mamba_n_groups")
+        sizes = (inner, inner, groups, groups, count(self.config, "mamba_n_heads"))
+        whole = _number(self.config, "ssm_in_multiplier")
+        return tuple((size, (whole, _number(self.config, f"ssm_multipliers.{i}"))) for i, size in enumerate(sizes))
 
     def leaves_unquantized(self, name: str) -> bool:
         """Whether a matrix stays as it is when MLX quantizes the model."""

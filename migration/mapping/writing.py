@@ -15,7 +15,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 from touchstone.errors import InputError
-from touchstone.migration.mapping.expressions import FUNCTIONS, Add, Apply, Flip, Part, Permute, Range, Reshape, Step
+from touchstone.migration.mapping.expressions import (
+    FUNCTIONS,
+    Add,
+    Apply,
+    Flip,
+    Multiply,
+    Part,
+    Permute,
+    Range,
+    Reshape,
+    Step,
+)
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import spelled
 
@@ -45,6 +56,11 @@ def _range(texts: Sequence[str]) -> Step | None:
     return Range(axis, start, stop) if start < stop else None
 
 
+def _multiply(texts: Sequence[str]) -> Step | None:
+    factors = [tuple(map(float, text.split("*"))) for text in texts[1::2]]
+    return Multiply(tuple(zip(_whole(texts[::2]), factors, strict=True))) if factors else None
+
+
 def _apply(texts: Sequence[str]) -> Step | None:
     return Apply(texts[0]) if len(texts) == 1 and texts[0] in FUNCTIONS else None
 
@@ -56,6 +72,7 @@ _STEPS: Mapping[str, tuple[str, Callable[[Sequence[str]], Step | None]]] = {
     "range": ("range AXIS START STOP", _range),
     "reshape": ("reshape SIZE …", lambda texts: Reshape(tuple(_whole(texts)))),
     "add": ("add NUMBER", lambda texts: Add(float(texts[0])) if len(texts) == 1 else None),
+    "multiply": ("multiply ROWS FACTOR*FACTOR …", _multiply),
     "apply": (f"apply {' or '.join(FUNCTIONS)}", _apply),
     "reverse": ("reverse AXIS", lambda texts: Flip(*_whole(texts, 1))),
 }

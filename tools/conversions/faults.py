@@ -133,4 +133,10 @@ FAULTS = (
         ("stale",),
         _trained_on,
     ),
+    Fault(
+        "table at half its size",
+        r"(embed_tokens|word_embeddings|tok_embeddings)\.weight$",
+        ("scaled",),
+        lambda a: (a / 2).astype(a.dtype),
+    ),
 )
