@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from touchstone.migration import bounds, rope
-from touchstone.migration.comparing import Compared, How, how, same_bytes, source_corner, source_rows, target_and_bound
+from touchstone.migration.comparing import (
+    Compared,
+    How,
+    Take,
+    how,
+    same_bytes,
+    source_corner,
+    source_rows,
+    target_and_bound,
+)
 from touchstone.migration.conventions import Name, Rope
 from touchstone.migration.pairing import Pair, Pairing, rope_axis
 from touchstone.migration.parameters import Dequantized, Parameter
@@ -19,6 +29,8 @@ on top does not hide what happened to the rest."""
 _SAMPLE = 256
 """Elements that a block of sampled rows has at least."""
 _COLUMNS = 128
+_MOST_IN_ROW = 1 << 16
+"""Elements inside of one row of three axes or more from which only some of its own rows are tried."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +65,14 @@ def agreement(pair: Pair, start: int, stop: int, shift: int = 0, factor: int = 1
     """Share of the target's rows [start, stop) that are within bound of the source's.
 
     The source's rows are those `shift` further down, times `factor`. Of a transposed pair only the first columns are
-    read.
+    read; of large matrices inside of a row, as experts are, some of their rows.
     """
     kind = how(pair.source, pair.target)
+    inner = pair.target.shape[1:]
+    if len(inner) > 1 and not pair.transposed and math.prod(inner) > _MOST_IN_ROW:
+        some = np.linspace(0, inner[0] - 1, max(1, _MOST_IN_ROW // math.prod(inner[1:]))).astype(int)
+        want = factor * source_rows(pair, start + shift, stop + shift)[:, some].astype(np.float64)
+        return _share(pair, want, np.ones(want.shape, bool), kind, lambda rows: rows(start, stop)[:, some])
     got_shape = (stop - start, *pair.target.shape[1:])
     want = np.full(got_shape, np.nan)
     known = np.zeros(got_shape, bool)
@@ -66,12 +83,12 @@ def agreement(pair: Pair, start: int, stop: int, shift: int = 0, factor: int = 1
     else:
         want[...] = source_rows(pair, start + shift, stop + shift)
         known[...] = True
-    return _share(pair, factor * want, known, kind, start, stop)
+    return _share(pair, factor * want, known, kind, lambda rows: rows(start, stop))
 
 
-def _share(pair: Pair, want: np.ndarray, known: np.ndarray, kind: How, start: int, stop: int) -> float:
+def _share(pair: Pair, want: np.ndarray, known: np.ndarray, kind: How, take: Take) -> float:
     with np.errstate(invalid="ignore"):
-        got, bound = target_and_bound(pair, want, kind, lambda rows: rows(start, stop))
+        got, bound = target_and_bound(pair, want, kind, take)
         good = (np.abs(got - want) <= bound) | (got == want) | (np.isnan(got) & np.isnan(want))
     return float(good[known].mean()) if known.any() else 0.0
 
