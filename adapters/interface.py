@@ -154,6 +154,7 @@ _OPTIONAL = {
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
     "spelling": "this adapter has layers, and no function beside them",
+    "operation": "this adapter has layers, and no function beside them",
     "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
     "assigning": "this adapter's layers copy what they load",
@@ -180,6 +181,8 @@ class Capabilities:
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
     exercises: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    """Functions of arrays, by the names of `touchstone.golden.operations`, that `Adapter.operation` computes."""
     spellings: frozenset[str] = frozenset()
     """Other ways of the framework to say a lookup or a product, "raw_lookup take", that `spelled` takes by name."""
     options: frozenset[str] = frozenset()
@@ -233,6 +236,7 @@ class Capabilities:
             "exercise": self.exercises,
             "option": self.options,
             "spelling": self.spellings,
+            "operation": self.operations,
             "model": self.models,
             "doubles": self.doubles,
         }
@@ -458,6 +462,10 @@ class Adapter(abc.ABC):
         It may refuse ids that are not of one axis by raising, where its documentation says that it takes no others.
         """
         raise Unsupported(f"{self.name} has no other spelling of {layer}")
+
+    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
+        """A function of every element of `x`, in its dtype (`Capabilities.operations`)."""
+        raise Unsupported(f"{self.name} has no {name}")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""

@@ -28,6 +28,11 @@ SMALLEST_SUBNORMAL = {"float32": 2.0**-149, "float16": 2.0**-24, "bfloat16": 2.0
 LARGEST = {"float32": (2 - 2.0**-23) * 2.0**127, "float16": 65504.0, "bfloat16": (2 - 2.0**-7) * 2.0**127}
 
 
+def overflow(dtype: str) -> float:
+    """The smallest number that is rounded to infinity: half a unit in the last place above the largest."""
+    return LARGEST[dtype] * (1 + unit_roundoff(dtype) / (2 - 2 * unit_roundoff(dtype)))
+
+
 def unit_roundoff(dtype: str) -> float:
     """2**-p: half the distance from 1 to the next larger number."""
     return 2.0 ** -SIGNIFICAND_BITS[dtype]
@@ -67,6 +72,17 @@ def linear_with_bias(
     total = np.abs(product + bias) + product_bound
     # In float32 the addition itself rounds once more than the K-term sum.
     return product_bound + rounding(total, dtype) + 2.0**-24 * total
+
+
+def elementwise(scale: np.ndarray, value: np.ndarray, roundings: int, dtype: str) -> np.ndarray:
+    """Bound on a function of one number that is computed in `dtype`, of which so many results are rounded on the way.
+
+    Mixed forward-backward: each of them moves the result by no more than u of its value, of what a step of u in its
+    argument changes, and of what the formula cancels, which are what `scale` is (`golden.operations.precise`); each may
+    be subnormal; the result is rounded once more.
+    """
+    on_the_way = roundings * (unit_roundoff(dtype) * scale + SMALLEST_SUBNORMAL[dtype])
+    return on_the_way + rounding(value, dtype)
 
 
 def dequantization(scaled: np.ndarray, value: np.ndarray, dtype: str) -> np.ndarray:

@@ -14,6 +14,7 @@ from safetensors.numpy import save
 
 from touchstone.golden import oracle
 from touchstone.golden.catalogue import CATALOGUE
+from touchstone.golden.operations.precise import DERIVED
 from touchstone.golden.recipes import Derived
 from touchstone.golden.store import FORMAT, MANIFEST, GoldenError, digest, dtype_name, seal
 from touchstone.golden.streams import SEED
@@ -61,7 +62,8 @@ def generated() -> dict[str, bytes]:
     arrays: dict[str, np.ndarray] = {}
     for key, how in CATALOGUE.items():
         if isinstance(how, Derived):
-            arrays[key] = oracle.FUNCTIONS[how.function](*(arrays[name] for name in how.inputs))
+            function = DERIVED.get(how.function) or oracle.FUNCTIONS[how.function]
+            arrays[key] = function(*(arrays[name] for name in how.inputs))
         else:
             arrays[key] = how.make(key)
     made = {key: how.describe() for key, how in CATALOGUE.items()}

@@ -52,6 +52,11 @@ def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: A
     return build(adapter, layer, weight, **parts).as_linear(inputs)
 
 
+def operation(adapter: Adapter, name: str, x: np.ndarray) -> np.ndarray:
+    """A function of every element of `x`."""
+    return adapter.operation(name, x)
+
+
 def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:
     """The compiled call's answer to its second call, after other ids of the same shape."""
     function = build(adapter, layer, weight).compiled(compiler)

@@ -26,6 +26,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
+from touchstone.adapters.jax.operations import OPERATIONS
 from touchstone.adapters.jax.spellings import SPELLINGS
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
@@ -60,6 +61,7 @@ class JaxAdapter(HoldsPacked):
         modes=True,
         doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
+        operations=frozenset(OPERATIONS),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
@@ -199,6 +201,9 @@ class JaxAdapter(HoldsPacked):
         roles = {"weight": ("weight", False), "bias": ("bias", False)}
         function = partial(SPELLINGS[layer][spelling], **self._given(options))
         return JaxLayer(self, jax_modules.Spelled(function, **placed), roles)
+
+    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
+        return self.fetch(self.jax.jit(OPERATIONS[name].function())(self.place(x)))
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

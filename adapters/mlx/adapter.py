@@ -28,6 +28,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.mlx.operations import OPERATIONS
 from touchstone.adapters.mlx.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
@@ -48,6 +49,7 @@ class MLXAdapter(Adapter):
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
+        operations=frozenset(OPERATIONS),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -189,6 +191,15 @@ class MLXAdapter(Adapter):
             if bias is not None:
                 module.bias = self.place(bias)
             return MLXLayer(self, module, call=lambda module, inputs: function(self.mx, module, inputs))
+
+    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Uncompiled: MLX builds each of its functions with a C++ compiler, which takes seconds and changes no bit."""
+        with self.mx.stream(self.native_device):
+            self.mx.disable_compile()
+            try:
+                return self.fetch(OPERATIONS[name].function()(self.place(x)))
+            finally:
+                self.mx.enable_compile()
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         with self.mx.stream(self.native_device):

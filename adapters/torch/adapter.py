@@ -28,6 +28,7 @@ from touchstone.adapters.interface import (
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.torch.operations import OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
@@ -53,6 +54,7 @@ class TorchAdapter(HoldsPacked):
             + [f"functional {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
             + ["embedding param_dtype", "linear param_dtype", "embedding from_pretrained"]
         ),
+        operations=frozenset(OPERATIONS),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -198,6 +200,9 @@ class TorchAdapter(HoldsPacked):
         if bias is not None:
             module.bias = self._parameter(bias)
         return TorchLayer(self, module, call=function)
+
+    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
+        return self.fetch(OPERATIONS[name].function()(self.place(x)))
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

@@ -16,6 +16,7 @@ Layer = Literal[
     "quantized linear",
     "quantized weights",
     "llama",
+    "function",
     "checkpoint",
 ]
 """What a case may exercise; "quantized weights" are those outside of any layer, a tied head is its embedding's."""
