@@ -87,9 +87,9 @@ def scales(name: str, x: np.ndarray) -> np.ndarray:
             "gelu_approx": abs,
             "elu": _below,
             "celu": _below,
-            "selu": lambda v: 2 * _below(v),
+            "selu": _twice_below,
         }
-        extra = lost.get(name, lambda v: 0.0)
+        extra = lost.get(name, _nothing)
         found = []
         for v in x.astype(np.float64).reshape(-1).tolist():
             size = abs(_at(mpmath, function, v))
@@ -106,8 +106,16 @@ def _mpmath() -> Any:
     return mpmath
 
 
+def _nothing(value: float) -> float:
+    return 0.0
+
+
 def _below(value: float) -> float:
     return float(value <= 0)
+
+
+def _twice_below(value: float) -> float:
+    return 2 * _below(value)
 
 
 def _slope(mp: Any, function: Callable[[Any], Any], value: float) -> float:
