@@ -41,7 +41,8 @@ FIELDS: Sequence[Field] = (
     Field(("vocab_size",)),
     Field(("rope_theta", "rotary_emb_base", "rope.freq_base"), 10000.0),
     Field(("rope_scaling",), None, is_off=True),
-    Field(("rope_type",), "default"),
+    Field(("rope_type", "rope.scaling.type"), "default"),
+    Field(("factor", "rope.scaling.factor")),
     Field(("partial_rotary_factor", "rotary_pct"), 1.0),
     Field(("rotary_dim", "rope.dimension_count")),
     Field(("rope_traditional",), False),
@@ -100,14 +101,20 @@ FIELDS: Sequence[Field] = (
 )
 _SILENT = (
     *("_name_or_path", "architectures", "auto_map", "transformers_version", "torch_dtype", "dtype", "use_cache"),
-    *("quantization", "quantization_config", "vision_config", "audio_config", "attn_implementation", "id2label"),
+    *("quantization", "quantization_config", "attn_implementation", "id2label"),
     *("label2id", "output_attentions", "output_hidden_states", "return_dict", "initializer_range", "pretraining_tp"),
     *("attention_dropout", "hidden_dropout", "resid_pdrop", "embd_pdrop", "attn_pdrop", "router_aux_loss_coef"),
     *("_attn_implementation_autoset", "unsloth_version", "unsloth_fixed", "mlx_lm_version", "multiple_of"),
 )
 """Fields of training, of loading, and of what a person reads: no forward pass depends on them."""
-_NESTED = ("text_config", "rope_parameters")
+_NESTED = ("text_config", "rope_parameters", "rope_scaling")
+"""What is laid beside the other fields, to be compared by every ecosystem's names."""
+_LEVELS = ("rope_parameters", "vision_config", "audio_config")
+"""What is compared level by level where both sides have it: rotation of each kind of layer, towers."""
 _GGUF = "general.architecture"
+_AS_TENSOR = "llama3"
+"""A kind of scaled rotation of which GGUF stores the frequencies, as a tensor, and no field."""
+_NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -129,17 +136,34 @@ def differences(source: Mapping[str, Any], target: Mapping[str, Any]) -> Iterato
     before, after = plain(source), plain(target)
     if not before or not after:
         return
+    has_gguf = _GGUF in source or _GGUF in target
+    is_copy = all(isinstance(side.get("model_type"), str) for side in (source, target))
     understood = set()
     for field in FIELDS:
         understood |= {*field.names}
         old, new = (_value(side, field) for side in (before, after))
-        if UNSAID not in (old, new) and not same(old, new):
+        if has_gguf and (field.name == "rope_scaling" or _AS_TENSOR in (old, new)):
+            continue
+        if new is UNSAID and old is not UNSAID and is_copy:
+            yield Difference(field.name, old, _NOTHING)
+        elif UNSAID not in (old, new) and not same(old, new):
             yield Difference(field.name, old, new)
-    if _GGUF in source or _GGUF in target:
+    if has_gguf:
         return
-    for name in sorted(before.keys() & after.keys() - understood - {*_SILENT, *_NESTED}):
+    for name in _LEVELS:
+        yield from _between(name, source.get(name), target.get(name))
+    for name in sorted(before.keys() & after.keys() - understood - {*_SILENT, *_NESTED, *_LEVELS}):
         if not same(before[name], after[name]):
             yield Difference(name, before[name], after[name], known=False)
+
+
+def _between(path: str, before: Any, after: Any) -> Iterator[Difference]:
+    """Every leaf that both have and that differs, by its path."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in before.keys() & after.keys() - {*_SILENT}:
+            yield from _between(f"{path}.{name}", before[name], after[name])
+    elif before is not None and after is not None and not same(before, after):
+        yield Difference(path, before, after)
 
 
 def plain(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +173,19 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in _NESTED:
         inner = out.get(name)
         if isinstance(inner, Mapping) and not any(isinstance(v, Mapping) for v in inner.values()):
-            out |= {k: v for k, v in inner.items() if v is not None}
+            said = {_ALSO.get(k, k): v for k, v in inner.items() if v is not None}
+            out = (
+                {**out, **said}
+                if name == "text_config"
+                else {**said, **{k: v for k, v in out.items() if v is not None}}
+            )
         elif isinstance(inner, Mapping) and name == "text_config":
             out |= plain(inner)
     return out
+
+
+_ALSO = {"type": "rope_type"}
+"""Names inside of what is nested that mean something else outside."""
 
 
 def _value(config: Mapping[str, Any], field: Field) -> Any:

@@ -67,35 +67,50 @@ def _found(translated: str, there: Collection[str]) -> str:
     return next((n for n in (translated, f"{translated}.weight") if translated and n in there), "")
 
 
-def documents(architecture: str, source: str, target: str, steps: Sequence[Step], before: Shape, after: Shape) -> bool:
+def documents(
+    architecture: str,
+    source: str,
+    target: str,
+    steps: Sequence[Step],
+    before: Shape,
+    after: Shape,
+    *,
+    in_blocks: bool = False,
+) -> bool:
     """Whether llama.cpp's converter makes the target so. source, target: names, with the numbers of experts or without.
 
-    before, after: the shapes of both.
+    before, after: the shapes of both; in_blocks: whether the source is stored in MXFP4.
     """
     translated = name_of(architecture)
     if translated is None:
         return False
     if architecture == TOGETHER and ".experts." in source:
-        return _of_gpt_oss(translated, source, target, steps, before, after)
+        return _of_gpt_oss(translated, source, target, steps, before, after, in_blocks=in_blocks)
     is_kept = not steps or isinstance(steps[0], Reshape)
     return is_kept and (translated(source) == target or translated(target) == source)
 
 
 def _of_gpt_oss(
-    translated: Callable[[str], str], source: str, target: str, steps: Sequence[Step], before: Shape, after: Shape
+    translated: Callable[[str], str],
+    source: str,
+    target: str,
+    steps: Sequence[Step],
+    before: Shape,
+    after: Shape,
+    *,
+    in_blocks: bool,
 ) -> bool:
     is_bias = source.endswith("_bias")
     leaf = ".bias" if is_bias else ".weight"
     name = source.removesuffix("_bias")
     if name.endswith("down_proj"):
-        turned: tuple[Step, ...] = () if is_bias else (Permute((0, 2, 1)),)
-        return translated(f"{name}{leaf}") == target and tuple(steps) in ((), turned)
+        wanted: tuple[Step, ...] = () if is_bias or in_blocks else (Permute((0, 2, 1)),)
+        return translated(f"{name}{leaf}") == target and tuple(steps) == wanted
     for k, word in enumerate(("gate_proj", "up_proj")):
         if translated(f"{name.replace('gate_up_proj', word)}{leaf}") == target:
             in_turns: tuple[Step, ...] = (Part(1, k, 2, is_interleaved=True),)
             transposed: tuple[Step, ...] = (Part(2, k, 2, is_interleaved=True), Permute((0, 2, 1)))
-            fits = before[1] == 2 * after[1], len(before) == 3 and before[2] == 2 * after[1]
-            return (fits[0] and tuple(steps) == in_turns) or (fits[1] and tuple(steps) == transposed)
+            return tuple(steps) == (in_turns if is_bias or in_blocks else transposed)
     return False
 
 

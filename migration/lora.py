@@ -39,6 +39,8 @@ _FACTOR = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?:embeddin
 _MAGNITUDE = re.compile(r"\.(lora_magnitude_vector(\.weight)?|m)$")
 """PEFT's and mlx-lm's names of what DoRA adds."""
 _PEFT = "base_model.model."
+_LONGEST = 200
+"""Characters of a pattern."""
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ def _scale(module: str, config: Mapping[str, Any], rank: int, where: Path) -> fl
     value = settings.get(name) if isinstance(settings, Mapping) else None
     patterns = config.get("alpha_pattern") if rank else None
     for pattern, alpha in patterns.items() if isinstance(patterns, Mapping) else ():
-        if module == pattern or module.endswith(f".{pattern}"):
+        if _matches(pattern, module, where):
             value = alpha
     if isinstance(value, bool) or not isinstance(value, int | float):
         at = name if rank else f"lora_parameters.{name}"
@@ -166,6 +168,19 @@ def _scale(module: str, config: Mapping[str, Any], rank: int, where: Path) -> fl
     if not rank:
         return float(value)
     return float(value) / (math.sqrt(rank) if config.get("use_rslora") else rank)
+
+
+def _matches(pattern: str, module: str, where: Path) -> bool:
+    """Whether PEFT's pattern, a regular expression of the end of a module's path, means it.
+
+    Raises CheckpointError for one that could take for ever: a repetition of what may repeat itself.
+    """
+    if re.search(r"[)*+}][*+{]", pattern) or len(pattern) > _LONGEST:
+        raise CheckpointError(f"--lora {where}: the pattern {pattern[:80]!r} of {CONFIG} is not understood")
+    try:
+        return bool(re.fullmatch(rf"(.*\.)?({pattern})", module))
+    except re.error as error:
+        raise CheckpointError(f"--lora {where}: the pattern {pattern!r} of {CONFIG} is none ({error})") from error
 
 
 def _fused(base: Parameter, delta: Delta) -> Parameter:

@@ -9,8 +9,9 @@ difference by F of itself, so that |t - c| <= 1/2 - 8 F + v (|e / s| + c) with v
 covers a source that was cast to a dtype of this u before. Beyond either end of the lattice a weight may be clipped by
 up to one step, to that end.
 
-Block modes. The quotient of a float32 division is off by at most F of itself, which the bound has beside half a gap,
-and its difference from the nearest element is exact (Sterbenz). Beyond the largest element M, M / 3 more are allowed.
+Block modes. Elements and half gaps times a scale are exact, and the difference from a weight is off by at most F of
+itself, which is less than F |w|, which the bound has beside half a gap. Beyond the largest element M, M / 3 more are
+allowed. All this holds but for the rounding of float64 in which `bounds` computes.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def screened(source: np.ndarray, parts: list[np.ndarray], form: Format, dtype: s
     """
     if source.dtype.name not in EXACT_IN_FLOAT32 or dtype not in EXACT_IN_FLOAT32:
         return None
-    if through and SIGNIFICAND[through] < SIGNIFICAND[dtype]:
+    if through not in ("", dtype):
         return None
     grouped = source.reshape(-1, form.group_size)
     by_group = [p.reshape(len(grouped), -1) for p in parts]
@@ -187,24 +188,27 @@ def _reaches(steps: np.ndarray, least: float) -> np.ndarray:
 
 def _block(weights: np.ndarray, cast: np.ndarray, parts: list[np.ndarray], form: Format, dtype: str) -> _Limits:
     del dtype  # block modes have none of their own
-    elements, _below, _above, steps = _gaps(form.element)
+    elements, _, _, steps = _gaps(form.element)
     last = elements[np.nanargmax(elements)]
     scale = values_of(form.scale).astype(np.float32)[parts[1]].reshape(-1, 1)
-    error = np.divide(cast, scale, out=_SCRATCH.like("error", weights))
-    is_narrow = _reaches(error if cast is weights else weights / scale, float(last) / 2)
+    is_narrow = _reaches(np.divide(weights, scale, out=_SCRATCH.like("error", weights)), float(last) / 2)
     own, low, high = (
         _table(form.bits, form.element, which)(parts[0], _SCRATCH.like(name, weights))
         for which, name in enumerate(("codes", "low", "high"))
     )
-    error -= own
-    some = some_of(error.size)
-    off, place = error[some].copy(), own[some]
-    gap = 2 * np.where(off > 0, high[some], low[some])
+    some = some_of(own.size)
+    place, gaps = own[some].copy(), (low[some].copy(), high[some].copy())
+    for of_code in (own, low, high):
+        of_code *= scale
+    error = np.subtract(cast, own, out=own)
+    off = error[some] / scale[some]
+    gap = 2 * np.where(off > 0, gaps[1], gaps[0])
     sizes = np.searchsorted(elements[: len(elements) // 2], np.abs(place)) % (len(elements) // 2)
     errors = Errors(sizes, -off / gap, np.abs(place + off) <= last, 0.0, np.sign(place), steps)
     low += error
     error -= high
-    return _Limits(np.maximum(error, np.negative(low, out=low), out=error), scale[:, 0], is_narrow, errors)
+    over = np.maximum(error, np.negative(low, out=low), out=error)
+    return _Limits(over, scale[:, 0], is_narrow, errors)
 
 
 @cache

@@ -208,16 +208,16 @@ class Knowledge:
             )
         return ""
 
-    def documents(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...]) -> str:
+    def documents(self, rule: Rule, before: tuple[int, ...], after: tuple[int, ...], *, in_blocks: bool = False) -> str:
         """The page of a convention that says this rule, "" where none does.
 
-        before, after: shapes of a source tensor and of a target.
+        before, after: shapes of a source tensor and of a target; in_blocks: whether the source is packed.
         """
         if len(rule.sources) > 1:
             return ""
         if self.gguf:
             names = example(rule.sources[0]), example(rule.target)
-            is_so = gguf_names.documents(self.gguf, *names, rule.steps, before, after)
+            is_so = gguf_names.documents(self.gguf, *names, rule.steps, before, after, in_blocks=in_blocks)
             return gguf_names.PAGE.format(self.gguf) if is_so else ""
         old, new = canonical(rule.sources[0]), canonical(rule.target)
         if old == new:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import nlargest
 from itertools import chain, permutations
@@ -19,7 +19,7 @@ from touchstone.migration.hypotheses import Sample
 from touchstone.migration.mapping.expressions import Part, Permute, Range, Reshape, Shape, Step, after
 from touchstone.migration.mapping.knowledge import Knowledge
 from touchstone.migration.mapping.rules import Basis, Rule
-from touchstone.migration.mapping.templates import Family, Index, canonical, likeness
+from touchstone.migration.mapping.templates import Family, Index, canonical, kinship, likeness
 from touchstone.migration.pairing import Pair, settled
 from touchstone.migration.parameters import Parameter
 
@@ -74,6 +74,8 @@ def best(
     if good := [(s, c) for s, c in tried if s >= 0.5]:
         share = max(s for s, _ in good)
         chosen = min((c for s, c in good if s == share), key=lambda c: c.key)
+        if knowledge.is_known and (named := _named_better(target, chosen, found)):
+            return replace(named, basis="names")
         plain = chosen.rule.is_rename or (
             _is_whole(chosen.rule) and chosen.rule.over is None and _squeezes(chosen.rule)
         )
@@ -83,6 +85,25 @@ def best(
     if named:
         return replace(named[0].rule, basis="names")
     return None if whole else _by_name(target, family, sources)
+
+
+def _named_better(target: str, chosen: Candidate, found: Sequence[Candidate]) -> Rule | None:
+    """Of plain renames one whose name says more clearly than the chosen one's that it is this tensor.
+
+    Where a converter is known to keep values, two tensors that changed places in every layer fit each other's names
+    worse than their own.
+    """
+    if not (_is_whole(chosen.rule) and len(chosen.rule.sources) == 1):
+        return None
+    alike = {
+        c.rule.sources[0]: (c.score, kinship(c.rule.sources[0], target))
+        for c in found
+        if c.rule.over == chosen.rule.over and c.rule.steps == chosen.rule.steps and _is_whole(c.rule)
+    }
+    best_named = max(alike, key=lambda name: alike[name])
+    if alike[best_named] <= alike.get(chosen.rule.sources[0], (0.0, 0.0)):
+        return None
+    return next(c.rule for c in found if c.rule.sources == (best_named,) and c.rule.steps == chosen.rule.steps)
 
 
 def _squeezes(rule: Rule) -> bool:
@@ -145,7 +166,8 @@ def candidates(target: str, family: Family, sources: Mapping[str, Family], knowl
                 ways = _steps(shape, want) if over is None else _uncut(shape, want)
                 for cost, steps in enumerate(chain([said] * bool(said and shape == want), ways)):
                     rule = Rule(target, (name,), over, part_of, 0, steps)
-                    page = knowledge.documents(rule, _one(held).shape, want)
+                    stored = _one(held)
+                    page = knowledge.documents(rule, stored.shape, want, in_blocks=stored.is_packed)
                     basis: Basis = "documented" if page else "values"
                     yield Candidate(replace(rule, page=page, basis=basis), score, cost)
     yield from _concatenations(target, family[index], index, sources)

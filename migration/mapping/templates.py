@@ -30,6 +30,7 @@ _CONTAINERS = {
 }
 """Modules that ecosystems call differently."""
 _EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output_linear": "down_proj", "v1": "up_proj"}
+_EXPERTS |= {"fc1": "up_proj", "fc2": "down_proj"}
 _OUTER = ("model", "language_model", "transformer", "gpt_neox", "backbone", "text_model", "params", "module", "bert")
 """Modules around a whole model, which converters add, drop and rename."""
 _LEAVES = ("weight", "bias", "scales", "biases", "mean", "var")
@@ -103,6 +104,12 @@ def canonical(text: str) -> tuple[str, ...]:
     if parts[-1] not in _LEAVES and "experts" in parts:
         parts.append("weight")
     return tuple(p for i, p in enumerate(parts) if not (p == "mlp" and parts[i - 1 : i] in (["experts"], ["mlp"])))
+
+
+def kinship(a: str, b: str) -> float:
+    """How alike the words are that two templates do not share, from 0 to 1: ``q_conv1d`` and ``q_conv.conv``."""
+    words = [{w.rstrip("0123456789") for part in canonical(t) for w in re.split(r"[_.]", part)} for t in (a, b)]
+    return len(words[0] & words[1]) / max(1, len(words[0] | words[1]))
 
 
 def likeness(a: str, b: str) -> float:
