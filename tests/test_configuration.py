@@ -15,6 +15,7 @@ from tests.made_checkpoints import packed, red, verdicts, write
 from tests.made_conversions import CONFIG, MODELS, save
 from touchstone.adapters.interface import Scheme
 from touchstone.command import main
+from touchstone.migration import fields
 from touchstone.migration.behaviour import framework_of
 from touchstone.migration.check import Check
 from touchstone.migration.checkpoint import CheckpointError
@@ -234,3 +235,58 @@ def test_nothing_is_said_of_a_sound_conversion(tmp_path: Path, capsys: pytest.Ca
     out = capsys.readouterr().out
     assert "?" not in out
     assert len(out.splitlines()) <= 15
+
+
+MODEL = {"model_type": "olmo3"}
+GGUF = {"general.architecture": "llama"}
+LEVELS: Mapping[str, tuple[dict, dict, list[str]]] = {
+    "a field beside the nested one": (
+        {"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e4}},
+        {"rope_theta": 5e5, "rope_parameters": {"rope_theta": 1e4}},
+        ["rope_theta"],
+    ),
+    "the nested one alone": (
+        {"rope_theta": 1e4, "rope_parameters": {"rope_theta": 1e4}},
+        {"rope_theta": 1e4, "rope_parameters": {"rope_theta": 5e5}},
+        ["rope_parameters.rope_theta"],
+    ),
+    "one says it inside and one outside": ({"rope_theta": 5e5}, {"rope_parameters": {"rope_theta": 5e5}}, []),
+    "rotation by kind of layer": (
+        {"rope_parameters": {"full_attention": {"rope_theta": 1e4}, "sliding_attention": {"rope_theta": 1e4}}},
+        {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}},
+        ["rope_parameters.full_attention.rope_theta"],
+    ),
+    "a tower": (
+        {"vision_config": {"patch_size": 14}},
+        {"vision_config": {"patch_size": 16}},
+        ["vision_config.patch_size"],
+    ),
+    "a field that a copy lost": ({**MODEL, "n_group": 2, "x": 1}, MODEL, ["n_group"]),
+    "what another ecosystem does not say": ({**MODEL, "n_group": 2}, {"vocab_size": 320}, []),
+    "scaled rotation in GGUF": (
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+        {**GGUF, "llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 4.0},
+        [],
+    ),
+    "another factor in GGUF": (
+        {"rope_scaling": {"rope_type": "yarn", "factor": 4.0}},
+        {**GGUF, "llama.rope.scaling.type": "yarn", "llama.rope.scaling.factor": 8.0},
+        ["factor"],
+    ),
+    "no scaled rotation in GGUF": (
+        {"rope_scaling": {"type": "linear", "factor": 4.0}},
+        {**GGUF, "llama.vocab_size": 320},
+        ["rope_type"],
+    ),
+    "Llama 3's, which GGUF stores as a tensor": (
+        {"rope_scaling": {"rope_type": "llama3", "factor": 8.0}},
+        {**GGUF, "llama.vocab_size": 320},
+        [],
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LEVELS)
+def test_what_is_nested_is_compared_too(what: str) -> None:
+    before, after, names = LEVELS[what]
+    assert [d.name for d in fields.differences(before, after)] == names

@@ -5,6 +5,7 @@ The names are written out by hand here, from ``gguf-py/gguf/constants.py`` and t
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -267,6 +268,15 @@ def test_gpt_oss(tmp_path: Path, in_blocks: bool) -> None:
     assert {n: f.message for n, f in found if not f.conforms} == {}
     assert ("blk.0.ffn_up_exps.weight", "exact") in [(n, f.behaviour) for n, f in found]
     assert check.inferred == 0
+
+
+def test_square_experts_that_were_not_transposed_are_red(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "EXPERT_INNER", EXPERT_DIMS)
+    before, after = gpt_oss(in_blocks=False)
+    names = [n for n in after if n.endswith("ffn_down_exps.weight")]
+    after |= {n: np.ascontiguousarray(after[n].swapaxes(1, 2)) for n in names}
+    found = red(verdicts(*saved_gpt_oss(tmp_path, before, after)))
+    assert found == dict.fromkeys(names, "axes in another order")
 
 
 @pytest.mark.parametrize(

@@ -145,6 +145,8 @@ def test_roots_and_patterns_of_peft_scale(tmp_path: Path) -> None:
         delta = one.fused[f"{name}.weight"] - one.base[f"{name}.weight"]
         one.fused[f"{name}.weight"] = one.base[f"{name}.weight"] + delta * np.float32(2)
     assert red(found(tmp_path, one, {**PEFT, "use_rslora": True, "alpha_pattern": {"q_proj": 8}})) == {}
+    by_layer = {**PEFT, "use_rslora": True, "alpha_pattern": {r"layers\.0\.self_attn\.(q|v)_proj": 8}}
+    assert red(found(tmp_path / "by layer", one, by_layer)) == {}
 
 
 Plant = Callable[[Made, str], None]
@@ -192,6 +194,12 @@ def test_an_adapter_goes_through_a_mapping(tmp_path: Path) -> None:
     assert red(found(tmp_path / "sound", Made(base, one.adapter, fused, {}), PEFT)) == {}
     joined[:DIMS] = one.base[f"{QUERY}.weight"]
     assert red(found(tmp_path / "wrong", Made(base, one.adapter, fused, {}), PEFT))
+
+
+@pytest.mark.parametrize("pattern", ["(a+)+", "(", "x" * 300])
+def test_a_pattern_that_cannot_be_tried_is_refused(tmp_path: Path, pattern: str) -> None:
+    with pytest.raises(CheckpointError, match=r"--lora .*the pattern "):
+        found(tmp_path, peft(), {**PEFT, "alpha_pattern": {pattern: 8}})
 
 
 REFUSED: Mapping[str, tuple[Callable[[Arrays], object], Mapping[str, Any], str]] = {

@@ -311,6 +311,39 @@ def test_towers_stay_as_they_are_when_the_text_is_quantized(tmp_path: Path) -> N
     assert red(verdicts(source, target)) == {}
 
 
+def convolutions() -> tuple[Arrays, Arrays]:
+    """Kimi's, whose names the converter changes and no page says how."""
+    rng = np.random.default_rng(0)
+    before, after = {}, {}
+    for n in range(3):
+        for which in "qkv":
+            value = rng.normal(size=(32, 1, 4)).astype(np.float32)
+            before[f"model.layers.{n}.self_attn.{which}_conv1d.weight"] = value
+            after[f"model.layers.{n}.self_attn.{which}_conv.conv.weight"] = value.transpose(0, 2, 1)
+    return before, after
+
+
+def test_names_decide_where_a_converter_keeps_values(tmp_path: Path) -> None:
+    before, after = convolutions()
+    assert faults(tmp_path / "sound", before, after, "kimi_linear") == {}
+    names = {n: n.replace("q_", "!").replace("k_", "q_").replace("!", "k_") for n in after}
+    found = faults(tmp_path / "wrong", before, {n: after[names[n]] for n in after}, "kimi_linear")
+    assert set(found) == {n for n in after if ".v_" not in n}
+
+
+def test_experts_transposed_in_all_layers_under_other_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    before, after = {}, {}
+    for n in range(2):
+        for old, new in (("up_proj", "fc1"), ("down_proj", "fc2")):
+            experts = [rng.normal(size=(32, 32)).astype(np.float32) for _ in range(3)]
+            before |= {f"backbone.layers.{n}.mixer.experts.{e}.{old}.weight": x for e, x in enumerate(experts)}
+            after[f"backbone.layers.{n}.mixer.switch_mlp.{new}.weight"] = np.stack(experts)
+    assert faults(tmp_path / "sound", before, after, "nemotron_h") == {}
+    turned = {name: np.ascontiguousarray(t.swapaxes(1, 2)) for name, t in after.items()}
+    assert set(faults(tmp_path / "wrong", before, turned, "nemotron_h")) == set(after)
+
+
 def test_a_map_confirms_what_was_inferred(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = fused()
     source, target = save(tmp_path, before, after, "a-model-nobody-knows")
