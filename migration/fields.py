@@ -173,12 +173,9 @@ def plain(config: Mapping[str, Any]) -> dict[str, Any]:
     for name in _NESTED:
         inner = out.get(name)
         if isinstance(inner, Mapping) and not any(isinstance(v, Mapping) for v in inner.values()):
-            said = {_ALSO.get(k, k): v for k, v in inner.items() if v is not None}
-            out = (
-                {**out, **said}
-                if name == "text_config"
-                else {**said, **{k: v for k, v in out.items() if v is not None}}
-            )
+            said: dict[str, Any] = {_ALSO.get(str(k), str(k)): v for k, v in inner.items() if v is not None}
+            is_model = name == "text_config"
+            out |= {k: v for k, v in said.items() if is_model or out.get(k) is None}
         elif isinstance(inner, Mapping) and name == "text_config":
             out |= plain(inner)
     return out

@@ -256,6 +256,11 @@ LEVELS: Mapping[str, tuple[dict, dict, list[str]]] = {
         {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}},
         ["rope_parameters.full_attention.rope_theta"],
     ),
+    "a switch beside what is nested": (
+        {"sliding_window": None, "rope_parameters": {"rope_theta": 1e4}},
+        {"sliding_window": 64, "rope_parameters": {"rope_theta": 1e4}},
+        ["sliding_window"],
+    ),
     "a tower": (
         {"vision_config": {"patch_size": 14}},
         {"vision_config": {"patch_size": 16}},

@@ -333,7 +333,8 @@ def test_names_decide_where_a_converter_keeps_values(tmp_path: Path) -> None:
 
 def test_experts_transposed_in_all_layers_under_other_names(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    before, after = {}, {}
+    before: Arrays = {}
+    after: Arrays = {}
     for n in range(2):
         for old, new in (("up_proj", "fc1"), ("down_proj", "fc2")):
             experts = [rng.normal(size=(32, 32)).astype(np.float32) for _ in range(3)]

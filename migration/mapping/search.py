@@ -74,8 +74,8 @@ def best(
     if good := [(s, c) for s, c in tried if s >= 0.5]:
         share = max(s for s, _ in good)
         chosen = min((c for s, c in good if s == share), key=lambda c: c.key)
-        if knowledge.is_known and (named := _named_better(target, chosen, found)):
-            return replace(named, basis="names")
+        if knowledge.is_known and (better := _named_better(target, chosen, found)):
+            return replace(better, basis="names")
         plain = chosen.rule.is_rename or (
             _is_whole(chosen.rule) and chosen.rule.over is None and _squeezes(chosen.rule)
         )
