@@ -88,6 +88,14 @@ def computed(values: np.ndarray, dtype: str) -> np.ndarray:
     return 8 * FLOAT32 * np.abs(values) + SMALLEST["float32"] + narrowing(values, dtype)
 
 
+def normalized(values: np.ndarray, terms: int) -> np.ndarray:
+    """How far float64 `values`, divided by a length of so many terms, may be from a library's, computed in float32.
+
+    The sum of squares is off by at most terms F of itself, its root by half of that (Higham 2002, section 3.1).
+    """
+    return (terms / 2 + 4) * FLOAT32 * np.abs(values)
+
+
 def quantized(source: np.ndarray, found: Dequantized, dtype: str, through: str = "") -> np.ndarray:
     """Bound on |found - source| for MLX's packed forms.
 

@@ -15,7 +15,7 @@ from touchstone.migration import bounds, screening
 from touchstone.migration.checkpoint import Rows
 from touchstone.migration.leaning import Lean
 from touchstone.migration.mapping.expressions import read_as, slack_of
-from touchstone.migration.mapping.rules import COMPUTED
+from touchstone.migration.mapping.rules import COMPUTED, NORMALIZED
 from touchstone.migration.pairing import Pair, rope_axis, rope_order
 from touchstone.migration.parameters import Dequantized, Parameter, itemsize, named
 
@@ -283,7 +283,7 @@ def _some_values(pair: Pair, before: np.ndarray, start: int, kind: How, take: Ta
             nearest = before.astype(named(pair.target.dtype))
         if np.isfinite(nearest).all() and same_bytes(nearest, take(pair.target.rows)):
             return Compared(elements=nearest.size)
-    if kind == "quantized" and (form := pair.target.form) and not pair.source.fusion:
+    if kind == "quantized" and (form := pair.target.form) and _is_sure(pair.source):
         return _codes(pair, before, form, [take(p.rows) for p in pair.target.parts], start)
     want = before.astype(np.float64)
     return _against(want, *target_and_bound(pair, want, kind, take), start)
@@ -325,15 +325,15 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
         found = Dequantized.of([take(p.rows) for p in target.parts], target.form)
         if kind == "bits":
             return found.values, np.zeros(want.shape)
-        return found.values, bounds.quantized(want, found, target.dtype, pair.through) + _slack(pair, take)
+        return found.values, bounds.quantized(want, found, target.dtype, pair.through) + _slack(pair, want, take)
     got = take(target.parts[0].rows).astype(np.float64)
     if kind == "quantized":
         assert target.parts[0].step is not None
         return got, bounds.blocks(want, take(target.parts[0].step), target.encoding)
     if kind == "rounded":
         return got, bounds.narrowing(want, target.dtype)
-    if kind == "dequantized" and pair.source.fusion:
-        return got, bounds.narrowing(want, target.dtype) + _slack(pair, take)
+    if kind == "dequantized" and (pair.source.fusion or pair.source.encoding == NORMALIZED):
+        return got, bounds.narrowing(want, target.dtype) + _slack(pair, want, take)
     if kind == "dequantized" and pair.source.encoding == COMPUTED:
         return got, bounds.computed(want, target.dtype)
     if kind == "dequantized":
@@ -343,8 +343,15 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
     return got, np.zeros(got.shape)
 
 
-def _slack(pair: Pair, take: Take) -> np.ndarray | float:
-    """How far the sum of a base and its adapter may be from the exact one, in the target's order."""
+def _is_sure(source: Parameter) -> bool:
+    """Whether its values are the same whoever computes them."""
+    return not source.fusion and source.encoding != NORMALIZED
+
+
+def _slack(pair: Pair, want: np.ndarray, take: Take) -> np.ndarray | float:
+    """How far the source's values may be from a library's own, in the target's order."""
+    if pair.source.encoding == NORMALIZED:
+        return bounds.normalized(want, max(pair.source.shape))
     if not pair.source.fusion:
         return 0.0
     whole = replace(pair, source=read_as(slack_of, pair.source))

@@ -11,7 +11,7 @@ from touchstone.migration.comparing import Compared, How, how
 from touchstone.migration.conventions import Name
 from touchstone.migration.hypotheses import Sample
 from touchstone.migration.lora import LORA
-from touchstone.migration.mapping.rules import COMPUTED
+from touchstone.migration.mapping.rules import COMPUTED, NORMALIZED
 from touchstone.migration.pairing import Alone, Pair, Pairing
 from touchstone.migration.parameters import Parameter
 
@@ -28,7 +28,11 @@ _SHOWS: Mapping[How, str] = {
     "dequantized": "dequantized",
     "values": "exact",
 }
-_COMPUTED = {COMPUTED: "within the rounding of a function", LORA: "within the rounding of the sum with its adapter"}
+_COMPUTED = {
+    COMPUTED: "within the rounding of a function",
+    NORMALIZED: "within the rounding of its length",
+    LORA: "within the rounding of the sum with its adapter",
+}
 """Encodings of sources that are computed -> what is asked of the target."""
 _MOST_COMPARED = 64
 """Unpaired tensors whose values are tried for another that has no partner."""

@@ -34,6 +34,7 @@ from touchstone.migration.mapping.expressions import (
     Apply,
     Flip,
     Multiply,
+    Normalize,
     Part,
     Permute,
     Range,
@@ -345,6 +346,55 @@ def test_experts_transposed_in_all_layers_under_other_names(tmp_path: Path) -> N
     assert set(faults(tmp_path / "wrong", before, turned, "nemotron_h")) == set(after)
 
 
+def hunyuan() -> tuple[Arrays, Arrays]:
+    """Four heads of q for two of k, fused by heads of k."""
+    rng = np.random.default_rng(0)
+    before, after = {}, {}
+    for n in range(3):
+        fused = rng.normal(size=(2, 4, 8, 32)).astype(np.float32)
+        before[f"model.layers.{n}.self_attn.qkv_proj.weight"] = fused.reshape(-1, 32)
+        for name, which in (("q_proj", slice(0, 2)), ("k_proj", slice(2, 3)), ("v_proj", slice(3, 4))):
+            after[f"model.layers.{n}.self_attn.{name}.weight"] = fused[:, which].reshape(-1, 32)
+    return before, after
+
+
+def test_heads_that_were_fused_in_groups(tmp_path: Path) -> None:
+    config = {"model_type": "hunyuan", "num_attention_heads": 4, "num_key_value_heads": 2}
+    before, after = hunyuan()
+    source = write(tmp_path / "a", before, config, "pt")
+    check = Check(source, write(tmp_path / "b", after, config, "mlx"))
+    assert {q.name: f.message for q in check.questions if not (f := check.finding(q)).conforms} == {}
+    assert check.inferred == 0
+    swapped = {name: after[name.replace("k_", "!").replace("v_", "k_").replace("!", "v_")] for name in after}
+    found = red(verdicts(source, write(tmp_path / "c", swapped, config, "mlx")))
+    assert set(found) == {name for name in after if "q_proj" not in name}
+
+
+@pytest.mark.parametrize(("model", "axis"), [("baichuan_m1", 1), ("bailing_moe", 0)])
+@pytest.mark.parametrize("stored", ["float32", "bfloat16", "4 bits"])
+def test_a_head_that_is_divided_by_its_length(tmp_path: Path, model: str, axis: int, stored: str) -> None:
+    rng = np.random.default_rng(0)
+    config = {"model_type": model, "norm_head": True}
+    head = rng.normal(size=(64, 32)).astype(np.float32)
+    made = head / (np.linalg.norm(head, axis=axis, keepdims=True) + np.float32(1e-7))
+
+    def target(values: np.ndarray) -> Arrays:
+        if stored == "4 bits":
+            return packed({"lm_head.weight": values}, AFFINE)
+        return {"lm_head.weight": values.astype(getattr(ml_dtypes, stored, stored))}
+
+    source = write(tmp_path / "a", {"lm_head.weight": head}, config, "pt")
+    said = {**config, **(quantization(AFFINE) if stored == "4 bits" else {})}
+    assert red(verdicts(source, write(tmp_path / "b", target(made), said, "mlx"))) == {}
+    assert set(red(verdicts(source, write(tmp_path / "c", target(head), said, "mlx")))) == {"lm_head.weight"}
+
+
+def test_a_vector_in_another_shape(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(1, 1, 64)).astype(np.float32)
+    names = [f"model.layers.{n}.attn.k_a" for n in range(2)]
+    assert faults(tmp_path, dict.fromkeys(names, values), dict.fromkeys(names, values.reshape(4, 16)), "rwkv7") == {}
+
+
 def test_a_map_confirms_what_was_inferred(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = fused()
     source, target = save(tmp_path, before, after, "a-model-nobody-knows")
@@ -413,7 +463,7 @@ def test_a_rule_that_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> No
     [
         *(Permute((0, 2, 1)), Part(1, 0, 2), Part(0, 2, 3, True), Range(1, 0, 4), Reshape((4, 2)), Reshape(())),
         *(Add(-1.0), Apply("-exp(x)"), Apply("log(-x)"), Flip(1)),
-        *(Multiply(((0, (0.75,)),)), Multiply(((1, (0.1, 3.0)), (2, (0.5,))))),
+        *(Multiply(((0, (0.75,)),)), Multiply(((1, (0.1, 3.0)), (2, (0.5,)))), Normalize(0), Normalize(1)),
     ],
     ids=str,
 )
@@ -506,6 +556,14 @@ def test_rows_of_a_step_are_those_of_the_whole(step: Step) -> None:
     for start in range(view.length):
         for stop in range(start, view.length + 1):
             np.testing.assert_array_equal(view.rows(start, stop), view.whole()[start:stop])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_rows_of_a_normalized_matrix(axis: int) -> None:
+    array = np.random.default_rng(0).normal(size=(5, 3))
+    made = Normalize(axis).apply(_view(array))
+    np.testing.assert_allclose(np.linalg.norm(made.whole(), axis=axis), 1, rtol=1e-6)
+    np.testing.assert_array_equal(made.rows(1, 3), made.whole()[1:3])
 
 
 def test_constants_are_rounded_to_the_dtype_as_their_product_is() -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -245,6 +246,43 @@ class Multiply:
         for factor in np.array(factors).astype(dtype).astype(np.float64):
             product = (product * factor).astype(dtype).astype(np.float64)
         return float(product)
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """A matrix divided by the lengths of its rows (axis 1) or columns (axis 0), and 1e-7."""
+
+    axis: int
+
+    @property
+    def words(self) -> tuple[object, ...]:
+        return ("normalize", self.axis)
+
+    def __str__(self) -> str:
+        return f"{'rows' if self.axis else 'columns'} of length 1"
+
+    def shape(self, before: Shape) -> Shape | None:
+        return before if len(before) == 2 else None
+
+    def apply(self, view: View) -> View:
+        @cache
+        def of_columns() -> np.ndarray:
+            squares = np.zeros(view.shape[1])
+            for start in range(0, view.length, _ROWS):
+                squares += (view.rows(start, min(view.length, start + _ROWS)).astype(np.float64) ** 2).sum(0)
+            return np.sqrt(squares)
+
+        def rows(start: int, stop: int) -> np.ndarray:
+            found = view.rows(start, stop)
+            wide = found.astype(np.float64)
+            lengths = np.linalg.norm(wide, axis=1, keepdims=True) if self.axis else of_columns()
+            return (wide / (lengths + 1e-7)).astype(found.dtype)
+
+        return View(view.shape, rows)
+
+
+_ROWS = 1 << 10
+"""Rows of which squares are summed at once."""
 
 
 FUNCTIONS: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -18,7 +18,7 @@ from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
 from touchstone.migration.conventions import Name, count
 from touchstone.migration.fields import plain
-from touchstone.migration.mapping.expressions import Add, Multiply, Part, Permute, Range, Reshape, Step
+from touchstone.migration.mapping.expressions import Add, Multiply, Normalize, Part, Permute, Range, Reshape, Step
 from touchstone.migration.mapping.rules import Rule
 from touchstone.migration.mapping.templates import canonical, example, path_of
 
@@ -152,9 +152,17 @@ class Knowledge:
         table = mlx_lm().plus_one
         if self.to_mlx and self.model in table.models and axes == 1 and target.endswith(tuple(table.names)):
             return (Add(1.0),), self.page
+        if self.to_mlx and target.endswith("lm_head.weight") and (axis := self._norm_of_head()) is not None:
+            return (Normalize(axis),), self.page
         if self.to_mlx and axes == 2 and (factors := self._factors(target)):
             return (Multiply(factors),), self.page
         return (), ""
+
+    def _norm_of_head(self) -> int | None:
+        """Along which axis a converter divides the head by its length, None where it does not."""
+        if self.model == "baichuan_m1":
+            return 1
+        return 0 if self.model in ("bailing_moe", "bailing_moe_linear") and self.config.get("norm_head") else None
 
     def _factors(self, name: str) -> tuple[tuple[int, tuple[float, ...]], ...]:
         """(rows, factors) by which a matrix is multiplied, of one stretch 0 rows; nothing where all factors are 1."""
@@ -174,6 +182,23 @@ class Knowledge:
         sizes = (inner, inner, groups, groups, count(self.config, "mamba_n_heads"))
         whole = _number(self.config, "ssm_in_multiplier")
         return tuple((size, (whole, _number(self.config, f"ssm_multipliers.{i}"))) for i, size in enumerate(sizes))
+
+    def cut(self, source: str, target: str, before: tuple[int, ...], after: tuple[int, ...]) -> tuple[Step, ...]:
+        """How a documented converter cuts the target out of a fused source of this shape; nothing where none does.
+
+        Hunyuan's qkv_proj holds, for each head of k, the heads of q that share it, then k's, then v's.
+        """
+        if self.model != "hunyuan" or not self.to_mlx or not source.endswith("qkv_proj.weight") or len(before) != 2:
+            return ()
+        query, key = (count(self.config, name) for name in ("num_attention_heads", "num_key_value_heads"))
+        part = next((i for i, p in enumerate(("q_proj", "k_proj", "v_proj")) if f".{p}." in target), -1)
+        groups = query // key if key else 0
+        if part < 0 or not groups or before[0] % (key * (groups + 2)):
+            return ()
+        dims = before[0] // (key * (groups + 2))
+        start = (0, groups, groups + 1)[part]
+        stop = (groups, groups + 1, groups + 2)[part]
+        return Reshape((key, groups + 2, dims, before[1])), Range(1, start, stop), Reshape(after)
 
     def leaves_unquantized(self, name: str) -> bool:
         """Whether a matrix stays as it is when MLX quantizes the model."""
@@ -219,6 +244,8 @@ class Knowledge:
             names = example(rule.sources[0]), example(rule.target)
             is_so = gguf_names.documents(self.gguf, *names, rule.steps, before, after, in_blocks=in_blocks)
             return gguf_names.PAGE.format(self.gguf) if is_so else ""
+        if rule.steps and rule.steps == self.cut(example(rule.sources[0]), example(rule.target), before, after):
+            return self.page
         old, new = canonical(rule.sources[0]), canonical(rule.target)
         if old == new:
             return self._of_one(rule, before, after)

@@ -8,6 +8,7 @@ from typing import Literal
 
 from touchstone.migration.mapping.expressions import (
     Apply,
+    Normalize,
     Part,
     Range,
     Step,
@@ -24,8 +25,8 @@ from touchstone.migration.mapping.expressions import (
 from touchstone.migration.mapping.templates import Family, Index, filled, spelled
 from touchstone.migration.parameters import Fusion, Parameter
 
-COMPUTED = "computed"
-"""The encoding of numbers that a function gave, which another library may round otherwise."""
+COMPUTED, NORMALIZED = "computed", "normalized"
+"""Encodings of numbers that a function, or a division by a sum, gave: another library may round them otherwise."""
 Basis = Literal["map", "documented", "names", "values"]
 """Why a rule is believed: the user's map, a convention's page, names that say it, or values (it is *inferred* then)."""
 
@@ -101,7 +102,8 @@ class Rule:
         view = self._view(list(map(view_of, found)), index, parts)
         if view is None:
             return None
-        encoding = COMPUTED if any(isinstance(s, Apply) for s in self.steps) else (adapted or found[0]).encoding
+        kinds = {Apply: COMPUTED, Normalize: NORMALIZED}
+        encoding = next((kinds[type(s)] for s in self.steps if type(s) in kinds), (adapted or found[0]).encoding)
         if not adapted:
             return parameter_of(self._name(index), view, found[0], encoding)
         base, slack = (self._view(list(map(read, found)), index, parts) for read in (before_fusion, slack_of))

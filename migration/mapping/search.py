@@ -164,6 +164,8 @@ def candidates(target: str, family: Family, sources: Mapping[str, Family], knowl
             said, _ = knowledge.steps(_one(held).name, family[index].name, len(family[index].shape))
             for want in wanted:
                 ways = _steps(shape, want) if over is None else _uncut(shape, want)
+                if cut := knowledge.cut(_one(held).name, family[index].name, shape, want):
+                    ways = chain([cut], ways)
                 for cost, steps in enumerate(chain([said] * bool(said and shape == want), ways)):
                     rule = Rule(target, (name,), over, part_of, 0, steps)
                     stored = _one(held)
@@ -226,7 +228,8 @@ def _uncut(before: Shape, want: Shape) -> Iterator[tuple[Step, ...]]:
     if before == want:
         yield ()
     yield from (steps for steps in _turned(before, want) if steps)
-    if math.prod(before) == math.prod(want) and _ones_apart(before, want):
+    is_vector = sum(n != 1 for n in before) <= 1
+    if math.prod(before) == math.prod(want) and before != want and (is_vector or _ones_apart(before, want)):
         yield (Reshape(want),)
 
 

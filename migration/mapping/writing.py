@@ -21,6 +21,7 @@ from touchstone.migration.mapping.expressions import (
     Apply,
     Flip,
     Multiply,
+    Normalize,
     Part,
     Permute,
     Range,
@@ -73,6 +74,7 @@ _STEPS: Mapping[str, tuple[str, Callable[[Sequence[str]], Step | None]]] = {
     "reshape": ("reshape SIZE …", lambda texts: Reshape(tuple(_whole(texts)))),
     "add": ("add NUMBER", lambda texts: Add(float(texts[0])) if len(texts) == 1 else None),
     "multiply": ("multiply ROWS FACTOR*FACTOR …", _multiply),
+    "normalize": ("normalize AXIS", lambda texts: Normalize(*_whole(texts, 1)) if texts[0] in "01" else None),
     "apply": (f"apply {' or '.join(FUNCTIONS)}", _apply),
     "reverse": ("reverse AXIS", lambda texts: Flip(*_whole(texts, 1))),
 }
