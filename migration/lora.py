@@ -113,7 +113,8 @@ def _of_base(name: str, base: Mapping[str, Parameter], where: Path) -> str:
     found = [own for own in base if own.endswith(f".{name}") or name.endswith(f".{own}")]
     if len(found) != 1:
         what = f"fits {' and '.join(found[:2])} of the base" if found else "is no weight of the base"
-        raise CheckpointError(f"--lora {where}: {name} {what}; name the base that it was trained on")
+        layout = ", in MLX's layout, which keeps all experts of a layer together" if "switch_" in name else ""
+        raise CheckpointError(f"--lora {where}: {name} {what}; name the base that it was trained on{layout}")
     return found[0]
 
 

@@ -209,6 +209,11 @@ REFUSED: Mapping[str, tuple[Callable[[Arrays], object], Mapping[str, Any], str]]
     "all weights": (lambda a: None, {**MLX_LM, "fine_tune_type": "full"}, "of kind 'full'"),
     "one factor": (lambda a: a.pop(f"{UP}.lora_b"), MLX_LM, "has one of its two factors"),
     "another base": (lambda a: a.update(dict.fromkeys(["x.lora_a", "x.lora_b"], np.ones((2, 2)))), MLX_LM, "no weight"),
+    "experts of a base by its hub's names": (
+        lambda a: a.update({f"{SWITCH}_of_another.{f}": np.ones((2, 2)) for f in ("lora_a", "lora_b")}),
+        MLX_LM,
+        "no weight of the base; .* in MLX's layout",
+    ),
     "other sizes": (
         lambda a: a.update({f"{UP}.lora_a": np.ones((DIMS + 1, RANK))}),
         MLX_LM,
