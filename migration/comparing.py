@@ -295,19 +295,18 @@ def _codes(pair: Pair, before: np.ndarray, form: Format, parts: list[np.ndarray]
         return Compared()
     dtype, through = pair.target.dtype, pair.through
     screened = screening.screened(before, parts, form, dtype, through)
-    chosen = slice(None) if screened is None else screened.chosen
+    chosen = np.arange(before.size // form.group_size) if screened is None else screened.chosen
     of_groups = parts[1].shape[-1]
     grouped = before.reshape(-1, form.group_size)[chosen]
     some = [p.reshape(-1, p.shape[-1] // of_groups)[chosen] for p in parts]
     want, found = grouped.astype(np.float64), Dequantized.of(some, form)
     out = _against(want, found.values, bounds.quantized(want, found, dtype, through), 0)
-    place = np.arange(len(grouped)) if screened is None else screened.chosen
     if out.worst:
-        flat = int(place[out.worst.index[0]]) * form.group_size + out.worst.index[1]
+        flat = int(chosen[out.worst.index[0]]) * form.group_size + out.worst.index[1]
         index = [int(i) for i in np.unravel_index(flat, before.shape)]
         out.worst = replace(out.worst, index=(index[0] + start, *index[1:]))
     per_row = before.size // max(1, len(before) * form.group_size)
-    out.bad_rows = sorted({int(place[g]) // per_row + start for g in out.bad_rows})
+    out.bad_rows = sorted({int(chosen[g]) // per_row + start for g in out.bad_rows})
     if screened is not None:
         out.elements = before.size
         out.lean = screened.lean
@@ -332,7 +331,7 @@ def target_and_bound(pair: Pair, want: np.ndarray, kind: How, take: Take) -> tup
         return got, bounds.blocks(want, take(target.parts[0].step), target.encoding)
     if kind == "rounded":
         return got, bounds.narrowing(want, target.dtype)
-    if kind == "dequantized" and (pair.source.fusion or pair.source.encoding == NORMALIZED):
+    if kind == "dequantized" and not _is_sure(pair.source):
         return got, bounds.narrowing(want, target.dtype) + _slack(pair, want, take)
     if kind == "dequantized" and pair.source.encoding == COMPUTED:
         return got, bounds.computed(want, target.dtype)

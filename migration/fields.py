@@ -151,7 +151,7 @@ def differences(source: Mapping[str, Any], target: Mapping[str, Any]) -> Iterato
     if has_gguf:
         return
     for name in _LEVELS:
-        yield from _between(name, source.get(name), target.get(name))
+        yield from _between(name, before.get(name), after.get(name))
     for name in sorted(before.keys() & after.keys() - understood - {*_SILENT, *_NESTED, *_LEVELS}):
         if not same(before[name], after[name]):
             yield Difference(name, before[name], after[name], known=False)
@@ -160,7 +160,7 @@ def differences(source: Mapping[str, Any], target: Mapping[str, Any]) -> Iterato
 def _between(path: str, before: Any, after: Any) -> Iterator[Difference]:
     """Every leaf that both have and that differs, by its path."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
-        for name in before.keys() & after.keys() - {*_SILENT}:
+        for name in sorted(before.keys() & after.keys() - {*_SILENT}):
             yield from _between(f"{path}.{name}", before[name], after[name])
     elif before is not None and after is not None and not same(before, after):
         yield Difference(path, before, after)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from functools import cache
 
 from touchstone.migration.checkpoint import Checkpoint
-from touchstone.migration.mapping.expressions import Add, Apply, Part, Permute, Reshape, Shape, Step
+from touchstone.migration.mapping.expressions import Add, Apply, Part, Permute, Reshape, Step
 
 PAGE = "llama.cpp, gguf.tensor_mapping and convert_hf_to_gguf.py: {}"
 ADDS_ONE = ("gemma", "gemma2", "gemma3")
@@ -72,20 +72,18 @@ def documents(
     source: str,
     target: str,
     steps: Sequence[Step],
-    before: Shape,
-    after: Shape,
     *,
     in_blocks: bool = False,
 ) -> bool:
     """Whether llama.cpp's converter makes the target so. source, target: names, with the numbers of experts or without.
 
-    before, after: the shapes of both; in_blocks: whether the source is stored in MXFP4.
+    in_blocks: whether the source is stored in MXFP4.
     """
     translated = name_of(architecture)
     if translated is None:
         return False
     if architecture == TOGETHER and ".experts." in source:
-        return _of_gpt_oss(translated, source, target, steps, before, after, in_blocks=in_blocks)
+        return _of_gpt_oss(translated, source, target, steps, in_blocks=in_blocks)
     is_kept = not steps or isinstance(steps[0], Reshape)
     return is_kept and (translated(source) == target or translated(target) == source)
 
@@ -95,8 +93,6 @@ def _of_gpt_oss(
     source: str,
     target: str,
     steps: Sequence[Step],
-    before: Shape,
-    after: Shape,
     *,
     in_blocks: bool,
 ) -> bool:

@@ -27,7 +27,6 @@ import numpy as np
 
 from touchstone.migration.bounds import FLOAT32, SIGNIFICAND, SMALLEST, dequantized
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError, Tensor
-from touchstone.migration.formats.documents import json_object
 from touchstone.migration.parameters import Fusion, Parameter
 
 LORA = "LoRA"
@@ -35,7 +34,8 @@ LORA = "LoRA"
 TABLES = ("embed_tokens", "wte", "word_embeddings", "tok_embeddings", "embedding")
 """Modules that are tables, which a square one does not show."""
 CONFIG = "adapter_config.json"
-_FACTOR = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?:embedding_)?(?P<which>[abAB])(?:\.weight)?$")
+FACTOR = re.compile(r"^(?:base_model\.model\.)?(?P<module>.+)\.lora_(?:embedding_)?(?P<which>[abAB])(?:\.|$)")
+"""PEFT's and mlx-lm's names of the two factors."""
 _MAGNITUDE = re.compile(r"\.(lora_magnitude_vector(\.weight)?|m)$")
 """PEFT's and mlx-lm's names of what DoRA adds."""
 _PEFT = "base_model.model."
@@ -63,10 +63,10 @@ class Delta:
         right = self.right[start:stop] if self.right.ndim == 3 else self.right
         return self.scale * (self.left[start:stop] @ right)
 
-    def sizes(self, start: int, stop: int) -> np.ndarray:
-        """P: the same sum of magnitudes."""
-        right = self.right[start:stop] if self.right.ndim == 3 else self.right
-        return abs(self.scale) * (np.abs(self.left[start:stop]) @ np.abs(right))
+    @property
+    def magnitude(self) -> Delta:
+        """The same sum of magnitudes: P."""
+        return Delta(np.abs(self.left), np.abs(self.right), abs(self.scale), self.dtype)
 
 
 def added(base: Mapping[str, Parameter], adapter: Checkpoint) -> tuple[dict[str, Parameter], str]:
@@ -74,8 +74,7 @@ def added(base: Mapping[str, Parameter], adapter: Checkpoint) -> tuple[dict[str,
 
     Raises CheckpointError for an adapter of another kind, and for one that does not belong to this base.
     """
-    where = adapter.path
-    config = _config(where)
+    where, config = adapter.path, adapter.config
     kind = str(config.get("peft_type", config.get("fine_tune_type", LORA))).lower()
     if config.get("use_dora") or any(_MAGNITUDE.search(name) for name in adapter.tensors):
         kind = "dora"
@@ -84,7 +83,7 @@ def added(base: Mapping[str, Parameter], adapter: Checkpoint) -> tuple[dict[str,
     out = dict(base)
     factors: dict[str, dict[str, Tensor]] = {}
     for name, tensor in adapter.tensors.items():
-        if found := _FACTOR.match(name):
+        if found := FACTOR.match(name):
             factors.setdefault(found["module"], {})[found["which"]] = tensor
         else:  # PEFT's modules_to_save and biases, trained as a whole
             own = _of_base(name.removeprefix(_PEFT), base, where)
@@ -97,13 +96,6 @@ def added(base: Mapping[str, Parameter], adapter: Checkpoint) -> tuple[dict[str,
     ranks = ", ".join(sorted({str(d.rank) for d in deltas.values()}))
     scales = ", ".join(sorted({f"{d.scale:g}" for d in deltas.values()}))
     return out, f"{where}: a LoRA adapter of {len(deltas):,} weights, rank {ranks}, scale {scales}"
-
-
-def _config(where: Path) -> dict[str, Any]:
-    path = (where if where.is_dir() else where.parent) / CONFIG
-    if not path.exists():
-        raise CheckpointError(f"--lora {where}: there is no {CONFIG} beside it, which says by what it is scaled")
-    return json_object(path)
 
 
 def _of_base(name: str, base: Mapping[str, Parameter], where: Path) -> str:
@@ -187,6 +179,8 @@ def _matches(pattern: str, module: str, where: Path) -> bool:
 def _fused(base: Parameter, delta: Delta) -> Parameter:
     u = 2.0 ** -min(SIGNIFICAND.get(base.dtype, 53), SIGNIFICAND.get(delta.dtype, 53))
 
+    sizes = delta.magnitude
+
     def before(start: int, stop: int) -> np.ndarray:
         return base.rows(start, stop).astype(np.float64)
 
@@ -195,7 +189,7 @@ def _fused(base: Parameter, delta: Delta) -> Parameter:
 
     def slack(start: int, stop: int) -> np.ndarray:
         stored, more = before(start, stop), delta.rows(start, stop)
-        product = (3 * u + (delta.rank + 2) * FLOAT32) * delta.sizes(start, stop)
+        product = (3 * u + (delta.rank + 2) * FLOAT32) * sizes.rows(start, stop)
         out = product + u * (np.abs(more) + np.abs(stored + more)) + SMALLEST[base.dtype]
         if base.form:
             out += dequantized(stored, base.dtype, base.dtype, base.form.group_size)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 from touchstone.migration.checkpoint import Checkpoint, CheckpointError
 from touchstone.migration.formats import gguf, msgpack, npz, orbax, pytorch, safetensors, shards, zips
-from touchstone.migration.formats.documents import config_beside
+from touchstone.migration.formats.documents import config_beside, json_object
 from touchstone.migration.formats.reading import DamagedError, FileBytes, file_bytes
+from touchstone.migration.lora import CONFIG, FACTOR
 
 INDEX = ".index.json"
 _MODEL_PARALLEL = (
@@ -21,8 +22,6 @@ _MODEL_PARALLEL = (
 _SPLIT = "consolidated."
 ADAPTERS = ("adapters.safetensors", "adapter_model.safetensors", "adapter_model.bin")
 """mlx-lm's and PEFT's files."""
-_FACTOR = re.compile(r"\.lora_(embedding_)?[abAB](\.|$)")
-"""Their names of an adapter's two factors."""
 
 
 def open_checkpoint(path: Path, key: str = "") -> Checkpoint:
@@ -48,11 +47,14 @@ def open_adapter(path: Path) -> Checkpoint:
     found = _opened(inside, "")
     if not _is_adapter(found):
         raise CheckpointError(f"--lora {path}: is no LoRA adapter: few of its tensors are called lora_a or lora_A")
-    return found
+    config = (inside if inside.is_dir() else inside.parent) / CONFIG
+    if not config.exists():
+        raise CheckpointError(f"--lora {path}: there is no {CONFIG} beside it, which says by what it is scaled")
+    return replace(found, config=json_object(config), files=[*found.files, config])
 
 
 def _is_adapter(found: Checkpoint) -> bool:
-    return 2 * sum(bool(_FACTOR.search(name)) for name in found.tensors) > len(found.tensors)
+    return 2 * sum(bool(FACTOR.match(name)) for name in found.tensors) > len(found.tensors)
 
 
 def _opened(path: Path, key: str) -> Checkpoint:

@@ -13,7 +13,7 @@ import time
 import warnings
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -769,6 +769,18 @@ def test_no_memory_is_taken_for_claims(tmp_path: Path) -> None:
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 700_000, case
 
 
+def damaged_copies(good: Path, chance: random.Random) -> Iterator[Path]:
+    """The folder `good` over and over, beside it, each time with one of its files damaged."""
+    bad = good.with_name("bad")
+    candidates = sorted(p for p in good.rglob("*") if p.is_file() and p.stat().st_size)
+    for _ in range(DAMAGES):
+        shutil.rmtree(bad, ignore_errors=True)
+        shutil.copytree(good, bad)
+        victim = bad / chance.choice(candidates).relative_to(good)
+        victim.write_bytes(damaged(victim.read_bytes(), chance))
+        yield bad
+
+
 DAMAGES = 300
 SECONDS = 20
 
@@ -781,17 +793,12 @@ def test_random_damage(kind: str, tmp_path: Path) -> None:
     weights = {n: a for n, a in arrays().items() if n != "nothing"}
     path = WRITERS[kind](good, weights)
     inside = path.relative_to(good)
-    candidates = sorted(p for p in good.rglob("*") if p.is_file() and p.stat().st_size)
     chance = random.Random(zlib.crc32(kind.encode()))
     refused = survived = 0
     begun = time.perf_counter()
-    for _ in range(DAMAGES):
-        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
-        shutil.copytree(good, tmp_path / "bad")
-        victim = tmp_path / "bad" / chance.choice(candidates).relative_to(good)
-        victim.write_bytes(damaged(victim.read_bytes(), chance))
+    for bad in damaged_copies(good, chance):
         try:
-            everything(open_checkpoint(tmp_path / "bad" / inside))
+            everything(open_checkpoint(bad / inside))
         except CheckpointError as error:
             refused += str(tmp_path) in str(error)
         else:
@@ -852,16 +859,10 @@ def test_random_damage_to_codes_and_adapters(
 ) -> None:
     pair = make(tmp_path / "good")
     read(*pair)
-    candidates = sorted(p for p in (tmp_path / "good").rglob("*") if p.is_file())
-    chance = random.Random(0)
     refused = survived = 0
-    for _ in range(DAMAGES):
-        shutil.rmtree(tmp_path / "bad", ignore_errors=True)
-        shutil.copytree(tmp_path / "good", tmp_path / "bad")
-        victim = tmp_path / "bad" / chance.choice(candidates).relative_to(tmp_path / "good")
-        victim.write_bytes(damaged(victim.read_bytes(), chance))
+    for bad in damaged_copies(tmp_path / "good", random.Random(0)):
         try:
-            read(*(tmp_path / "bad" / p.relative_to(tmp_path / "good") for p in pair))
+            read(*(bad / p.relative_to(tmp_path / "good") for p in pair))
         except CheckpointError as error:
             refused += str(tmp_path) in str(error)
         else:

@@ -256,6 +256,11 @@ LEVELS: Mapping[str, tuple[dict, dict, list[str]]] = {
         {"rope_parameters": {"full_attention": {"rope_theta": 1e6}, "sliding_attention": {"rope_theta": 1e4}}},
         ["rope_parameters.full_attention.rope_theta"],
     ),
+    "rotation by kind of layer inside of a model of images": (
+        {"text_config": {"rope_parameters": {"full_attention": {"rope_theta": 1e4}}}},
+        {"text_config": {"rope_parameters": {"full_attention": {"rope_theta": 1e6}}}},
+        ["rope_parameters.full_attention.rope_theta"],
+    ),
     "a switch beside what is nested": (
         {"sliding_window": None, "rope_parameters": {"rope_theta": 1e4}},
         {"sliding_window": 64, "rope_parameters": {"rope_theta": 1e4}},

@@ -202,6 +202,17 @@ def test_a_pattern_that_cannot_be_tried_is_refused(tmp_path: Path, pattern: str)
         found(tmp_path, peft(), {**PEFT, "alpha_pattern": {pattern: 8}})
 
 
+def test_another_scale_is_another_check(tmp_path: Path) -> None:
+    """What an interrupted check found must not be taken for what this one would."""
+    one = made()
+    source, target = write(tmp_path / "base", one.base, {}), write(tmp_path / "fused", one.fused, {})
+    adapter = write_adapter(tmp_path / "adapter", one.adapter, MLX_LM)
+    before = Check(source, target, adapter=adapter).key
+    assert Check(source, target, adapter=adapter).key == before
+    (adapter / "adapter_config.json").write_text(json.dumps({**MLX_LM, "lora_parameters": {"scale": 5.0}}))
+    assert Check(source, target, adapter=adapter).key != before
+
+
 REFUSED: Mapping[str, tuple[Callable[[Arrays], object], Mapping[str, Any], str]] = {
     "no configuration of a scale": (lambda a: None, {"fine_tune_type": "lora"}, "says no number lora_parameters.scale"),
     "DoRA by its configuration": (lambda a: None, {**PEFT, "use_dora": True}, "of kind 'dora'"),

@@ -242,7 +242,7 @@ class Knowledge:
             return ""
         if self.gguf:
             names = example(rule.sources[0]), example(rule.target)
-            is_so = gguf_names.documents(self.gguf, *names, rule.steps, before, after, in_blocks=in_blocks)
+            is_so = gguf_names.documents(self.gguf, *names, rule.steps, in_blocks=in_blocks)
             return gguf_names.PAGE.format(self.gguf) if is_so else ""
         if rule.steps and rule.steps == self.cut(example(rule.sources[0]), example(rule.target), before, after):
             return self.page

@@ -29,8 +29,9 @@ def by_values(wanted: Mapping[str, Family], free: Mapping[str, Family]) -> dict[
     targets = {t: p for t, p in _single(wanted) if all(likeness(s, t) < search.ALIKE for s in free)}
     sources = dict(_single(free))
     out = {}
+    after = _by_shape(targets, turned=False)
     for turned in (False, True):
-        before, after = _by_shape(sources, turned=turned), _by_shape(targets, turned=False)
+        before = _by_shape(sources, turned=turned)
         for shape in before.keys() & after.keys():
             for target, source in _best(after[shape], before[shape]):
                 steps = (Permute((1, 0)),) if turned else ()

@@ -29,8 +29,15 @@ _CONTAINERS = {
     "vision_model": "vision_tower",
 }
 """Modules that ecosystems call differently."""
-_EXPERTS = {"w1": "gate_proj", "w2": "down_proj", "w3": "up_proj", "output_linear": "down_proj", "v1": "up_proj"}
-_EXPERTS |= {"fc1": "up_proj", "fc2": "down_proj"}
+_EXPERTS = {
+    "fc1": "up_proj",
+    "fc2": "down_proj",
+    "w1": "gate_proj",
+    "w2": "down_proj",
+    "w3": "up_proj",
+    "output_linear": "down_proj",
+    "v1": "up_proj",
+}
 _OUTER = ("model", "language_model", "transformer", "gpt_neox", "backbone", "text_model", "params", "module", "bert")
 """Modules around a whole model, which converters add, drop and rename."""
 _LEAVES = ("weight", "bias", "scales", "biases", "mean", "var")
