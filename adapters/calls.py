@@ -1,4 +1,4 @@
-"""How a framework spells an operation: the dotted name of a function, and what it is given beside the array."""
+"""How a framework spells an operation: the dotted name of a function, and what it is given beside the arrays."""
 
 from __future__ import annotations
 
@@ -12,15 +12,43 @@ from typing import Any
 class Call:
     """A function by its dotted name, with options by keyword.
 
+    takes: options that a case may vary, by MLX's name -> by the framework's.
+
     >>> Call("math.ldexp").function()(1.0, 3)
     8.0
+    >>> Call("math.isclose", takes={"tolerance": "rel_tol"}).function(tolerance=0.5)(1.0, 1.4)
+    True
     """
 
     path: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    takes: Mapping[str, str] = field(default_factory=dict)
 
-    def function(self) -> Callable[..., Any]:
+    def function(self, **options: Any) -> Callable[..., Any]:
         """The function with its options. Raises ImportError or AttributeError where there is none of that name."""
         module, _, name = self.path.rpartition(".")
         found = getattr(import_module(module), name)
-        return (lambda *arrays: found(*arrays, **self.options)) if self.options else found
+        given = {**self.options, **{self.takes[name]: value for name, value in options.items()}}
+        return (lambda *arrays: found(*arrays, **given)) if given else found
+
+
+@dataclass(frozen=True)
+class Composition:
+    """A function of the framework's own arrays that its documentation spells out of several calls.
+
+    takes: options that a case may vary, in MLX's names, which the function takes by keyword.
+    """
+
+    made: Callable[..., Any]
+    takes: tuple[str, ...] = ()
+
+    def function(self, **options: Any) -> Callable[..., Any]:
+        return lambda *arrays: self.made(*arrays, **options)
+
+
+Spelling = Call | Composition
+
+
+def options_of(operations: Mapping[str, Spelling]) -> frozenset[str]:
+    """What `Capabilities.options` says of a table of operations: "elu alpha"."""
+    return frozenset(f"{name} {option}" for name, spelling in operations.items() for option in spelling.takes)

@@ -463,9 +463,18 @@ class Adapter(abc.ABC):
         """
         raise Unsupported(f"{self.name} has no other spelling of {layer}")
 
-    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
-        """A function of every element of `x`, in its dtype (`Capabilities.operations`)."""
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+        """A function of arrays (`Capabilities.operations`), its operands in the order of its record.
+
+        options: "elu alpha" among `Capabilities.options`, in MLX's names.
+        """
         raise Unsupported(f"{self.name} has no {name}")
+
+    def operation_gradient(
+        self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        """What the operand in that place gets of a cotangent of the result."""
+        raise Unsupported(f"{self.name} has no gradient of {name}")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""

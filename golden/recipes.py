@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden import groups
-from touchstone.golden.operations import regions
+from touchstone.golden.operations import blocks, regions
 from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS, words
 
 
@@ -159,6 +159,7 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "e4m3 integers": _e4m3_integers,
     "groups": groups.make,
     "regions": regions.make,
+    "blocks": blocks.make,
 }
 
 

@@ -22,7 +22,7 @@ from touchstone.golden.streams import SEED
 GENERATOR = "1"
 LARGE = 8_000
 """Inputs above this many bytes stay recipes: the manifest holds their hash, no file holds their bytes."""
-LIMIT = 10_000_000
+LIMIT = 40_000_000
 
 
 def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Mapping[str, Any]) -> dict[str, bytes]:

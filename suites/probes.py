@@ -52,9 +52,16 @@ def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: A
     return build(adapter, layer, weight, **parts).as_linear(inputs)
 
 
-def operation(adapter: Adapter, name: str, x: np.ndarray) -> np.ndarray:
-    """A function of every element of `x`."""
-    return adapter.operation(name, x)
+def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+    """A function of arrays."""
+    return adapter.operation(name, operands, **options)
+
+
+def operation_gradient(
+    adapter: Adapter, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
+) -> np.ndarray:
+    """What one operand gets of a cotangent."""
+    return adapter.operation_gradient(name, operands, place, cotangent, **options)
 
 
 def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:

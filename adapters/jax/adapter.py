@@ -5,12 +5,13 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from touchstone.adapters.calls import options_of
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
@@ -26,7 +27,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
-from touchstone.adapters.jax.operations import OPERATIONS
+from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
 from touchstone.adapters.jax.spellings import SPELLINGS
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
@@ -68,8 +69,10 @@ class JaxAdapter(HoldsPacked):
             + ["linear precision", "linear preferred_element_type"]
             + ["embedding promote_dtype", "linear promote_dtype"]
             + [f"{function} preferred_element_type" for function in ("matmul", "dot", "einsum", "dot_general")]
-        ),
+        )
+        | options_of(OPERATIONS),
         absent={
+            **ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
@@ -202,8 +205,29 @@ class JaxAdapter(HoldsPacked):
         function = partial(SPELLINGS[layer][spelling], **self._given(options))
         return JaxLayer(self, jax_modules.Spelled(function, **placed), roles)
 
-    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
-        return self.fetch(self.jax.jit(OPERATIONS[name].function())(self.place(x)))
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+        made = self._compiled_operation(name, tuple(options.items()))
+        return self.fetch(made(*map(self.place, operands)))
+
+    def operation_gradient(
+        self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        made = self._compiled_operation(name, tuple(options.items()), place)
+        return self.fetch(made(self.place(cotangent), *map(self.place, operands)))
+
+    @cache
+    def _compiled_operation(
+        self, name: str, options: tuple[tuple[str, Any], ...], place: int | None = None
+    ) -> Callable[..., Any]:
+        """Under jax.jit, the operation or its gradient: made once, for each would be compiled again."""
+        function, jax = OPERATIONS[name].function(**dict(options)), self.jax
+
+        def gradient(cotangent: Any, *operands: Any) -> Any:
+            before, after = operands[:place], operands[place + 1 :]  # type: ignore[operator]
+            _, pull = jax.vjp(lambda x: function(*before, x, *after), operands[place])  # type: ignore[index]
+            return pull(cotangent)[0]
+
+        return self.jax.jit(function if place is None else gradient)  # type: ignore[no-any-return]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

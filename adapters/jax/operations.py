@@ -3,19 +3,88 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from touchstone.adapters.calls import Call
+from touchstone.adapters.calls import Call, Composition, Spelling
 
 _OTHERWISE = {"hardswish": "hard_swish", "softsign": "soft_sign"}
-OPERATIONS: Mapping[str, Call] = {
+_OPTIONS = {
+    "leaky_relu": ("negative_slope",),
+    "elu": ("alpha",),
+    "celu": ("alpha",),
+    "softmax": ("axis",),
+    "log_softmax": ("axis",),
+}
+
+
+def _step(x: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.heaviside(x, 1)
+
+
+_FUNCTIONS: Mapping[str, Spelling] = {
     **{
-        name: Call(f"jax.nn.{_OTHERWISE.get(name, name)}")
+        name: Call(f"jax.nn.{_OTHERWISE.get(name, name)}", takes={option: option for option in _OPTIONS.get(name, ())})
         for name in (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid"),
-            *("softplus", "silu", "elu", "celu", "selu", "mish"),
+            *("softplus", "silu", "elu", "celu", "selu", "mish", "glu", "softmax", "log_softmax"),
         )
     },
     "tanh": Call("jax.numpy.tanh"),
     "gelu": Call("jax.nn.gelu", {"approximate": False}),
     "gelu_approx": Call("jax.nn.gelu", {"approximate": True}),
+    "step": Composition(_step),
+}
+
+
+def _loss(name: str, takes: tuple[str, ...] = (), **fixed: Any) -> Composition:
+    """A loss of optax, whose losses are of each element or row: the mean and the sum are the caller's."""
+
+    def made(*operands: Any, reduction: str = "none", **options: Any) -> Any:
+        import optax
+        from jax import numpy as jnp
+
+        each = getattr(optax.losses, name)(*operands, **fixed, **options)
+        return each if reduction == "none" else getattr(jnp, reduction)(each)
+
+    return Composition(made, ("reduction", *takes))
+
+
+def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing: float = 0.0) -> Any:
+    """As the page of optax.smooth_labels has it."""
+    import optax
+
+    shares = optax.losses.smooth_labels(shares, label_smoothing) if label_smoothing else shares
+    return _loss("softmax_cross_entropy").made(logits, shares, reduction=reduction)
+
+
+OPERATIONS: Mapping[str, Spelling] = {
+    **_FUNCTIONS,
+    "mse_loss": _loss("squared_error"),
+    "huber_loss": _loss("huber_loss", ("delta",)),
+    "log_cosh_loss": _loss("log_cosh"),
+    "hinge_loss": _loss("hinge_loss"),
+    "binary_cross_entropy": _loss("sigmoid_binary_cross_entropy"),
+    "cross_entropy": _loss("softmax_cross_entropy_with_integer_labels"),
+    "cross_entropy_of_probabilities": Composition(_smoothed, ("reduction", "label_smoothing")),
+    "kl_div_loss": _loss("kl_divergence_with_log_targets"),
+    "cosine_similarity_loss": _loss("cosine_similarity", epsilon=1e-8),
+    "triplet_loss": _loss("triplet_margin_loss", ("margin",)),
+}
+ABSENT: Mapping[str, str] = {
+    "operation:gelu_fast_approx": "jax.nn.gelu has two forms, and not this one",
+    "operation:softshrink": "jax.nn has no soft shrinkage",
+    "operation:hard_shrink": "jax.nn has no hard shrinkage",
+    "operation:prelu": "jax.nn has no function with a slope for each feature",
+    "operation:softmin": "jax.nn has no softmin: softmax of -x",
+    "option:step threshold": "jax.numpy.heaviside has its step at zero",
+    "operation:l1_loss": "optax has no absolute error",
+    "operation:smooth_l1_loss": "optax.huber_loss divided by beta is this: the same function",
+    "operation:margin_ranking_loss": "optax has losses of whole rankings only",
+    "operation:binary_cross_entropy_of_probabilities": "optax takes logits, and no probabilities",
+    "operation:gaussian_nll_loss": "optax has no likelihood of a normal distribution",
+    "operation:nll_loss": "optax has no loss of logarithms: jnp.take_along_axis is this",
+    "operation:triplet_margin_loss": "optax.losses.triplet_margin_loss adds eps to the sum of squares",
+    "option:cross_entropy label_smoothing": "optax smooths labels that are probabilities, not classes",
 }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from touchstone.adapters.calls import options_of
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
@@ -28,7 +30,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.mlx.operations import OPERATIONS
+from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
 from touchstone.adapters.mlx.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
@@ -50,6 +52,7 @@ class MLXAdapter(Adapter):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         operations=frozenset(OPERATIONS),
+        options=options_of(OPERATIONS),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -59,6 +62,7 @@ class MLXAdapter(Adapter):
         lenient=True,
         conversion=True,
         absent={
+            **ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "doubles": "float64 is computed on the CPU only (mlx.core data types)",
             "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
@@ -192,12 +196,27 @@ class MLXAdapter(Adapter):
                 module.bias = self.place(bias)
             return MLXLayer(self, module, call=lambda module, inputs: function(self.mx, module, inputs))
 
-    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
-        """Uncompiled: MLX builds each of its functions with a C++ compiler, which takes seconds and changes no bit."""
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+        with self._uncompiled():
+            return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
+
+    def operation_gradient(
+        self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        with self._uncompiled():
+            function, placed = OPERATIONS[name].function(**options), [self.place(one) for one in operands]
+            before, after = placed[:place], placed[place + 1 :]
+            seed = [self.place(cotangent)]
+            _, (found,) = self.mx.vjp(lambda x: function(*before, x, *after), [placed[place]], seed)
+            return self.fetch(found)
+
+    @contextmanager
+    def _uncompiled(self) -> Iterator[None]:
+        """MLX builds each of its functions with a C++ compiler, which takes seconds and changes no bit."""
         with self.mx.stream(self.native_device):
             self.mx.disable_compile()
             try:
-                return self.fetch(OPERATIONS[name].function()(self.place(x)))
+                yield
             finally:
                 self.mx.enable_compile()
 

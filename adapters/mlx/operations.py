@@ -3,13 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from touchstone.adapters.calls import Call
+from touchstone.adapters.calls import Call, Spelling
 
-OPERATIONS: Mapping[str, Call] = {
-    name: Call(f"mlx.nn.{name}")
+_OPTIONS = {
+    "leaky_relu": ("negative_slope",),
+    "elu": ("alpha",),
+    "celu": ("alpha",),
+    "softshrink": ("lambd",),
+    "hard_shrink": ("lambd",),
+    "step": ("threshold",),
+    "softmax": ("axis",),
+    "softmin": ("axis",),
+    "log_softmax": ("axis",),
+}
+_FUNCTIONS: Mapping[str, Spelling] = {
+    name: Call(f"mlx.nn.{name}", takes={option: option for option in _OPTIONS.get(name, ())})
     for name in (
         *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
-        *("silu", "tanh", "gelu", "gelu_approx", "elu", "celu", "selu", "mish"),
+        *("silu", "tanh", "gelu", "gelu_approx", "gelu_fast_approx", "elu", "celu", "selu", "mish", "softshrink"),
+        *("hard_shrink", "step", "prelu", "glu", "softmax", "softmin", "log_softmax"),
     )
+}
+_LOSSES = {
+    "l1_loss": (),
+    "mse_loss": (),
+    "huber_loss": ("delta",),
+    "smooth_l1_loss": ("beta",),
+    "log_cosh_loss": (),
+    "hinge_loss": (),
+    "margin_ranking_loss": ("margin",),
+    "binary_cross_entropy": (),
+    "gaussian_nll_loss": ("full", "eps"),
+    "cross_entropy": ("label_smoothing",),
+    "nll_loss": (),
+    "kl_div_loss": (),
+    "cosine_similarity_loss": (),
+    "triplet_loss": ("margin",),
+}
+
+
+def _loss(name: str, takes: tuple[str, ...], **options: Any) -> Call:
+    return Call(f"mlx.nn.losses.{name}", options, {option: option for option in ("reduction", *takes)})
+
+
+OPERATIONS: Mapping[str, Spelling] = {
+    **_FUNCTIONS,
+    **{name: _loss(name, takes) for name, takes in _LOSSES.items()},
+    "binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
+    "cross_entropy_of_probabilities": _loss("cross_entropy", ("label_smoothing",)),
+}
+ABSENT: Mapping[str, str] = {
+    "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares, not to each difference",
 }

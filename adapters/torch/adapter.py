@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 
+from touchstone.adapters.calls import options_of
 from touchstone.adapters.interface import (
     FLOATS,
     LAYERS,
@@ -28,7 +29,7 @@ from touchstone.adapters.interface import (
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
-from touchstone.adapters.torch.operations import OPERATIONS
+from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
@@ -53,7 +54,8 @@ class TorchAdapter(HoldsPacked):
             [f"embedding {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
             + [f"functional {n}" for n in ("padding_idx", "max_norm", "norm_type", "scale_grad_by_freq", "sparse")]
             + ["embedding param_dtype", "linear param_dtype", "embedding from_pretrained"]
-        ),
+        )
+        | options_of(OPERATIONS),
         operations=frozenset(OPERATIONS),
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
@@ -64,6 +66,7 @@ class TorchAdapter(HoldsPacked):
         assigning=True,
         lenient=True,
         absent={
+            **ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
@@ -201,8 +204,18 @@ class TorchAdapter(HoldsPacked):
             module.bias = self._parameter(bias)
         return TorchLayer(self, module, call=function)
 
-    def operation(self, name: str, x: np.ndarray) -> np.ndarray:
-        return self.fetch(OPERATIONS[name].function()(self.place(x)))
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+        return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
+
+    def operation_gradient(
+        self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
+    ) -> np.ndarray:
+        placed = [self.place(one) for one in operands]
+        placed[place].requires_grad_()
+        with self.torch.enable_grad():
+            made = OPERATIONS[name].function(**options)(*placed)
+            (found,) = self.torch.autograd.grad(made, placed[place], self.place(cotangent))
+        return self.fetch(found)
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

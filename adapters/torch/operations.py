@@ -2,20 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
-from touchstone.adapters.calls import Call
+from touchstone.adapters.calls import Call, Composition, Spelling
 
-_OTHERWISE = {"hard_tanh": "hardtanh", "log_sigmoid": "logsigmoid"}
-OPERATIONS: Mapping[str, Call] = {
+_OTHERWISE = {"hard_tanh": "hardtanh", "log_sigmoid": "logsigmoid", "hard_shrink": "hardshrink"}
+_OPTIONS = {
+    "leaky_relu": ("negative_slope",),
+    "elu": ("alpha",),
+    "celu": ("alpha",),
+    "softshrink": ("lambd",),
+    "hard_shrink": ("lambd",),
+}
+
+
+def _step(x: Any) -> Any:
+    return x.heaviside(x.new_ones(()))
+
+
+_FUNCTIONS: Mapping[str, Spelling] = {
     **{
-        name: Call(f"torch.nn.functional.{_OTHERWISE.get(name, name)}")
+        name: Call(
+            f"torch.nn.functional.{_OTHERWISE.get(name, name)}",
+            takes={option: option for option in _OPTIONS.get(name, ())},
+        )
         for name in (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "log_sigmoid", "softplus", "silu"),
-            *("gelu", "elu", "celu", "selu", "mish"),
+            *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink", "glu"),
         )
+    },
+    **{
+        name: Call(f"torch.nn.functional.{name}", {"dim": -1}, {"axis": "dim"})
+        for name in ("softmax", "softmin", "log_softmax")
     },
     "sigmoid": Call("torch.sigmoid"),
     "tanh": Call("torch.tanh"),
     "gelu_approx": Call("torch.nn.functional.gelu", {"approximate": "tanh"}),
+    "step": Composition(_step),
+    "prelu": Call("torch.nn.functional.prelu"),
+}
+_LOSSES = {
+    "l1_loss": (),
+    "mse_loss": (),
+    "huber_loss": ("delta",),
+    "smooth_l1_loss": ("beta",),
+    "margin_ranking_loss": ("margin",),
+    "binary_cross_entropy_with_logits": (),
+    "binary_cross_entropy": (),
+    "gaussian_nll_loss": ("full", "eps"),
+    "cross_entropy": ("label_smoothing",),
+    "nll_loss": (),
+    "triplet_margin_loss": ("margin",),
+}
+_NAMED_OTHERWISE = {
+    "binary_cross_entropy_with_logits": "binary_cross_entropy",
+    "binary_cross_entropy": "binary_cross_entropy_of_probabilities",
+}
+_OF_CLASSES = ("cross_entropy", "nll_loss")
+
+
+def _of_classes(name: str) -> Composition:
+    """PyTorch takes classes as int64 alone."""
+
+    def made(x: Any, classes: Any, **options: Any) -> Any:
+        import torch.nn.functional as functions
+
+        return getattr(functions, name)(x, classes.long(), **options)
+
+    return Composition(made, ("reduction", *_LOSSES[name]))
+
+
+def _of_rows(each: Callable[[Any, Any], Any]) -> Composition:
+    """What PyTorch computes of rows, and reduces over elements or not at all."""
+
+    def made(x: Any, y: Any, reduction: str = "none") -> Any:
+        return each(x, y) if reduction == "none" else getattr(each(x, y), reduction)()
+
+    return Composition(made, ("reduction",))
+
+
+def _kl_div_loss(x: Any, target: Any) -> Any:
+    import torch.nn.functional as functions
+
+    return functions.kl_div(x, target, reduction="none", log_target=True).sum(-1)
+
+
+def _cosine_similarity_loss(x: Any, y: Any) -> Any:
+    import torch.nn.functional as functions
+
+    return functions.cosine_similarity(x, y, dim=-1)
+
+
+def _loss(name: str) -> Call:
+    takes = {option: option for option in ("reduction", *_LOSSES[name])}
+    return Call(f"torch.nn.functional.{name}", takes=takes)
+
+
+OPERATIONS: Mapping[str, Spelling] = {
+    **_FUNCTIONS,
+    **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
+    **{name: _of_classes(name) for name in _OF_CLASSES},
+    "cross_entropy_of_probabilities": _loss("cross_entropy"),
+    "kl_div_loss": _of_rows(_kl_div_loss),
+    "cosine_similarity_loss": _of_rows(_cosine_similarity_loss),
+}
+ABSENT: Mapping[str, str] = {
+    "operation:gelu_fast_approx": "torch.nn.functional.gelu has two forms, and not this one",
+    "option:step threshold": "torch.heaviside has its step at zero",
+    "operation:hinge_loss": "PyTorch has hinge losses of another formula only",
+    "operation:log_cosh_loss": "torch.nn.functional has no such loss",
+    "operation:triplet_loss": "torch.nn.functional.triplet_margin_loss adds eps to each difference",
 }

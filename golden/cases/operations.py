@@ -1,0 +1,74 @@
+"""Cases that every record of the catalogue has: values, gradients and options, a region at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import product
+from math import prod
+from typing import Any
+
+from touchstone.golden.catalogue import Case, add
+from touchstone.golden.operations.record import NO_OPTIONS, Operation, spelled
+from touchstone.golden.operations.samples import Argument, Sample
+from touchstone.golden.recipes import Derived
+
+DTYPES = ("float32", "float16", "bfloat16")
+LONG = 4096
+"""Elements of a result from which on it has a file of its own."""
+
+
+def arrays(
+    chapter: str, operation: Operation, sample: Sample, dtype: str, options: Mapping[str, Any], argument: str = ""
+) -> dict[str, str]:
+    """Role -> golden key: operands, the cotangent of a gradient, and what is right with its errors.
+
+    Of numbers in a half dtype the error of a computation inside float32 is among them.
+    """
+    of_both_classes = sample.limits and dtype != "float32" and not argument
+    stream = f"{chapter}/{sample.name}/{dtype}"
+    operands = {name: add(f"{stream}/{name}", of.recipe(dtype, stream)) for name, of in sample.arguments.items()}
+    name, of = spelled(operation.name, options), ""
+    if argument:
+        chosen = Argument("blocks", sample.result, {"styles": (("cotangent", prod(sample.result)),)})
+        operands = {"cotangent": add(f"{stream}/cotangent", chosen.recipe(dtype, stream)), **operands}
+        of = f"gradient of {argument} of "
+    family = f"{chapter} {'gradients' if argument else 'long' if prod(sample.result) >= LONG else 'values'}"
+    found = {}
+    for what in ("value", "error", "error in float32")[: 3 if of_both_classes else 2]:
+        key = f"{family}/{name}/{sample.name}/{dtype}/{argument or 'result'}/{what}"
+        found[what] = add(key, Derived(f"{what} of {of}{name}", tuple(operands.values())))
+    return {**operands, **found}
+
+
+def case(
+    chapter: str,
+    operation: Operation,
+    sample: Sample,
+    dtype: str,
+    region: str,
+    options: Mapping[str, Any] = NO_OPTIONS,
+    argument: str = "",
+) -> Case:
+    """One region of a result, or of what an argument gets of its cotangent."""
+    of = {} if sample is operation.sample else {"of": sample.name}
+    params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **options}
+    needs = [f"operation:{operation.name}", f"dtype:{dtype}", *(f"option:{operation.name} {name}" for name in options)]
+    held = arrays(chapter, operation, sample, dtype, options, argument)
+    return Case(params, held, (*needs, *(["gradients"] if argument else [])))
+
+
+def values(chapter: str, operations: Iterable[Operation], options: Mapping[str, Any] = NO_OPTIONS) -> Iterator[Case]:
+    """Every sample in every dtype."""
+    for operation, dtype in product(operations, DTYPES):
+        for sample in operation.samples:
+            for region in sample.regions:
+                yield case(chapter, operation, sample, dtype, region, options)
+
+
+def gradients(chapter: str, operations: Iterable[Operation], options: Mapping[str, Any] = NO_OPTIONS) -> Iterator[Case]:
+    """Of the first sample in every dtype, where operands are finite."""
+    for operation, dtype in product(operations, DTYPES):
+        for argument, region in product(operation.slopes, operation.sample.regions):
+            if region == "special" and not operation.sample.limits:
+                continue
+            yield case(chapter, operation, operation.sample, dtype, region, options, argument)

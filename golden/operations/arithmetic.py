@@ -1,0 +1,315 @@
+"""Arrays of numbers to 50 digits, each with how far rounding may have moved it: a formula written once gives both.
+
+Running error analysis (Higham, *Accuracy and Stability of Numerical Algorithms*, 2002, section 3.3): every step adds to
+the errors of its operands what its own rounding may be. So the formula of a page, as it is written, is at once what is
+right and the bound on who computes it so. mpmath is imported when numbers are made: never in a run of the suites.
+
+A step's rounding is u of its result and the smallest subnormal. A function call's is 4u of its result, two to four
+units in the last place (libraries of vector functions promise 4 at most: glibc's libmvec), and u of what a step in its
+argument changes (mixed forward-backward). A sum of K terms has `golden.bounds.gamma` of their sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden.bounds import SMALLEST_SUBNORMAL, gamma, unit_roundoff
+
+DIGITS = 50
+CALL = 4
+"""u of its result that a function call may be off."""
+INFINITE = 400
+"""A power of ten beyond which every formula here has settled: what stands for infinity where limits are asked."""
+WIDEST_CONSTANT = 8
+"""Bits of a significand that every dtype holds: a constant of fewer is not rounded."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How finely a computation rounds: u of a step, u of a sum, and the smallest subnormal."""
+
+    step: float
+    accumulation: float
+    least: float
+
+
+def precision(dtype: str, inside: str) -> Precision:
+    """Of a computation with operands of `dtype` and the steps inside it in `inside`; sums are in float32."""
+    return Precision(unit_roundoff(inside), unit_roundoff("float32"), SMALLEST_SUBNORMAL[inside])
+
+
+def mpmath() -> Any:
+    """The library. Raises GoldenError with what installs it."""
+    try:
+        import mpmath as found
+    except ImportError as error:
+        from touchstone.golden.store import GoldenError
+
+        raise GoldenError("generating values of functions needs mpmath: pip install mpmath") from error
+    return found
+
+
+def _each(function: Callable[..., Any], *arrays: Any) -> np.ndarray:
+    """A function of mpmath numbers at every element; NaN where an operand is NaN."""
+    mp = mpmath()
+
+    def guarded(*values: Any) -> Any:
+        return mp.nan if any(mp.isnan(v) for v in values) else function(*values)
+
+    return np.asarray(np.frompyfunc(guarded, len(arrays), 1)(*arrays), dtype=object)
+
+
+def _size(array: np.ndarray) -> np.ndarray:
+    return np.asarray(np.abs(array), dtype=object)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Where a comparison holds, and where an operand was NaN."""
+
+    holds: np.ndarray
+    unknown: np.ndarray
+    precision: Precision
+
+    def number(self, value: Any) -> Number:
+        """A number or a constant, in the precision of what was compared."""
+        return value if isinstance(value, Number) else _constant(value, self.precision)
+
+
+def _constant(value: Any, precision: Precision) -> Number:
+    """Rounded, unless every dtype holds it."""
+    mp = mpmath()
+    exact = mp.mpf(value)
+    short = mp.frexp(exact)[0] * 2**WIDEST_CONSTANT
+    error = mp.mpf(0) if short == mp.floor(short) else precision.step * abs(exact)
+    return Number(np.full((), exact, object), np.full((), error, object), precision)
+
+
+class Number:
+    """An array of exact values beside the largest error of a computation that follows the same steps."""
+
+    def __init__(self, value: np.ndarray, error: np.ndarray, precision: Precision) -> None:
+        self.value, self.error, self.precision = value, error, precision
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.value.shape
+
+    def _made(self, value: np.ndarray, error: np.ndarray, *, sums: bool = False) -> Number:
+        """A result, rounded: by u of it, and where it is no sum or difference by the smallest subnormal."""
+        own = self.precision.step * _size(value) + (0 if sums else self.precision.least)
+        return Number(value, error + own, self.precision)
+
+    def _other(self, other: Any) -> Number:
+        return other if isinstance(other, Number) else _constant(other, self.precision)
+
+    def __add__(self, other: Any) -> Number:
+        one = self._other(other)
+        return self._made(self.value + one.value, self.error + one.error, sums=True)
+
+    def __radd__(self, other: Any) -> Number:
+        return self + other
+
+    def __neg__(self) -> Number:
+        return Number(-self.value, self.error, self.precision)
+
+    def __sub__(self, other: Any) -> Number:
+        return self + (-self._other(other))
+
+    def __rsub__(self, other: Any) -> Number:
+        return self._other(other) - self
+
+    def __mul__(self, other: Any) -> Number:
+        one = self._other(other)
+        moved = _size(self.value) * one.error + _size(one.value) * self.error + self.error * one.error
+        return self._made(self.value * one.value, moved)
+
+    def __rmul__(self, other: Any) -> Number:
+        return self * other
+
+    def __truediv__(self, other: Any) -> Number:
+        one = self._other(other)
+        value = _each(_quotient, self.value, one.value)
+        return self._made(value, _each(_quotient_error, value, self.error, one.value, one.error))
+
+    def __rtruediv__(self, other: Any) -> Number:
+        return self._other(other) / self
+
+    def __abs__(self) -> Number:
+        return Number(_size(self.value), self.error, self.precision)
+
+    def __getitem__(self, index: Any) -> Number:
+        return Number(self.value[index], self.error[index], self.precision)
+
+    def _compared(self, other: Any, how: Callable[[Any, Any], bool]) -> Condition:
+        one = self._other(other)
+        mp = mpmath()
+        holds = np.frompyfunc(how, 2, 1)(self.value, one.value).astype(bool)
+        unknown = np.frompyfunc(lambda a, b: mp.isnan(a) or mp.isnan(b), 2, 1)(self.value, one.value).astype(bool)
+        return Condition(holds, unknown, self.precision)
+
+    def __gt__(self, other: Any) -> Condition:
+        return self._compared(other, lambda a, b: a > b)
+
+    def __ge__(self, other: Any) -> Condition:
+        return self._compared(other, lambda a, b: a >= b)
+
+    def __lt__(self, other: Any) -> Condition:
+        return self._compared(other, lambda a, b: a < b)
+
+    def __le__(self, other: Any) -> Condition:
+        return self._compared(other, lambda a, b: a <= b)
+
+    def called(self, function: Callable[[Any], Any], slope: Callable[[Any, Any], Any]) -> Number:
+        """A function call; slope: its derivative, of the argument and the value."""
+        value = _each(function, self.value)
+        steep = _each(lambda x, y: abs(slope(x, y)), self.value, value)
+        backward = steep * (self.error + self.precision.step * _size(self.value))
+        return self._made(value, backward + (CALL - 1) * self.precision.step * _size(value))
+
+    def sum(self, axis: int | None = -1) -> Number:
+        """The sum along an axis, kept as an axis of one element; of all elements with None."""
+        count = self.value.size if axis is None else self.shape[axis]
+        how: dict[str, Any] = {"axis": axis, "keepdims": axis is not None}
+        value = np.asarray(self.value.sum(**how), object)
+        moved = np.asarray(
+            self.error.sum(**how) + gamma(count, self.precision.accumulation) * _size(self.value).sum(**how)
+        )
+        return self._made(value, moved, sums=True)
+
+    def mean(self, axis: int | None = -1) -> Number:
+        """The sum over the number of elements."""
+        return self.sum(axis) / (self.value.size if axis is None else self.shape[axis])
+
+    def most(self, axis: int = -1) -> Number:
+        """The largest element along an axis, kept as an axis of one element."""
+        at = np.argmax(
+            np.frompyfunc(lambda v: float("inf") if v != v else v, 1, 1)(self.value), axis=axis, keepdims=True
+        )
+        value = np.take_along_axis(self.value, at, axis)
+        return Number(value, np.take_along_axis(self.error, at, axis), self.precision)
+
+
+def _quotient(a: Any, b: Any) -> Any:
+    if b == 0:
+        return mpmath().nan if a == 0 else mpmath().inf * mpmath().sign(a)
+    return a / b
+
+
+def _quotient_error(value: Any, a: Any, b: Any, error: Any) -> Any:
+    return mpmath().inf if b == 0 else (a + abs(value) * error) / abs(b)
+
+
+def numbers(array: np.ndarray, precision: Precision, *, limits: bool = False) -> Number:
+    """Inputs, exact. limits: infinities become numbers so large that every formula has settled."""
+    mp = mpmath()
+    far = mp.mpf(10) ** INFINITE
+
+    def exact(v: float) -> Any:
+        return mp.sign(v) * far if limits and np.isinf(v) else mp.mpf(v)
+
+    value = np.array([exact(v) for v in array.astype(np.float64).reshape(-1).tolist()], object).reshape(array.shape)
+    return Number(value, np.full(array.shape, mp.mpf(0), object), precision)
+
+
+def where(condition: Condition, yes: Any, no: Any) -> Number:
+    """One of two, where a comparison holds or does not; NaN where it compared one."""
+    a, b = condition.number(yes), condition.number(no)
+    value, error = (np.where(condition.holds, getattr(a, of), getattr(b, of)) for of in ("value", "error"))
+    return Number(np.where(condition.unknown, mpmath().nan, value), error, condition.precision)
+
+
+def most(a: Number, b: Any) -> Number:
+    """The larger; NaN where either is."""
+    return where(a >= b, a, b)
+
+
+def least(a: Number, b: Any) -> Number:
+    """The smaller; NaN where either is."""
+    return where(a <= b, a, b)
+
+
+def exp(x: Number) -> Number:
+    return x.called(mpmath().exp, lambda x, y: y)
+
+
+def log(x: Number) -> Number:
+    mp = mpmath()
+    return x.called(
+        lambda v: mp.log(v) if v > 0 else (-mp.inf if v == 0 else mp.nan), lambda x, y: 1 / x if x else mp.inf
+    )
+
+
+def log1p(x: Number) -> Number:
+    return x.called(mpmath().log1p, lambda x, y: 1 / (1 + x) if x != -1 else mpmath().inf)
+
+
+def tanh(x: Number) -> Number:
+    return x.called(mpmath().tanh, lambda x, y: mpmath().sech(x) ** 2)
+
+
+def erf(x: Number) -> Number:
+    """Off by 8u of one, not of itself: PyTorch and MLX both compute it by a formula with an absolute error."""
+    mp = mpmath()
+    far = mp.mpf(10) ** 4  # beyond every digit, and beyond what the library takes
+    found = x.called(
+        lambda v: mp.erf(v) if abs(v) < far else mp.sign(v), lambda x, y: 2 / mp.sqrt(mp.pi) * mp.exp(-(x**2))
+    )
+    return Number(found.value, found.error + 2 * CALL * x.precision.step, x.precision)
+
+
+def sqrt(x: Number) -> Number:
+    """Rounded once, as IEEE 754 has it."""
+    mp = mpmath()
+    value = _each(lambda v: mp.sqrt(v) if v >= 0 else mp.nan, x.value)
+    moved = _each(lambda v, e: e / (2 * mp.sqrt(v)) if v > 0 else mp.sqrt(e), x.value, x.error)
+    return x._made(value, moved)
+
+
+def sigmoid(x: Number) -> Number:
+    """1 / (1 + exp(-x))."""
+    return 1 / (1 + exp(-x))
+
+
+def softplus(x: Number) -> Number:
+    """log(1 + exp(x)), as max(x, 0) + log1p(exp(-abs(x))), without which it overflows."""
+    return most(x, 0) + log1p(exp(-abs(x)))
+
+
+def gaussian(x: Number) -> Number:
+    """exp(-x**2 / 2) / sqrt(2 pi): the density of the normal distribution."""
+    mp = mpmath()
+    return exp(-(x * x) / 2) * (1 / mp.sqrt(2 * mp.pi))
+
+
+def like(array: np.ndarray, number: Number) -> Number:
+    """Exact constants, one for each element."""
+    return numbers(array, number.precision)
+
+
+def chosen(x: Number, classes: np.ndarray) -> Number:
+    """Of each row ``[rows, classes]`` the element of its class."""
+    return x[np.arange(len(classes)), classes]
+
+
+def one_hot(x: Number, classes: np.ndarray) -> Number:
+    """One at the class of each row, and zero elsewhere."""
+    return like((np.arange(x.shape[-1]) == classes[:, None]).astype(np.float64), x)
+
+
+def log_of_sum(x: Number) -> Number:
+    """log(sum(exp(x))) of each row, from which its largest element is taken before."""
+    most_of_row = x.most()
+    return (log(exp(x - most_of_row).sum()) + most_of_row)[..., 0]
+
+
+def sign(x: Number) -> Number:
+    return where(x > 0, 1, where(x < 0, -1, 0))
+
+
+def limited(x: Number, low: Any, high: Any) -> Number:
+    return most(least(x, high), low)

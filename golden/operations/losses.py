@@ -1,0 +1,326 @@
+"""The losses of `mlx.nn.losses`: of each element or row, and their mean and sum."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden.operations.arithmetic import (
+    Number,
+    chosen,
+    exp,
+    least,
+    limited,
+    log,
+    log_of_sum,
+    most,
+    one_hot,
+    sigmoid,
+    sign,
+    softplus,
+    sqrt,
+    where,
+)
+from touchstone.golden.operations.record import Operation
+from touchstone.golden.operations.samples import Sample, elements, vectors, with_classes
+
+_MLX = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary_functions/mlx.nn.losses.{}.html"
+REDUCTIONS = ("mean", "sum")
+_HALF_LOG_OF_TWO_PI, _LOG_OF_TWO = "0.91893853320467274178032973640562", "0.69314718055994530941723212145818"
+MANY = 4096
+"""Elements of a mean: more than sums in float16 and bfloat16 can count."""
+
+_SIZES = {"ordinary": 192, "near": 96, "equal": 32, "far": 96, "special": 16}
+_FIRST = ("bell", "bell", "bell", "far", "special")
+_SECOND = ("other bell", "close", "bell", "other bell", "other special")
+PAIRS = elements("pairs", _SIZES, predictions=_FIRST, targets=_SECOND)
+MANY_PAIRS = elements("many pairs", {"ordinary": MANY}, predictions=("tens",), targets=("other bell",))
+_SIGN_SIZES = {"ordinary": 192, "far": 64}
+SIGNS = elements("pairs and signs", _SIGN_SIZES, predictions=("bell", "far"), targets=("signs", "signs"))
+MANY_SIGNS = elements("many pairs and signs", {"ordinary": MANY}, predictions=("bell",), targets=("signs",))
+_RANKED = {"predictions": ("bell", "far"), "others": ("other bell", "other bell"), "targets": ("signs", "signs")}
+RANKED = elements("ranked pairs", _SIGN_SIZES, **_RANKED)
+MANY_RANKED = elements("many ranked pairs", {"ordinary": MANY}, **{name: of[:1] for name, of in _RANKED.items()})
+_LOGIT_SIZES = {"ordinary": 192, "soft": 96, "sure": 96}
+LOGITS = elements("logits", _LOGIT_SIZES, logits=("bell", "logits", "sides"), targets=("bits", "unit", "bits"))
+MANY_LOGITS = elements("many logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",))
+_CHANCE_SIZES = {"ordinary": 192, "soft": 96, "certain": 16, "impossible": 16}
+_CHANCES, _OUTCOMES = ("unit", "unit", "bits", "zeros"), ("bits", "quarters", "ones", "bits")
+CHANCES = elements("probabilities", _CHANCE_SIZES, probabilities=_CHANCES, targets=_OUTCOMES)
+MANY_CHANCES = elements("many probabilities", {"ordinary": MANY}, probabilities=("unit",), targets=("bits",))
+_VARIANCES = {
+    "predictions": ("bell", "bell", "bell"),
+    "targets": ("other bell", "close", "bell"),
+    "variances": ("positive", "positive", "zeros"),
+}
+VARIANCES = elements("pairs and variances", {"ordinary": 192, "near": 96, "no variance": 16}, **_VARIANCES)
+MANY_VARIANCES = elements(
+    "many pairs and variances", {"ordinary": MANY}, **{name: of[:1] for name, of in _VARIANCES.items()}
+)
+_ROW_SIZES = {"ordinary": 24, "wide": 8, "equal": 4, "far": 8, "minus infinity": 4}
+_ROW_STYLES = ("bell", "wide", "equal", "sides", "minus infinity at times")
+ROWS_OF_LOGITS = vectors("rows of logits", 24, _ROW_SIZES, logits=_ROW_STYLES)
+CLASSES = with_classes(ROWS_OF_LOGITS, "logits and classes")
+MANY_CLASSES = with_classes(vectors("many rows", 4, {"ordinary": MANY}, logits=("bell",)), "many logits and classes")
+WEIGHTED = vectors("rows of logits", 24, {"ordinary": 24}, logits=("bell",))
+_SHARED = {"logits": ("bell", "wide", "sides"), "targets": ("quarters", "sharp", "sharp")}
+SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8}, **_SHARED)
+MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("quarters",))
+_LOGS = {"predictions": ("log probabilities",) * 2, "targets": ("quarter logs", "far log probabilities")}
+LOGS = vectors("logarithms", 16, {"ordinary": 24, "far": 8}, **_LOGS)
+MANY_LOGS = vectors(
+    "many logarithms", 4, {"ordinary": 512}, predictions=("log probabilities",), targets=("quarter logs",)
+)
+LOG_CLASSES = with_classes(
+    vectors("logs", 16, {"ordinary": 24, "far": 8}, predictions=("log probabilities", "far log probabilities")),
+    "logarithms and classes",
+)
+MANY_LOG_CLASSES = with_classes(
+    vectors("many logs", 4, {"ordinary": MANY}, predictions=("log probabilities",)), "many logarithms and classes"
+)
+_DIRECTION_SIZES = {"ordinary": 24, "near": 8, "zero": 2}
+_DIRECTIONS = {"predictions": ("bell", "bell", "zeros"), "targets": ("other bell", "close", "bell")}
+DIRECTIONS = vectors("directions", 16, _DIRECTION_SIZES, **_DIRECTIONS)
+LARGE_DIRECTIONS = vectors("large directions", 64, {"large": 4}, predictions=("hundreds",), targets=("other hundreds",))
+_TRIPLETS = {
+    "anchors": ("bell", "bell", "bell"),
+    "positives": ("close", "bell", "third bell"),
+    "negatives": ("other bell", "other bell", "close"),
+}
+TRIPLETS = vectors("triplets", 16, {"ordinary": 24, "equal": 8, "wrong": 8}, **_TRIPLETS)
+MANY_TRIPLETS = vectors("many triplets", 4, {"ordinary": 512}, **{name: of[:1] for name, of in _TRIPLETS.items()})
+
+
+def _reduced(each: Number, reduction: str) -> Number:
+    if reduction == "none":
+        return each
+    return each.mean(None) if reduction == "mean" else each.sum(None)
+
+
+def _loss(
+    name: str,
+    formula: str,
+    each: Callable[..., Number],
+    samples: tuple[Sample, ...],
+    slope: Callable[..., Number] | None = None,
+    *,
+    variants: Sequence[Mapping[str, Any]] = (),
+    page: str = "",
+) -> Operation:
+    """each: of every element or row. slope: the derivative by the first operand, of each of its elements."""
+
+    def value(*operands: Any, reduction: str = "none", **options: Any) -> Number:
+        return _reduced(each(*operands, **options), reduction)
+
+    def gradient(cotangent: Number, *operands: Any, reduction: str = "none", **options: Any) -> Number:
+        assert slope is not None
+        by_row = cotangent[:, None] if len(operands[0].shape) == 2 else cotangent
+        return by_row * slope(*operands, **options)
+
+    first = next(iter(samples[0].arguments))
+    slopes = {first: gradient} if slope else {}
+    options = tuple({"reduction": "none", **one} for one in ({}, *variants))
+    reduced = tuple({"reduction": one} for one in REDUCTIONS)
+    return Operation(name, formula, page or _MLX.format(name), value, samples, slopes, variants=(*options, *reduced))
+
+
+def _huber(x: Number, y: Number, delta: float = 1.0) -> Number:
+    apart = x - y
+    return where(abs(apart) <= delta, apart * apart / 2, delta * (abs(apart) - delta / 2))
+
+
+def _huber_slope(x: Number, y: Number, delta: float = 1.0) -> Number:
+    """Of min(|x - y|, delta)**2 / 2 + delta (|x - y| - min(|x - y|, delta)), as MLX and optax have it."""
+    apart = x - y
+    return sign(apart) * (least(abs(apart), delta) + delta - delta)
+
+
+def _smooth(x: Number, y: Number, beta: float = 1.0) -> Number:
+    apart = x - y
+    return where(abs(apart) < beta, apart * apart / 2 / beta, abs(apart) - beta / 2)
+
+
+def _log_cosh(x: Number, y: Number) -> Number:
+    apart = x - y
+    return abs(apart) + softplus(-2 * abs(apart)) - _LOG_OF_TWO
+
+
+def _log_cosh_slope(x: Number, y: Number) -> Number:
+    """Of log(exp(x - y) + exp(y - x)) - log(2)."""
+    return sigmoid(2 * (x - y)) - sigmoid(2 * (y - x))
+
+
+def _logits(x: Number, t: Number) -> Number:
+    return x - x * t + most(-x, 0) + log(1 + exp(-abs(x)))
+
+
+def _cross_entropy(logits: Number, classes: np.ndarray, label_smoothing: float = 0.0) -> Number:
+    total = log_of_sum(logits)
+    loss = total - chosen(logits, classes)
+    if not label_smoothing:
+        return loss
+    return (1 - label_smoothing) * loss + label_smoothing * (total - logits.mean()[..., 0])
+
+
+def _cross_entropy_slope(logits: Number, classes: np.ndarray, label_smoothing: float = 0.0) -> Number:
+    chances = exp(logits - logits.most())
+    wanted = one_hot(logits, classes)
+    if label_smoothing:
+        wanted = (1 - label_smoothing) * wanted + label_smoothing / logits.shape[-1]
+    return chances / chances.sum() - wanted
+
+
+def _shared_cross_entropy(logits: Number, shares: Number, label_smoothing: float = 0.0) -> Number:
+    loss = log_of_sum(logits) - (logits * shares).sum()[..., 0]
+    if not label_smoothing:
+        return loss
+    return (1 - label_smoothing) * loss + label_smoothing * (log_of_sum(logits) - logits.mean()[..., 0])
+
+
+def _likelihood(x: Number, y: Number, variance: Number, full: bool = False, eps: float = 1e-6) -> Number:
+    floor = most(variance, eps)
+    loss = (log(floor) + (y - x) * (y - x) / floor) / 2
+    return loss + _HALF_LOG_OF_TWO_PI if full else loss
+
+
+def _of_chances(p: Number, t: Number) -> Number:
+    return -(t * most(log(p), -100) + (1 - t) * most(log(1 - p), -100))
+
+
+def _cosine(x: Number, y: Number) -> Number:
+    sizes = sqrt((x * x).sum()) * sqrt((y * y).sum())
+    return ((x * y).sum() / most(sizes, 1e-8))[..., 0]
+
+
+def _distance(x: Number, y: Number, eps: float) -> Number:
+    return sqrt(((x - y) * (x - y)).sum() + eps)
+
+
+def _triplet(a: Number, p: Number, n: Number, margin: float = 1.0) -> Number:
+    return most(_distance(a, p, 1e-6) - _distance(a, n, 1e-6) + margin, 0)[..., 0]
+
+
+def _triplet_slope(a: Number, p: Number, n: Number, margin: float = 1.0) -> Number:
+    near, far = _distance(a, p, 1e-6), _distance(a, n, 1e-6)
+    return where(near - far + margin > 0, (a - p) / near - (a - n) / far, 0)
+
+
+def _apart(x: Number, y: Number) -> Number:
+    moved = x - y + 1e-6
+    return sqrt((moved * moved).sum())
+
+
+def _triplet_by_difference(a: Number, p: Number, n: Number, margin: float = 1.0) -> Number:
+    return most(_apart(a, p) - _apart(a, n) + margin, 0)[..., 0]
+
+
+LOSSES: Mapping[str, Operation] = {
+    one.name: one
+    for one in (
+        _loss("l1_loss", "|x - y|", lambda x, y: abs(x - y), (PAIRS, MANY_PAIRS), lambda x, y: sign(x - y)),
+        _loss("mse_loss", "(x - y)**2", lambda x, y: (x - y) * (x - y), (PAIRS, MANY_PAIRS), lambda x, y: 2 * (x - y)),
+        _loss(
+            "huber_loss",
+            "(x - y)**2 / 2 if |x - y| <= delta, else delta (|x - y| - delta / 2)",
+            _huber,
+            (PAIRS, MANY_PAIRS),
+            _huber_slope,
+            variants=({"delta": 0.5}, {"delta": 2.0}),
+        ),
+        _loss(
+            "smooth_l1_loss",
+            "(x - y)**2 / (2 beta) if |x - y| < beta, else |x - y| - beta / 2",
+            _smooth,
+            (PAIRS, MANY_PAIRS),
+            lambda x, y, beta=1.0: limited((x - y) / beta, -1, 1),
+            variants=({"beta": 0.5}, {"beta": 2.0}),
+        ),
+        _loss("log_cosh_loss", "log(cosh(x - y))", _log_cosh, (PAIRS, MANY_PAIRS), _log_cosh_slope),
+        _loss(
+            "hinge_loss",
+            "max(1 - x y, 0)",
+            lambda x, y: most(1 - x * y, 0),
+            (SIGNS, MANY_SIGNS),
+            lambda x, y: where(x * y < 1, -y, 0),
+        ),
+        _loss(
+            "margin_ranking_loss",
+            "max(-y (x1 - x2) + margin, 0)",
+            lambda x, other, y, margin=0.0: most(-y * (x - other) + margin, 0),
+            (RANKED, MANY_RANKED),
+            lambda x, other, y, margin=0.0: where(-y * (x - other) + margin > 0, -y, 0),
+            variants=({"margin": 0.25},),
+        ),
+        _loss(
+            "binary_cross_entropy",
+            "log(1 + exp(x)) - x t",
+            _logits,
+            (LOGITS, MANY_LOGITS),
+            lambda x, t: sigmoid(x) - t,
+        ),
+        _loss(
+            "binary_cross_entropy_of_probabilities",
+            "-(t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
+            _of_chances,
+            (CHANCES, MANY_CHANCES),
+            page=_MLX.format("binary_cross_entropy"),
+        ),
+        _loss(
+            "gaussian_nll_loss",
+            "(log(max(v, eps)) + (y - x)**2 / max(v, eps)) / 2",
+            _likelihood,
+            (VARIANCES, MANY_VARIANCES),
+            lambda x, y, v, full=False, eps=1e-6: (x - y) / most(v, eps),
+            variants=({"full": True}, {"eps": 0.125}),
+        ),
+        _loss(
+            "cross_entropy",
+            "log(sum(exp(x))) - x[class]",
+            _cross_entropy,
+            (CLASSES, MANY_CLASSES),
+            _cross_entropy_slope,
+            variants=({"label_smoothing": 0.125},),
+        ),
+        _loss(
+            "cross_entropy_of_probabilities",
+            "log(sum(exp(x))) - sum(p x)",
+            _shared_cross_entropy,
+            (SHARES, MANY_SHARES),
+            variants=({"label_smoothing": 0.125},),
+            page=_MLX.format("cross_entropy"),
+        ),
+        _loss(
+            "nll_loss",
+            "-x[class]",
+            lambda x, classes: -chosen(x, classes),
+            (LOG_CLASSES, MANY_LOG_CLASSES),
+            lambda x, classes: -one_hot(x, classes),
+        ),
+        _loss(
+            "kl_div_loss",
+            "sum(exp(t) (t - x))",
+            lambda x, t: (exp(t) * (t - x)).sum()[..., 0],
+            (LOGS, MANY_LOGS),
+            lambda x, t: -exp(t),
+        ),
+        _loss("cosine_similarity_loss", "sum(x y) / max(|x| |y|, eps)", _cosine, (DIRECTIONS, LARGE_DIRECTIONS)),
+        _loss(
+            "triplet_loss",
+            "max(sqrt(sum((a - p)**2) + eps) - sqrt(sum((a - n)**2) + eps) + margin, 0)",
+            _triplet,
+            (TRIPLETS, MANY_TRIPLETS),
+            _triplet_slope,
+            variants=({"margin": 0.25},),
+        ),
+        _loss(
+            "triplet_margin_loss",
+            "max(|a - p + eps| - |a - n + eps| + margin, 0)",
+            _triplet_by_difference,
+            (TRIPLETS, MANY_TRIPLETS),
+            variants=({"margin": 0.25},),
+            page="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html",
+        ),
+    )
+}

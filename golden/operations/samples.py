@@ -1,0 +1,105 @@
+"""What operations are asked of: arrays in regions, each judged by itself, so that a registered fault hides no other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden.operations import regions
+from touchstone.golden.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One operand: a kind of recipe, its shape and its options; in the case's dtype unless one is named."""
+
+    kind: str
+    shape: tuple[int, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dtype: str = ""
+
+    def recipe(self, dtype: str, stream: str) -> Recipe:
+        """How the array is made; operands of one sample share a stream, so that one may be close to the other."""
+        return Recipe(self.kind, self.dtype or dtype, self.shape, self.options, stream)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Operands by the names of an operation's arguments, and where in the flattened result each region lies.
+
+    result: its shape. limits: whether limits are right at infinity (`Operation.no_value_at`), as of one number.
+    """
+
+    name: str
+    arguments: Mapping[str, Argument]
+    regions: Mapping[str, slice]
+    result: tuple[int, ...]
+    limits: bool = False
+
+
+def _in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:
+    """Region -> its place, one after the other, each so many times `step` elements."""
+    ends = np.cumsum([0, *sizes.values()]) * step
+    return {name: slice(int(a), int(b)) for name, a, b in zip(sizes, ends, ends[1:], strict=False)}
+
+
+_SIZE = sum(regions.SIZES.values())
+NUMBERS = Sample("numbers", {"x": Argument("regions", (_SIZE,))}, _in_turn(regions.SIZES), (_SIZE,), limits=True)
+"""One number each: every region of a dtype."""
+PER_FEATURE = Sample(
+    "numbers by feature",
+    {"x": Argument("regions", (_SIZE // 6, 6)), "alpha": Argument("blocks", (6,), {"styles": (("bell", 6),)})},
+    _in_turn(regions.SIZES),
+    (_SIZE // 6, 6),
+)
+
+
+def _rows(name: str, size: int, kinds: Mapping[str, tuple[str, int]], half: bool = False) -> Sample:
+    """Rows of a style each: region -> style and how many. half: the result is half as long as the row."""
+    count = sum(rows for _, rows in kinds.values())
+    styles = tuple((style, size) for style, rows in kinds.values() for _ in range(rows))
+    long = size // 2 if half else size
+    places = _in_turn({region: rows for region, (_, rows) in kinds.items()}, long)
+    return Sample(name, {"x": Argument("blocks", (count, size), {"styles": styles})}, places, (count, long))
+
+
+_KINDS = {"ordinary": ("bell", 6), "wide": ("wide", 3), "equal": ("equal", 1), "far": ("far", 2)}
+_INFINITE = {
+    "minus infinity": ("minus infinity once", 1),
+    "all minus infinity": ("minus infinity", 1),
+    "infinity": ("infinity once", 1),
+    "NaN": ("special once", 1),
+}
+ROWS = _rows("rows", 48, {**_KINDS, **_INFINITE})
+"""Rows of 48: ordinary, from -80 to 80, all equal, up to 8,192, and with infinities."""
+LONG_ROWS = _rows("rows of 4096", 4096, {"ordinary": ("bell", 1), "wide": ("wide", 1), "equal": ("equal", 1)})
+HALVES = _rows("halves", 96, {**_KINDS, "NaN": ("special once", 1)}, half=True)
+
+
+def _blocks(shape: tuple[int, ...], styles: Sequence[str], sizes: Sequence[int]) -> Argument:
+    return Argument("blocks", shape, {"styles": tuple(zip(styles, sizes, strict=True))})
+
+
+def elements(name: str, sizes: Mapping[str, int], **styles: Sequence[str]) -> Sample:
+    """Operands of one element each: argument -> the style of each region."""
+    total = sum(sizes.values())
+    arguments = {argument: _blocks((total,), of, [*sizes.values()]) for argument, of in styles.items()}
+    return Sample(name, arguments, _in_turn(sizes), (total,))
+
+
+def vectors(name: str, length: int, sizes: Mapping[str, int], **styles: Sequence[str]) -> Sample:
+    """Operands of one row of `length` for each element of the result: argument -> the style of each region."""
+    rows = sum(sizes.values())
+    numbers = [length * count for count in sizes.values()]
+    arguments = {argument: _blocks((rows, length), of, numbers) for argument, of in styles.items()}
+    return Sample(name, arguments, _in_turn(sizes), (rows,))
+
+
+def with_classes(sample: Sample, name: str, argument: str = "targets") -> Sample:
+    """Of vectors: a class for each row besides."""
+    rows, classes = next(iter(sample.arguments.values())).shape
+    ids = Argument("integers", (rows,), {"low": 0, "high": classes}, dtype="int32")
+    return replace(sample, name=name, arguments={**sample.arguments, argument: ids})

@@ -1,0 +1,86 @@
+"""How a case of an operation is judged: one region of its result, by the error of who computes it as it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden import bounds
+from touchstone.golden.operations.record import Operation
+from touchstone.golden.operations.samples import Sample
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+
+
+def sample_of(assay: Assay, operation: Operation) -> Sample:
+    """The sample that the case is about."""
+    name = assay.params.get("of", operation.sample.name)
+    return next(one for one in operation.samples if one.name == name)
+
+
+def options_of(assay: Assay, operation: Operation) -> Mapping[str, Any]:
+    """The options that the case names."""
+    names = {name for options in operation.variants for name in options}
+    return {name: value for name, value in assay.params.items() if name in names}
+
+
+def operands_of(assay: Assay, operation: Operation) -> list[np.ndarray]:
+    return [assay.golden(name) for name in sample_of(assay, operation).arguments]
+
+
+def value(assay: Assay, operation: Operation) -> None:
+    """The result of the case's operands and options."""
+    operands = operands_of(assay, operation)
+    given = options_of(assay, operation)
+    got = assay.value(assay.ask(probes.operation, name=operation.name, operands=operands, **given))
+    judge(assay, operation, got)
+
+
+def gradient(assay: Assay, operation: Operation) -> None:
+    """What the first operand gets of a cotangent, but for elements at which there is no slope."""
+    asked = {"name": operation.name, "operands": operands_of(assay, operation), "cotangent": assay.golden("cotangent")}
+    given = options_of(assay, operation)
+    got = assay.value(assay.ask(probes.operation_gradient, place=0, **asked, **given))
+    judge(assay, operation, got, is_gradient=True)
+
+
+def judge(assay: Assay, operation: Operation, got: Any, *, is_gradient: bool = False) -> None:
+    """One region of an answer, within the error that is stored beside what is right and one rounding more.
+
+    is_gradient: what it is at a kink, or so near one that a rounding leads there, and at operands that are not finite,
+    is not judged here.
+    """
+    sample, dtype = sample_of(assay, operation), assay.params["dtype"]
+    want, error = assay.golden("value"), assay.golden("error").astype(np.float64)
+    bound = error + bounds.rounding(want, dtype)
+    if isinstance(got, np.ndarray) and got.shape == want.shape:
+        place = sample.regions[assay.params["region"]]
+        if is_gradient and (row := want.size // prod(sample.result)) > 1:
+            place = slice(place.start * row, place.stop * row)
+        first = assay.golden(next(iter(sample.arguments))).astype(np.float64)
+        alike = first.shape == want.shape
+        no_value = np.isin(first, operation.no_value_at) if alike else np.zeros(want.shape, bool)
+        free = ~_has_a_slope(first, operation.kinks, dtype) if alike and is_gradient else np.zeros(want.shape, bool)
+        got, want, bound, no_value, free = (one.reshape(-1)[place] for one in (got, want, bound, no_value, free))
+        right = free | _is_right_without_a_number(got.astype(np.float64), want, bound, no_value, bounds.overflow(dtype))
+        got, want = np.where(right, 0, got.astype(np.float64)).astype(got.dtype), np.where(right, 0, want)
+    assay.within(got, want, bound, dtype, "value")
+
+
+def _has_a_slope(x: np.ndarray, kinks: tuple[float, ...], dtype: str) -> np.ndarray:
+    """Where a function has a slope, and an argument that is moved by two units in the last place has the same."""
+    near = 4 * bounds.unit_roundoff(dtype)
+    away = [np.abs(x - kink) > near * abs(kink) for kink in kinks]
+    return np.isfinite(x) & np.logical_and.reduce([np.ones(x.shape, bool), *away])
+
+
+def _is_right_without_a_number(
+    got: np.ndarray, want: np.ndarray, bound: np.ndarray, no_value: np.ndarray, overflow: float
+) -> np.ndarray:
+    """Where NaN or infinity is a right answer: infinity, of what may be rounded to it."""
+    nan = np.isnan(got) & (np.isnan(want) | no_value)
+    with np.errstate(invalid="ignore"):
+        return nan | (np.isinf(got) & (np.sign(got) == np.sign(want)) & (np.abs(want) + bound >= overflow))
