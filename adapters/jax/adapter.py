@@ -26,6 +26,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
+from touchstone.adapters.jax import initializers
 from touchstone.adapters.jax.operations import OPERATIONS
 from touchstone.adapters.jax.spellings import SPELLINGS
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
@@ -62,6 +63,7 @@ class JaxAdapter(HoldsPacked):
         doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         operations=frozenset(OPERATIONS),
+        initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
@@ -70,6 +72,7 @@ class JaxAdapter(HoldsPacked):
             + [f"{function} preferred_element_type" for function in ("matmul", "dot", "einsum", "dot_general")]
         ),
         absent={
+            **initializers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
@@ -204,6 +207,13 @@ class JaxAdapter(HoldsPacked):
 
     def operation(self, name: str, x: np.ndarray) -> np.ndarray:
         return self.fetch(self.jax.jit(OPERATIONS[name].function())(self.place(x)))
+
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        with self.jax.default_device(self.native_device):
+            keys = self.jax.random.split(self.jax.random.key(seed), times)
+            return [self.fetch(initializers.draw(self, name, key, shape, dtype, options)) for key in keys]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

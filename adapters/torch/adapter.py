@@ -28,6 +28,7 @@ from touchstone.adapters.interface import (
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.torch import initializers
 from touchstone.adapters.torch.operations import OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
@@ -55,6 +56,7 @@ class TorchAdapter(HoldsPacked):
             + ["embedding param_dtype", "linear param_dtype", "embedding from_pretrained"]
         ),
         operations=frozenset(OPERATIONS),
+        initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -203,6 +205,13 @@ class TorchAdapter(HoldsPacked):
 
     def operation(self, name: str, x: np.ndarray) -> np.ndarray:
         return self.fetch(OPERATIONS[name].function()(self.place(x)))
+
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        with self.torch.random.fork_rng():
+            self.torch.manual_seed(seed)
+            return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

@@ -17,6 +17,7 @@ Layer = Literal[
     "quantized weights",
     "llama",
     "function",
+    "initializer",
     "checkpoint",
 ]
 """What a case may exercise; "quantized weights" are those outside of any layer, a tied head is its embedding's."""
