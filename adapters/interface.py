@@ -155,6 +155,7 @@ _OPTIONAL = {
     "freezing": "this adapter's layers are not frozen",
     "spelling": "this adapter has layers, and no function beside them",
     "operation": "this adapter has layers, and no function beside them",
+    "initializer": "this adapter has layers, and no initializer beside them",
     "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
     "assigning": "this adapter's layers copy what they load",
@@ -183,6 +184,8 @@ class Capabilities:
     exercises: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     """Functions of arrays, by the names of `touchstone.golden.operations`, that `Adapter.operation` computes."""
+    initializers: frozenset[str] = frozenset()
+    """Initializers, "normal", and options of theirs, "normal mean", that `Adapter.initialize` takes by name."""
     spellings: frozenset[str] = frozenset()
     """Other ways of the framework to say a lookup or a product, "raw_lookup take", that `spelled` takes by name."""
     options: frozenset[str] = frozenset()
@@ -237,6 +240,7 @@ class Capabilities:
             "option": self.options,
             "spelling": self.spellings,
             "operation": self.operations,
+            "initializer": self.initializers,
             "model": self.models,
             "doubles": self.doubles,
         }
@@ -475,6 +479,17 @@ class Adapter(abc.ABC):
     ) -> np.ndarray:
         """What the operand in that place gets of a cotangent of the result."""
         raise Unsupported(f"{self.name} has no gradient of {name}")
+
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        """Weights of an initializer (`Capabilities.initializers`), one after the other from one seeded generator.
+
+        shape: of each, (out, in, *kernel) whatever order the framework stores. dtype: None for the framework's default.
+        options: value; mean and std; low and high; gain, and mode ("fan_in" or "fan_out"). The framework's defaults
+        stand for what is left out.
+        """
+        raise Unsupported(f"{self.name} has no initializer {name}")
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""

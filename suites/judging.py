@@ -28,6 +28,7 @@ def options_of(assay: Assay, operation: Operation) -> Mapping[str, Any]:
 
 
 def operands_of(assay: Assay, operation: Operation) -> list[np.ndarray]:
+    """The arrays that the operation takes, in their order."""
     return [assay.golden(name) for name in sample_of(assay, operation).arguments]
 
 

@@ -6,16 +6,18 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
-from math import erf, log, sqrt
+from math import erf, sqrt
 from typing import Any
 
 import numpy as np
 
 from touchstone.adapters.interface import Layer
 from touchstone.golden.cases import construction
+from touchstone.golden.operations.initializers import TRUNCATED_SCALE
 from touchstone.golden.streams import SIGNIFICAND_BITS
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.suites.draws import acceptance, kolmogorov_distance
 from touchstone.suites.requirements import requirement
 
 FALSE_ALARM = 1e-7
@@ -24,8 +26,6 @@ DEVIATIONS = 6.0
 """Standard deviations that a correlation of independent values, or a count, may be off (false alarm 2e-9)."""
 TAIL = 1 / 2000
 """Share of a normal distribution that is looked for at each end."""
-TRUNCATED_SCALE = 0.87962566103423978
-"""Standard deviation of N(0, 1) truncated at two deviations (jax.nn.initializers.variance_scaling)."""
 
 
 def _construct(assay: Assay, sizes: tuple[int, int], seed: int = 7, **options: Any) -> Layer:
@@ -87,24 +87,6 @@ def _candidates(fan_in: int) -> dict[str, Distribution]:
     }
 
 
-def kolmogorov_distance(sample: np.ndarray, cdf: Callable[[np.ndarray], np.ndarray]) -> float:
-    """sup |F_n - F| over every 64th order statistic: never more than over all, and less by at most 64 / n."""
-    ordered = np.sort(sample.reshape(-1).astype(np.float64))
-    rank = np.arange(0, ordered.size, 64)
-    expected = cdf(ordered[rank])
-    below, upto = rank / ordered.size, (rank + 1) / ordered.size
-    return float(max(np.abs(expected - below).max(), np.abs(expected - upto).max()))
-
-
-def acceptance(count: int) -> float:
-    """The distance that a true distribution exceeds with probability `FALSE_ALARM`.
-
-    Dvoretzky-Kiefer-Wolfowitz with Massart's constant (Annals of Probability 18(3), 1990):
-    P(sup |F_n - F| > e) <= 2 exp(-2 n e**2).
-    """
-    return sqrt(log(2 / FALSE_ALARM) / (2 * count))
-
-
 @requirement("INIT-DIST-1", [*construction.DISTRIBUTION_CASES, *construction.STORED_CASES])
 def test_distributions(assay: Assay) -> None:
     """Every candidate but one must be rejected; adjacent values and the two halves must be uncorrelated as well."""
@@ -122,7 +104,7 @@ def test_distributions(assay: Assay) -> None:
     flat = values.reshape(-1).astype(np.float64)
     # Rounded to p bits x moves by 2**-p |x| at most, and |x| times a density that is one of those is below 0.5.
     rounding = 2.0 ** -SIGNIFICAND_BITS[values.dtype.name]
-    limit = acceptance(flat.size) + (rounding if "dtype" in assay.params else 0)
+    limit = acceptance(flat.size, FALSE_ALARM) + (rounding if "dtype" in assay.params else 0)
     distances = {name: kolmogorov_distance(flat, c.cdf) for name, c in _candidates(fan_in).items()}
     left = [
         name

@@ -160,7 +160,8 @@ def test_every_operation_is_spelled_or_absent(name: str) -> None:
 
 def test_a_run_imports_no_arithmetic_of_many_digits() -> None:
     """Expected values are stored: what computes them is needed where they are generated alone."""
-    block = "import sys; sys.modules['mpmath'] = None; import touchstone.golden.cases, touchstone.suites.test_functions, touchstone.suites.test_losses"
+    imported = "touchstone.golden.cases, touchstone.suites.test_functions, touchstone.suites.test_losses"
+    block = f"import sys; sys.modules['mpmath'] = None; import {imported}"
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -215,16 +216,11 @@ def _registered() -> list[tuple[str, str, str]]:
 
 def _more_than_registered(name: str, requirement: str, operation: str) -> tuple[str, str]:
     """A dtype and a region in which nothing is registered of the operation."""
-    entries = _entries(name)
-    for question in _questions(requirement):
-        for case in question.cases:
-            params = case.params
-            if params["operation"] == operation and "of" not in params and params["region"] not in SMALL:
-                if not any(
-                    e.requirement == requirement and any(matches(p, params) for p in e.cases)
-                    for e in entries.deviations
-                ):
-                    return params["dtype"], params["region"]
+    patterns = [p for entry in _entries(name).deviations if entry.requirement == requirement for p in entry.cases]
+    for params in (case.params for question in _questions(requirement) for case in question.cases):
+        asked = params["operation"] == operation and "of" not in params and params["region"] not in SMALL
+        if asked and not any(matches(pattern, params) for pattern in patterns):
+            return params["dtype"], params["region"]
     return "", ""
 
 

@@ -27,6 +27,7 @@ from touchstone.adapters.interface import (
     Scheme,
     Unsupported,
 )
+from touchstone.adapters.jax import initializers
 from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
 from touchstone.adapters.jax.spellings import SPELLINGS
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
@@ -63,6 +64,7 @@ class JaxAdapter(HoldsPacked):
         doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         operations=frozenset(OPERATIONS),
+        initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
             [f"{layer} {name}" for layer in ("embedding", "linear") for name in ("dtype", "param_dtype", "init")]
@@ -73,6 +75,7 @@ class JaxAdapter(HoldsPacked):
         | options_of(OPERATIONS),
         absent={
             **ABSENT,
+            **initializers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout": _DENSE,
@@ -206,28 +209,21 @@ class JaxAdapter(HoldsPacked):
         return JaxLayer(self, jax_modules.Spelled(function, **placed), roles)
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
-        made = self._compiled_operation(name, tuple(options.items()))
+        made = _compiled_operation(name, tuple(options.items()))
         return self.fetch(made(*map(self.place, operands)))
 
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
     ) -> np.ndarray:
-        made = self._compiled_operation(name, tuple(options.items()), place)
+        made = _compiled_operation(name, tuple(options.items()), place)
         return self.fetch(made(self.place(cotangent), *map(self.place, operands)))
 
-    @cache
-    def _compiled_operation(
-        self, name: str, options: tuple[tuple[str, Any], ...], place: int | None = None
-    ) -> Callable[..., Any]:
-        """Under jax.jit, the operation or its gradient: made once, for each would be compiled again."""
-        function, jax = OPERATIONS[name].function(**dict(options)), self.jax
-
-        def gradient(cotangent: Any, *operands: Any) -> Any:
-            before, after = operands[:place], operands[place + 1 :]  # type: ignore[operator]
-            _, pull = jax.vjp(lambda x: function(*before, x, *after), operands[place])  # type: ignore[index]
-            return pull(cotangent)[0]
-
-        return self.jax.jit(function if place is None else gradient)  # type: ignore[no-any-return]
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        with self.jax.default_device(self.native_device):
+            keys = self.jax.random.split(self.jax.random.key(seed), times)
+            return [self.fetch(initializers.draw(self, name, key, shape, dtype, options)) for key in keys]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing
@@ -295,6 +291,26 @@ class JaxAdapter(HoldsPacked):
 def _promoted(to: Any, arrays: tuple[Any, ...], *, dtype: Any = None, **how: Any) -> tuple[Any, ...]:
     """What `promote_dtype` of a Flax layer does: its operands in one dtype, None where an operand is."""
     return tuple(None if array is None else array.astype(to) for array in arrays)
+
+
+@cache
+def _compiled_operation(
+    name: str, options: tuple[tuple[str, Any], ...], place: int | None = None
+) -> Callable[..., Any]:
+    """Under jax.jit, the operation or its gradient: made once, for each would be compiled again."""
+    import jax
+
+    function = OPERATIONS[name].function(**dict(options))
+    if place is None:
+        return jax.jit(function)
+    number = place
+
+    def gradient(cotangent: Any, *operands: Any) -> Any:
+        before, after = operands[:number], operands[number + 1 :]
+        _, pull = jax.vjp(lambda x: function(*before, x, *after), operands[number])
+        return pull(cotangent)[0]
+
+    return jax.jit(gradient)
 
 
 class JaxLayer(Layer):

@@ -30,6 +30,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
+from touchstone.adapters.mlx import initializers
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
 from touchstone.adapters.mlx.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
@@ -53,6 +54,7 @@ class MLXAdapter(Adapter):
         compilers=frozenset({"default"}),
         operations=frozenset(OPERATIONS),
         options=options_of(OPERATIONS),
+        initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -219,6 +221,13 @@ class MLXAdapter(Adapter):
                 yield
             finally:
                 self.mx.enable_compile()
+
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        with self.mx.stream(self.native_device):
+            self.mx.random.seed(seed)
+            return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         with self.mx.stream(self.native_device):

@@ -55,5 +55,5 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cross_entropy_of_probabilities": _loss("cross_entropy", ("label_smoothing",)),
 }
 ABSENT: Mapping[str, str] = {
-    "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares, not to each difference",
+    "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",
 }

@@ -29,6 +29,7 @@ from touchstone.adapters.interface import (
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.packed import HoldsPacked
+from touchstone.adapters.torch import initializers
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
@@ -57,6 +58,7 @@ class TorchAdapter(HoldsPacked):
         )
         | options_of(OPERATIONS),
         operations=frozenset(OPERATIONS),
+        initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
         modes=True,
@@ -216,6 +218,13 @@ class TorchAdapter(HoldsPacked):
             made = OPERATIONS[name].function(**options)(*placed)
             (found,) = self.torch.autograd.grad(made, placed[place], self.place(cotangent))
         return self.fetch(found)
+
+    def initialize(
+        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+    ) -> list[np.ndarray]:
+        with self.torch.random.fork_rng():
+            self.torch.manual_seed(seed)
+            return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

@@ -234,10 +234,12 @@ def least(a: Number, b: Any) -> Number:
 
 
 def exp(x: Number) -> Number:
+    """e to the power of x."""
     return x.called(mpmath().exp, lambda x, y: y)
 
 
 def log(x: Number) -> Number:
+    """The natural logarithm: minus infinity of zero, NaN below."""
     mp = mpmath()
     return x.called(
         lambda v: mp.log(v) if v > 0 else (-mp.inf if v == 0 else mp.nan), lambda x, y: 1 / x if x else mp.inf
@@ -245,10 +247,12 @@ def log(x: Number) -> Number:
 
 
 def log1p(x: Number) -> Number:
+    """log(1 + x)."""
     return x.called(mpmath().log1p, lambda x, y: 1 / (1 + x) if x != -1 else mpmath().inf)
 
 
 def tanh(x: Number) -> Number:
+    """The hyperbolic tangent."""
     return x.called(mpmath().tanh, lambda x, y: mpmath().sech(x) ** 2)
 
 
@@ -308,8 +312,10 @@ def log_of_sum(x: Number) -> Number:
 
 
 def sign(x: Number) -> Number:
+    """-1, 0 or 1."""
     return where(x > 0, 1, where(x < 0, -1, 0))
 
 
 def limited(x: Number, low: Any, high: Any) -> Number:
+    """x, or the end of the interval that it lies beyond."""
     return most(least(x, high), low)

@@ -18,6 +18,7 @@ Layer = Literal[
     "llama",
     "function",
     "loss",
+    "initializer",
     "checkpoint",
 ]
 """What a case may exercise; "quantized weights" are those outside of any layer, a tied head is its embedding's."""

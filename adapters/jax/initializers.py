@@ -1,0 +1,49 @@
+"""How JAX spells the initializers of `touchstone.golden.operations`: a function of a key, a shape and a dtype.
+
+`flax.nnx.initializers` are the same functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "normal": ("std",),
+    "uniform": ("high",),
+    "glorot_normal": ("gain",),
+    "glorot_uniform": ("gain",),
+    "he_normal": ("gain", "mode"),
+    "he_uniform": ("gain", "mode"),
+}
+"""Functions of `jax.nn.initializers`, and options by the names of the interface."""
+DECLARED = frozenset([*OPTIONS, *(f"{name} {option}" for name, found in OPTIONS.items() for option in found)])
+"""`Capabilities.initializers`."""
+_OTHERWISE = {"std": "stddev", "high": "scale"}
+ABSENT: Mapping[str, str] = {
+    "initializer:identity": "jax.nn.initializers has no identity: jnp.eye makes one",
+    "initializer:normal mean": "jax.nn.initializers.normal has no mean: it draws around zero",
+    "initializer:uniform low": "jax.nn.initializers.uniform has no lower end: it draws from zero on",
+}
+
+
+def _made(initializers: Any, name: str, options: Mapping[str, Any]) -> Any:
+    """The initializer. One with a gain or a mode is the `variance_scaling` that its page says it is a case of."""
+    if "gain" not in options and "mode" not in options:
+        return getattr(initializers, name)(**{_OTHERWISE.get(option, option): v for option, v in options.items()})
+    distribution = "uniform" if name.endswith("uniform") else "truncated_normal"
+    mode = "fan_avg" if name.startswith("glorot") else options.get("mode", "fan_in")
+    return initializers.variance_scaling(options["gain"] ** 2, mode, distribution)
+
+
+def stored(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which Flax stores a weight (out, in, *kernel): (*kernel, in, out)."""
+    return (*shape[2:], shape[1], shape[0]) if len(shape) > 1 else tuple(shape)
+
+
+def draw(adapter: Any, name: str, key: Any, shape: Sequence[int], dtype: str | None, options: Mapping[str, Any]) -> Any:
+    """A weight (out, in, *kernel) of JAX's default dtype where none is given."""
+    given = () if dtype is None else (adapter.dtypes[dtype],)
+    weight = _made(adapter.jax.nn.initializers, name, options)(key, stored(shape), *given)
+    return adapter.jnp.moveaxis(weight, (-1, -2), (0, 1)) if len(shape) > 1 else weight

@@ -1,0 +1,51 @@
+"""How PyTorch spells the initializers of `touchstone.golden.operations`: a function that fills a tensor in place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from typing import Any
+
+NAMES: Mapping[str, str] = {
+    "constant": "constant_",
+    "normal": "normal_",
+    "uniform": "uniform_",
+    "identity": "eye_",
+    "glorot_normal": "xavier_normal_",
+    "glorot_uniform": "xavier_uniform_",
+    "he_normal": "kaiming_normal_",
+    "he_uniform": "kaiming_uniform_",
+}
+"""Functions of `torch.nn.init`."""
+OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "constant": ("value",),
+    "normal": ("mean", "std"),
+    "uniform": ("low", "high"),
+    "identity": (),
+    "glorot_normal": ("gain",),
+    "glorot_uniform": ("gain",),
+    "he_normal": ("gain", "mode"),
+    "he_uniform": ("gain", "mode"),
+}
+DECLARED = frozenset([*OPTIONS, *(f"{name} {option}" for name, found in OPTIONS.items() for option in found)])
+"""`Capabilities.initializers`."""
+_OTHERWISE = {"value": "val", "low": "a", "high": "b"}
+
+
+def _given(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options by PyTorch's names.
+
+    He's gain follows from the negative slope of a rectifier, a: it is sqrt(2 / (1 + a**2)), and at most sqrt(2)
+    (`torch.nn.init.calculate_gain`).
+    """
+    given = {_OTHERWISE.get(option, option): value for option, value in options.items()}
+    if name.startswith("he") and "gain" in given:
+        given["a"] = sqrt(2 / given.pop("gain") ** 2 - 1)
+    return given
+
+
+def draw(adapter: Any, name: str, shape: Sequence[int], dtype: str | None, options: Mapping[str, Any]) -> Any:
+    """A weight (out, in, *kernel), as PyTorch stores it, of a new tensor's default dtype where none is given."""
+    torch = adapter.torch
+    tensor = torch.empty(tuple(shape), dtype=adapter.dtypes.get(dtype), device=adapter.device)
+    return getattr(torch.nn.init, NAMES[name])(tensor, **_given(name, options))
