@@ -474,6 +474,10 @@ class Adapter(abc.ABC):
         """
         raise Unsupported(f"{self.name} has no {name}")
 
+    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+        """The first and the second answer of the operation under a compiler (`Capabilities.compilers`)."""
+        raise Unsupported(f"{self.name} compiles no {name}")
+
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
     ) -> np.ndarray:

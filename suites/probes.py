@@ -57,6 +57,13 @@ def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: A
     return adapter.operation(name, operands, **options)
 
 
+def compiled_operation(
+    adapter: Adapter, name: str, operands: Sequence[Any], compiler: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """The first and the second answer of a compiled function."""
+    return adapter.compiled_operation(name, operands, compiler)
+
+
 def operation_gradient(
     adapter: Adapter, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
 ) -> np.ndarray:

@@ -21,6 +21,7 @@ NAME = __name__
 MARKERS = (
     "requirement(id, cases): the requirement a test asks about, and its cases",
     "inductor: needs g++ and minutes: torch.compile with its code generator",
+    "wide: takes seconds each, and runs by -m alone: in the nightly, and by -m wide",
     "fuzz: generated cases (--fuzz-examples, --fuzz-seed, --fuzz-shrink)",
 )
 """Of the suites' tests, where they are part of a run."""

@@ -52,6 +52,10 @@ FEW = 200
 """Cases up to which pytest's own dots are shown."""
 
 
+SLOW = ("inductor", "wide")
+"""Markers of cases that run where `-m` chooses them alone."""
+
+
 class Session:
     """Targets, golden stores, expectations and the recorder of a run, and pytest's hooks that use them."""
 
@@ -194,7 +198,7 @@ class Session:
         own = [item for item in items if _parameters(item)]
         for item in own:
             item.add_marker(pytest.mark.filterwarnings("default"))
-        slow = [] if config.option.markexpr else [item for item in own if item.get_closest_marker("inductor")]
+        slow = [] if config.option.markexpr else [item for item in own if any(map(item.get_closest_marker, SLOW))]
         if slow:
             config.hook.pytest_deselected(items=slow)
             left_out = set(slow)

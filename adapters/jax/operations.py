@@ -61,6 +61,7 @@ def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing
 
 OPERATIONS: Mapping[str, Spelling] = {
     **_FUNCTIONS,
+    "gelu by default": Call("jax.nn.gelu"),
     "mse_loss": _loss("squared_error"),
     "huber_loss": _loss("huber_loss", ("delta",)),
     "log_cosh_loss": _loss("log_cosh"),
@@ -79,6 +80,8 @@ ABSENT: Mapping[str, str] = {
     "operation:prelu": "jax.nn has no function with a slope for each feature",
     "operation:softmin": "jax.nn has no softmin: softmax of -x",
     "option:step threshold": "jax.numpy.heaviside has its step at zero",
+    "operation:weighted_binary_cross_entropy": "optax leaves weights to the caller",
+    "operation:weighted_cross_entropy": "optax leaves weights to the caller",
     "operation:l1_loss": "optax has no absolute error",
     "operation:smooth_l1_loss": "optax.huber_loss divided by beta is this: the same function",
     "operation:margin_ranking_loss": "optax has losses of whole rankings only",

@@ -202,6 +202,11 @@ class MLXAdapter(Adapter):
         with self._uncompiled():
             return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
+    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+        with self.mx.stream(self.native_device):
+            function, placed = self.mx.compile(OPERATIONS[name].function()), [self.place(one) for one in operands]
+            return self.fetch(function(*placed)), self.fetch(function(*placed))
+
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
     ) -> np.ndarray:

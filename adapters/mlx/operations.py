@@ -53,6 +53,9 @@ OPERATIONS: Mapping[str, Spelling] = {
     **{name: _loss(name, takes) for name, takes in _LOSSES.items()},
     "binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
     "cross_entropy_of_probabilities": _loss("cross_entropy", ("label_smoothing",)),
+    "weighted_binary_cross_entropy": _loss("binary_cross_entropy", ()),
+    "weighted_cross_entropy": _loss("cross_entropy", ()),
+    "gelu by default": Call("mlx.nn.gelu"),
 }
 ABSENT: Mapping[str, str] = {
     "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",

@@ -34,6 +34,9 @@ from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
+_BACKENDS = {"default": "aot_eager", "inductor": "inductor"}
+"""Compiler, as `Capabilities.compilers` names it -> what torch.compile calls it."""
+
 
 class TorchAdapter(HoldsPacked):
     name = "torch"
@@ -209,6 +212,13 @@ class TorchAdapter(HoldsPacked):
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
+    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+        self.torch.compiler.reset()
+        function = self.torch.compile(OPERATIONS[name].function(), backend=_BACKENDS[compiler])
+        placed = [self.place(one) for one in operands]
+        with self.torch.no_grad():
+            return self.fetch(function(*placed)), self.fetch(function(*placed))
+
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
     ) -> np.ndarray:
@@ -378,10 +388,9 @@ class TorchLayer(Layer):
         self.native.to(self.adapter.dtypes[dtype])
 
     def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        backend = {"default": "aot_eager", "inductor": "inductor"}[compiler]
         # Without a reset, the ninth compilation of this one line would silently run uncompiled (recompile_limit).
         self.adapter.torch.compiler.reset()
-        function = self.adapter.torch.compile(lambda inputs: self._apply(inputs, method), backend=backend)
+        function = self.adapter.torch.compile(lambda inputs: self._apply(inputs, method), backend=_BACKENDS[compiler])
 
         def run(inputs: Any) -> np.ndarray:
             with self.adapter.torch.no_grad():

@@ -104,12 +104,15 @@ OPERATIONS: Mapping[str, Spelling] = {
     **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
     **{name: _of_classes(name) for name in _OF_CLASSES},
     "cross_entropy_of_probabilities": _loss("cross_entropy"),
+    "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
+    "gelu by default": Call("torch.nn.functional.gelu"),
     "kl_div_loss": _of_rows(_kl_div_loss),
     "cosine_similarity_loss": _of_rows(_cosine_similarity_loss),
 }
 ABSENT: Mapping[str, str] = {
     "operation:gelu_fast_approx": "torch.nn.functional.gelu has two forms, and not this one",
     "option:step threshold": "torch.heaviside has its step at zero",
+    "operation:weighted_cross_entropy": "PyTorch's weights are of classes, and its mean divides by their sum",
     "operation:hinge_loss": "PyTorch has hinge losses of another formula only",
     "operation:log_cosh_loss": "torch.nn.functional has no such loss",
     "operation:triplet_loss": "torch.nn.functional.triplet_margin_loss adds eps to each difference",

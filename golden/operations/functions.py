@@ -259,3 +259,7 @@ FUNCTIONS: Mapping[str, Operation] = {
         _along_axis("log_softmax", "x - log(sum(exp(x)))", _log_softmax, _log_softmax_slope),
     )
 }
+
+
+BY_DEFAULT: Mapping[str, Mapping[str, str]] = {"gelu by default": {"with erf": "gelu", "with tanh": "gelu_approx"}}
+"""A function as it is called without options -> what it may be by documentation, and which operation that is."""

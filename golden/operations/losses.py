@@ -24,7 +24,7 @@ from touchstone.golden.operations.arithmetic import (
     where,
 )
 from touchstone.golden.operations.record import Operation
-from touchstone.golden.operations.samples import Sample, elements, vectors, with_classes
+from touchstone.golden.operations.samples import Sample, elements, vectors, with_classes, with_weights
 
 _MLX = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary_functions/mlx.nn.losses.{}.html"
 REDUCTIONS = ("mean", "sum")
@@ -64,7 +64,15 @@ _ROW_STYLES = ("bell", "wide", "equal", "sides", "minus infinity at times")
 ROWS_OF_LOGITS = vectors("rows of logits", 24, _ROW_SIZES, logits=_ROW_STYLES)
 CLASSES = with_classes(ROWS_OF_LOGITS, "logits and classes")
 MANY_CLASSES = with_classes(vectors("many rows", 4, {"ordinary": MANY}, logits=("bell",)), "many logits and classes")
-WEIGHTED = vectors("rows of logits", 24, {"ordinary": 24}, logits=("bell",))
+WEIGHTED_CLASSES = with_weights(
+    with_classes(vectors("weighted rows", 24, {"ordinary": 24}, logits=("bell",)), "weighted logits and classes")
+)
+WEIGHTED_LOGITS = elements(
+    "weighted logits", {"ordinary": 192}, logits=("bell",), targets=("bits",), weights=("positive",)
+)
+MANY_WEIGHTED_LOGITS = elements(
+    "many weighted logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",), weights=("unit",)
+)
 _SHARED = {"logits": ("bell", "wide", "sides"), "targets": ("quarters", "sharp", "sharp")}
 SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8}, **_SHARED)
 MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("quarters",))
@@ -261,6 +269,13 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, t: sigmoid(x) - t,
         ),
         _loss(
+            "weighted_binary_cross_entropy",
+            "w (log(1 + exp(x)) - x t)",
+            lambda x, t, w: w * _logits(x, t),
+            (WEIGHTED_LOGITS, MANY_WEIGHTED_LOGITS),
+            page=_MLX.format("binary_cross_entropy"),
+        ),
+        _loss(
             "binary_cross_entropy_of_probabilities",
             "-(t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
             _of_chances,
@@ -282,6 +297,13 @@ LOSSES: Mapping[str, Operation] = {
             (CLASSES, MANY_CLASSES),
             _cross_entropy_slope,
             variants=({"label_smoothing": 0.125},),
+        ),
+        _loss(
+            "weighted_cross_entropy",
+            "w (log(sum(exp(x))) - x[class])",
+            lambda x, classes, w: w * _cross_entropy(x, classes),
+            (WEIGHTED_CLASSES,),
+            page=_MLX.format("cross_entropy"),
         ),
         _loss(
             "cross_entropy_of_probabilities",

@@ -103,3 +103,10 @@ def with_classes(sample: Sample, name: str, argument: str = "targets") -> Sample
     rows, classes = next(iter(sample.arguments.values())).shape
     ids = Argument("integers", (rows,), {"low": 0, "high": classes}, dtype="int32")
     return replace(sample, name=name, arguments={**sample.arguments, argument: ids})
+
+
+def with_weights(sample: Sample, argument: str = "weights") -> Sample:
+    """A positive weight for each element of the result besides."""
+    count = sample.result[0]
+    weights = _blocks((count,), ("positive",), [count])
+    return replace(sample, arguments={**sample.arguments, argument: weights})

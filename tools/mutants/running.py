@@ -24,7 +24,7 @@ from tools.mutants.planting import VARIABLE
 ROOT = Path(__file__).parents[2]
 LIMIT = 900
 """Seconds for one pytest run."""
-CASES = {"stored": ("-m", "not fuzz and not inductor"), "generated": ("-m", "fuzz")}
+CASES = {"stored": ("-m", "not fuzz and not inductor and not wide"), "generated": ("-m", "fuzz")}
 """The suites' own cases, and those that Hypothesis draws, whose score is measured apart."""
 _STALE = re.compile(r"^stale deviation +(\S+)", re.MULTILINE)
 FAILED_ITSELF = "harness error"

@@ -1,0 +1,52 @@
+"""Cases of what a function is given: along which axis, in which layout, of no element or no axis, compiled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from touchstone.golden.cases import operations
+from touchstone.golden.cases.functions import CHAPTER
+from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
+from touchstone.golden.operations.functions import FUNCTIONS
+from touchstone.golden.operations.record import Operation
+from touchstone.golden.operations.samples import NUMBERS, ROWS
+
+OF_NUMBERS = tuple(one for one in FUNCTIONS.values() if one.sample is NUMBERS)
+OF_ROWS = tuple(one for one in FUNCTIONS.values() if one.sample is ROWS)
+PLACES = ("first of two", "middle of three")
+"""Where the axis of the rows is put."""
+LAYOUTS = ("strided", "inner reversed", "transposed")
+SHAPES = ("no element", "no row", "no axis")
+QUICKLY_COMPILED = ("gelu", "silu", "softplus")
+"""Compiled in every run; MLX builds each of the others with a C++ compiler for seconds, which `-m wide` asks for."""
+
+
+def _ordinary(operation: Operation, argument: str = "") -> Case:
+    return operations.case(CHAPTER, operation, operation.sample, "float32", "ordinary", argument=argument)
+
+
+def _with(case: Case, *needs: str, marks: tuple[str, ...] = (), **params: str) -> Case:
+    return replace(case, params={**case.params, **params}, needs=(*case.needs, *needs), marks=marks)
+
+
+AXIS_CASES = [
+    _with(operations.case(CHAPTER, one, ROWS, "float32", region, argument=argument), f"option:{one.name} axis", **more)
+    for one, place, region in product(OF_ROWS, PLACES, ("ordinary", "wide"))
+    for argument, more in (("", {"axis": place}), ("x", {"axis": place, "by": "x"}))
+]
+LAYOUT_CASES = [
+    _with(_ordinary(one), *LAYOUT_NEEDS[layout], layout=layout)
+    for one, layout in product((*OF_NUMBERS, *OF_ROWS), LAYOUTS)
+]
+EMPTY_CASES = [
+    _with(_ordinary(one), shape=shape)
+    for one, shape in product((*OF_NUMBERS, *OF_ROWS), SHAPES)
+    if one in OF_NUMBERS or shape != "no axis"
+]
+COMPILED_CASES = [
+    _with(
+        _ordinary(one), "compiler:default", marks=() if one.name in QUICKLY_COMPILED else ("wide",), compiler="default"
+    )
+    for one in (*OF_NUMBERS, *OF_ROWS)
+]

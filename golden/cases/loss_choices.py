@@ -1,0 +1,58 @@
+"""Cases of what documentation leaves open of a loss: its reduction, empty batches, shapes, and classes outside."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+from touchstone.golden.cases import operations
+from touchstone.golden.cases.losses import CHAPTER, NONE
+from touchstone.golden.operations.losses import CLASSES, LOG_CLASSES, LOGITS, LOSSES, PAIRS, REDUCTIONS, SIGNS
+
+OF_PAIRS = tuple(one for one in LOSSES.values() if one.sample in (PAIRS, SIGNS, LOGITS))
+"""Losses of two arrays of one shape."""
+OF_CLASSES = tuple(one for one in LOSSES.values() if one.sample in (CLASSES, LOG_CLASSES))
+IGNORED = -100
+"""The class that PyTorch's losses leave out by default."""
+OUTSIDE = (24, 31, 10**8)
+"""Classes beyond the rows of the samples; the last lies far outside of their memory."""
+
+DEFAULT_CASES = []
+for _loss in LOSSES.values():
+    _many = _loss.samples[-1]
+    _found = {
+        reduction: operations.case(
+            CHAPTER, _loss, _many, "float32", next(iter(_many.regions)), {"reduction": reduction}
+        )
+        for reduction in REDUCTIONS
+    }
+    _arrays = {name: _found["mean"].arrays[name] for name in _many.arguments}
+    for _reduction, _case in _found.items():
+        _arrays |= {f"{what} of {_reduction}": _case.arrays[what] for what in ("value", "error")}
+    _needs = _found["mean"].needs
+    DEFAULT_CASES.append(replace(_found["mean"], params={"operation": _loss.name}, arrays=_arrays, needs=_needs))
+
+BROADCAST_CASES = [
+    replace(operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE), params={"operation": one.name})
+    for one in OF_PAIRS
+]
+EMPTY_CASES = [
+    replace(
+        operations.case(CHAPTER, one, one.samples[-1], "float32", "ordinary", {"reduction": "mean"}),
+        params={"operation": one.name, "reduction": "mean"},
+    )
+    for one in (*OF_PAIRS, *OF_CLASSES)
+]
+TARGET_CASES = [
+    replace(
+        operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE),
+        params={"operation": one.name, "target": target},
+        hazard="reads",
+    )
+    for one, target in product(OF_CLASSES, OUTSIDE)
+]
+IGNORED_CASES = [
+    replace(case, params={"operation": case.params["operation"], "target": IGNORED})
+    for case in TARGET_CASES
+    if case.params["target"] == OUTSIDE[0]
+]

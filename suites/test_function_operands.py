@@ -1,0 +1,72 @@
+"""Functions along another axis, of operands in unusual layouts, of no element or no axis, and compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from touchstone.golden import bounds
+from touchstone.golden.cases import function_operands
+from touchstone.golden.operations.functions import FUNCTIONS
+from touchstone.golden.operations.samples import NUMBERS
+from touchstone.suites import judging, probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.layouts import lay_out
+from touchstone.suites.requirements import requirement
+from touchstone.verdict.observation import Deviates, Observation
+
+
+def _moved(place: str) -> tuple[int, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+    """The axis, what moves the last axis of rows there, and what moves it back."""
+    if place == "first of two":
+        return 0, np.transpose, np.transpose
+    return 1, lambda x: x.reshape(2, len(x) // 2, -1).swapaxes(1, 2), lambda y: y.swapaxes(1, 2).reshape(-1, y.shape[1])
+
+
+@requirement("FUN-AXIS-1", function_operands.AXIS_CASES)
+def test_axes(assay: Assay) -> None:
+    operation = FUNCTIONS[assay.params["operation"]]
+    axis, moved, back = _moved(assay.params["axis"])
+    asked = {"name": operation.name, "operands": [np.ascontiguousarray(moved(assay.golden("x")))], "axis": axis}
+    if "by" in assay.params:
+        cotangent = np.ascontiguousarray(moved(assay.golden("cotangent")))
+        got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
+    else:
+        got = assay.value(assay.ask(probes.operation, **asked))
+    if isinstance(got, np.ndarray) and got.shape == asked["operands"][0].shape:
+        got = back(got)
+    judging.judge(assay, operation, got)
+
+
+@requirement("FUN-LAYOUT-1", function_operands.LAYOUT_CASES)
+def test_layouts(assay: Assay) -> None:
+    operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")
+    given = x.reshape(2, -1) if operation.sample is NUMBERS else x
+    laid_out = lay_out(given, assay.params["layout"], filler=3.0)
+    got = assay.value(assay.ask(probes.operation, name=operation.name, operands=[laid_out]))
+    if isinstance(got, np.ndarray) and got.shape == given.shape:
+        got = got.reshape(x.shape)
+    judging.judge(assay, operation, got)
+
+
+@requirement("FUN-EMPTY-1", function_operands.EMPTY_CASES)
+def test_no_element_or_axis(assay: Assay) -> None:
+    operation = FUNCTIONS[assay.params["operation"]]
+    shape = {"no element": (0,), "no row": (0, 3), "no axis": ()}[assay.params["shape"]]
+    x = np.ones(shape, np.float32)
+    got = assay.value(assay.ask(probes.operation, name=operation.name, operands=[x]))
+    is_one = assay.golden("x") == 1
+    want, error = (assay.golden(what)[is_one][:1].astype(np.float64) for what in ("value", "error"))
+    value = np.resize(want, shape) if shape == () else np.zeros(shape)
+    assay.within(got, value, np.resize(error, shape) + bounds.rounding(value, "float32"), "float32")
+
+
+@requirement("FUN-COMPILED-1", function_operands.COMPILED_CASES)
+def test_compiled(assay: Assay) -> None:
+    operation = FUNCTIONS[assay.params["operation"]]
+    asked = {"name": operation.name, "operands": [assay.golden("x")], "compiler": assay.params["compiler"]}
+    first, second = assay.value(assay.ask(probes.compiled_operation, **asked))
+    judging.judge(assay, operation, first)
+    if not np.array_equal(first, second, equal_nan=True):
+        raise Deviates(Observation("another second answer", False, message="the compiled function answers otherwise"))

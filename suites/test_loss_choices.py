@@ -1,0 +1,99 @@
+"""What documentation leaves open of a loss: its default reduction, empty batches, shapes, and classes outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden import bounds
+from touchstone.golden.cases import loss_choices
+from touchstone.golden.operations.losses import LOSSES, REDUCTIONS
+from touchstone.suites import probes
+from touchstone.suites.assay import Assay
+from touchstone.suites.requirements import requirement
+
+
+def _operands(assay: Assay, *, many: bool = False) -> list[np.ndarray]:
+    loss = LOSSES[assay.params["operation"]]
+    return [assay.golden(name) for name in loss.samples[-1 if many else 0].arguments]
+
+
+@requirement("LOSS-DEFAULT-1", loss_choices.DEFAULT_CASES)
+def test_default_reduction(assay: Assay) -> None:
+    got = assay.value(assay.ask(probes.operation, name=assay.params["operation"], operands=_operands(assay, many=True)))
+    if got.shape:
+        assay.behaves("none")
+        return
+    for reduction in REDUCTIONS:
+        want, error = (float(assay.golden(f"{what} of {reduction}")) for what in ("value", "error"))
+        if abs(float(got) - want) <= error + float(bounds.rounding(np.array(want), "float32")):
+            assay.behaves(reduction)
+            return
+    assay.behaves("another number", conforms=False, message=f"{float(got)!r}")
+
+
+@requirement("LOSS-BROADCAST-1", loss_choices.BROADCAST_CASES)
+def test_shapes_that_do_not_match(assay: Assay) -> None:
+    """A vector of predictions against a column of targets."""
+    first, second = (array[:6] for array in _operands(assay))
+    asked = {"name": assay.params["operation"], "operands": [first, second[:, None]], "reduction": "none"}
+    _record(assay, assay.ask(probes.operation, **asked), {(6, 6): "broadcasts"})
+
+
+@requirement("LOSS-EMPTY-1", loss_choices.EMPTY_CASES)
+def test_the_mean_of_nothing(assay: Assay) -> None:
+    operands = [array[:0] for array in _operands(assay, many=True)]
+    asked = {"name": assay.params["operation"], "operands": operands, "reduction": "mean"}
+    outcome = assay.ask(probes.operation, **asked)
+    if outcome.kind == "value" and outcome.value.shape == ():
+        assay.behaves(f"{float(outcome.value):g}")
+    else:
+        _record(assay, outcome, {})
+
+
+def _record(assay: Assay, outcome: Any, by_shape: dict[tuple[int, ...], str]) -> None:
+    """The class of error that something ended with, or by its shape what was made."""
+    if outcome.kind != "value":
+        assay.behaves(str(outcome.behaviour), message=outcome.message)
+        return
+    shown = by_shape.get(outcome.value.shape, f"shape {outcome.value.shape}")
+    assay.behaves(shown, conforms=outcome.value.shape in by_shape)
+
+
+def _of_a_class(assay: Assay) -> tuple[Any, float]:
+    """The outcome where the first target is the case's, and the loss of that row; others must stay right."""
+    logits, classes = (np.array(array[:4]) for array in _operands(assay))
+    classes[0] = assay.params["target"]
+    asked = {"name": assay.params["operation"], "operands": [logits, classes], "reduction": "none"}
+    outcome = assay.ask(probes.operation, **asked)
+    if outcome.kind != "value":
+        return outcome, np.nan
+    others = np.allclose(outcome.value[1:], assay.golden("value")[1:4], rtol=1e-5)
+    assert outcome.value.shape == (4,)
+    return outcome, float(outcome.value[0]) if others else np.inf
+
+
+@requirement("LOSS-TARGETS-1", loss_choices.TARGET_CASES)
+def test_a_class_outside(assay: Assay) -> None:
+    outcome, loss = _of_a_class(assay)
+    if outcome.kind != "value":
+        raised = outcome.kind == "raised"
+        assay.behaves(str(outcome.behaviour), conforms=raised, message=outcome.message)
+    else:
+        assay.behaves(
+            "NaN" if np.isnan(loss) else "a number", conforms=bool(np.isnan(loss)), message=f"loss {loss:.6g}"
+        )
+
+
+@requirement("LOSS-IGNORED-1", loss_choices.IGNORED_CASES)
+def test_the_class_that_is_ignored(assay: Assay) -> None:
+    outcome, loss = _of_a_class(assay)
+    if outcome.kind != "value":
+        assay.behaves(str(outcome.behaviour), message=outcome.message)
+    elif loss == 0:
+        assay.behaves("left out")
+    else:
+        assay.behaves(
+            "NaN" if np.isnan(loss) else "a number", conforms=bool(np.isnan(loss)), message=f"loss {loss:.6g}"
+        )
