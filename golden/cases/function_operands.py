@@ -31,9 +31,14 @@ def _with(case: Case, *needs: str, marks: tuple[str, ...] = (), **params: str) -
 
 
 AXIS_CASES = [
-    _with(operations.case(CHAPTER, one, ROWS, "float32", region, argument=argument), f"option:{one.name} axis", **more)
+    _with(
+        operations.case(CHAPTER, one, ROWS, "float32", region, argument=argument),
+        f"option:{one.name} axis",
+        axis=place,
+        result=result,
+    )
     for one, place, region in product(OF_ROWS, PLACES, ("ordinary", "wide"))
-    for argument, more in (("", {"axis": place}), ("x", {"axis": place, "by": "x"}))
+    for argument, result in (("", "values"), ("x", "gradient"))
 ]
 LAYOUT_CASES = [
     _with(_ordinary(one), *LAYOUT_NEEDS[layout], layout=layout)

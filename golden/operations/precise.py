@@ -53,9 +53,10 @@ def made(key: tuple[str, str, int], what: str, *arrays: np.ndarray) -> np.ndarra
     if what == "value":
         return found.value.astype(np.float64)
     error = np.where(np.isfinite(found.value.astype(np.float64)), found.error, 0).astype(np.float64)
-    at_limit = np.logical_or.reduce(
-        [np.isinf(a.astype(np.float64)) for a in arrays if a.shape == found.shape] or [False]
-    )
+    at_limit = np.zeros(found.shape, bool)
+    for array in arrays:
+        if array.shape == found.shape:
+            at_limit |= np.isinf(array.astype(np.float64))
     error = np.where(np.isnan(error) | (np.isinf(error) & at_limit), np.where(at_limit, 0, np.inf), error)
     with np.errstate(over="ignore"):
         return np.nextafter(error.astype(np.float32), np.float32(np.inf)).astype(np.float32)
