@@ -24,10 +24,10 @@ CASES_PER_TEST = 8
 ELSEWHERE = {
     *("Llama", "Migration of a checkpoint", "Extents", "Repeated calls"),
     *("Layer states", "Refusals", "Sizes", "Special values", "Constructor options", "Spellings"),
-    *("Crossed dimensions", "Functions", "Initializers"),
+    *("Crossed dimensions", "Functions", "Losses", "Initializers"),
 }
 """Groups whose own faults are planted in test_llama_faults, test_migration_faults, test_upstream_cases, test_functions,
-test_initializers and test_planted_over_time."""
+test_losses, test_initializers and test_planted_over_time."""
 
 
 @pytest.fixture(scope="module")

@@ -53,3 +53,14 @@ def model(
     out = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     out.ir_version = IR_VERSION
     return out
+
+
+def function(operator: str, attributes: Mapping[str, Any], kind: int) -> onnx.ModelProto:
+    """The model of one operator of one input, whose dtype is `kind` by ONNX's number; so is that of the result."""
+    inputs, outputs = ([helper.make_tensor_value_info(name, kind, None)] for name in (INPUT, OUTPUT))
+    made = [helper.make_node(operator, [INPUT], [OUTPUT], **attributes)]
+    out = helper.make_model(
+        helper.make_graph(made, "function", inputs, outputs), opset_imports=[helper.make_opsetid("", OPSET)]
+    )
+    out.ir_version = IR_VERSION
+    return out

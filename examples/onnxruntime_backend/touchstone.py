@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ml_dtypes
 import numpy as np
 
+from examples.onnxruntime_backend.operations import OPERATIONS, OTHERWISE
 from touchstone.adapters.interface import (
     FLOATS,
     LIBRARY_SCHEMES,
@@ -39,6 +40,7 @@ class OnnxRuntimeAdapter(Adapter):
         layers=frozenset({"embedding", "raw_lookup", "linear"}),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
+        operations=frozenset(OPERATIONS),
         gradients=False,
         optimizer=False,
         construction=False,
@@ -53,9 +55,16 @@ class OnnxRuntimeAdapter(Adapter):
             "construction": "a model file holds weights: nothing initialises them",
             "conversion": "models are quantized as files, by tools beside the runtime",
             "exercise": "the exercise is written for Flax",
+            "operation": OTHERWISE,
+            "option": "an operator's attributes are part of the model",
         },
         together={
             ("layer:linear", "dtype:bfloat16"): "the CPU provider has no MatMul of bfloat16 (OperatorKernels.md)",
+            **{
+                (f"operation:{name}", f"dtype:{dtype}"): "the CPU provider has it in float32 alone (OperatorKernels.md)"
+                for name in OPERATIONS
+                for dtype in ("float16", "bfloat16")
+            },
         },
     )
 
@@ -104,6 +113,13 @@ class OnnxRuntimeAdapter(Adapter):
     def raw_lookup(self, weight: Any) -> Layer:
         """The table is an input of the graph, beside the ids."""
         return OnnxLayer(self, {"weight": _plain(weight)}, {"call": self.graphs.LOOKUP}, fed=("weight",))
+
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+        """A model of one operator, without a weight."""
+        placed = [self.place(np.asarray(_plain(one))) for one in operands]
+        kind = self.graphs.element_type(np.asarray(_plain(operands[0])).dtype)
+        session = self.session(self.graphs.function(*OPERATIONS[name], kind))
+        return self.fetch(session.run_with_ort_values(None, {self.graphs.INPUT: placed[0]})[0])
 
     def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
         """Holds ``Wᵀ [in, out]``, as exported linear layers do."""
