@@ -485,11 +485,11 @@ class Adapter(abc.ABC):
         raise Unsupported(f"{self.name} has no gradient of {name}")
 
     def initialize(
-        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+        self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
     ) -> list[np.ndarray]:
-        """Weights of an initializer (`Capabilities.initializers`), one after the other from one seeded generator.
+        """Weights of one initializer (`Capabilities.initializers`), one after the other from one seeded generator.
 
-        shape: of each, (out, in, *kernel) whatever order the framework stores. dtype: None for the framework's default.
+        shapes: (out, in, *kernel) of each, whatever order the framework stores. dtype: None for the framework's own.
         options: value; mean and std; low and high; gain, and mode ("fan_in" or "fan_out"). The framework's defaults
         stand for what is left out.
         """

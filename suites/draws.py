@@ -32,10 +32,10 @@ _EXPONENT = log(2 / FALSE_ALARM)
 
 
 def initialized(
-    adapter: Adapter, name: str, shape: tuple[int, ...], dtype: str | None, seed: int, times: int, options: Any
+    adapter: Adapter, name: str, shapes: Sequence[tuple[int, ...]], dtype: str | None, seed: int, options: Any
 ) -> list[np.ndarray]:
     """A probe: weights of an initializer, as `Adapter.initialize` makes them."""
-    return adapter.initialize(name, shape, dtype, seed, times, **options)
+    return adapter.initialize(name, shapes, dtype, seed, **options)
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def judge(assay: Assay, operation: Operation, got: Any, *, is_gradient: bool = F
     is_gradient: what it is at a kink, or so near one that a rounding leads there, and at operands that are not finite,
     is not judged here.
     """
-    sample, dtype = sample_of(assay, operation), assay.params["dtype"]
+    sample, dtype = sample_of(assay, operation), operation.inside or assay.params["dtype"]
     want, error = assay.golden("value"), assay.golden("error").astype(np.float64)
     bound = error + bounds.rounding(want, dtype)
     if isinstance(got, np.ndarray) and got.shape == want.shape:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import sqrt
 from typing import Any
 
@@ -18,15 +19,14 @@ from touchstone.suites.requirements import requirement
 SEED = 7
 
 
-def _ask(assay: Assay, seed: int = SEED, times: int = 1) -> Outcome:
+def _ask(assay: Assay, seed: int = SEED, times: int = 1, before: Sequence[tuple[int, ...]] = ()) -> Outcome:
     dtype = None if assay.params["dtype"] == cases.DEFAULT else assay.params["dtype"]
     return assay.ask(
         draws.initialized,
         name=assay.params["initializer"],
-        shape=cases.shape(assay.case),
+        shapes=[*before, *[cases.shape(assay.case)] * times],
         dtype=dtype,
         seed=seed,
-        times=times,
         options=cases.options(assay.case),
     )
 
@@ -45,6 +45,10 @@ def _drawn(assay: Assay, seed: int = SEED, times: int = 1) -> list[np.ndarray]:
 
 def _follows_its_distribution(assay: Assay) -> None:
     (weight,) = _drawn(assay)
+    _judge(assay, weight)
+
+
+def _judge(assay: Assay, weight: np.ndarray) -> None:
     shape, record = cases.shape(assay.case), INITIALIZERS[assay.params["initializer"]]
     found = draws.nearest(weight, record.laws(shape, cases.options(assay.case)))
     message = "; ".join(one.message for one in found)
@@ -68,6 +72,13 @@ def test_constants(assay: Assay) -> None:
 @requirement("INITIALIZER-FAN-1", cases.FAN_CASES)
 def test_fans(assay: Assay) -> None:
     _follows_its_distribution(assay)
+
+
+@requirement("INITIALIZER-REUSED-1", cases.REUSED_CASES)
+def test_a_second_shape(assay: Assay) -> None:
+    """Of the same initializer, which has filled a small weight before."""
+    *_, weight = assay.value(_ask(assay, before=[cases.SMALL]))
+    _judge(assay, weight)
 
 
 @requirement("INITIALIZER-GAIN-1", cases.GAIN_CASES)

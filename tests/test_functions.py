@@ -20,7 +20,7 @@ from touchstone.golden import bounds
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.operations import arithmetic, precise, regions
 from touchstone.golden.operations.catalogue import OPERATIONS
-from touchstone.golden.operations.functions import FUNCTIONS
+from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
 from touchstone.golden.operations.samples import NUMBERS
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.golden.streams import SIGNIFICAND_BITS
@@ -150,9 +150,9 @@ def test_every_region_is_what_it_is_called(dtype: str) -> None:
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_operation_is_spelled_or_absent(name: str) -> None:
-    adapter: Any = registry.resolve([f"{name}@cpu"])[0].cls("cpu")
+    adapter: Any = _target(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
-    assert adapter.capabilities.operations | told == frozenset(OPERATIONS)
+    assert adapter.capabilities.operations | told == {*OPERATIONS, *BY_DEFAULT}
     assert not adapter.capabilities.operations & told
     found = adapter.operation("softplus", [np.zeros(3, np.float32)])
     np.testing.assert_allclose(found, math.log(2), rtol=1e-6)
@@ -167,13 +167,19 @@ def test_a_run_imports_no_arithmetic_of_many_digits() -> None:
 
 
 @cache
+def _target(name: str) -> Any:
+    """Found once: a device that is asked for is probed each time."""
+    return registry.resolve([f"{name}@cpu"])[0]
+
+
+@cache
 def _questions(requirement: str) -> list[direct.Question]:
     return [question for question in direct.questions() if question.requirement.id == requirement]
 
 
 @cache
 def _entries(name: str) -> Any:
-    cls = registry.resolve([f"{name}@cpu"])[0].cls
+    cls = _target(name).cls
     return known.load(known.path_for(cls), cls, requirements.load().keys())
 
 
@@ -185,7 +191,7 @@ def red(
     name: str, bench: Bench, operation: str, change: Change, *, requirement: str = REQUIREMENT, only: str = ""
 ) -> set[str]:
     """Dtype and region of the red cases of an operation whose answer is changed, or whose gradient is."""
-    target = registry.resolve([f"{name}@cpu"])[0]
+    target = _target(name)
     adapter: Any = target.cls("cpu")
     answer, gradient = adapter.operation, adapter.operation_gradient
     adapter.operation = lambda name, operands, **options: change(operands[0], answer(name, operands, **options))

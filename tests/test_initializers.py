@@ -181,9 +181,9 @@ def test_every_initializer_is_spelled_or_absent_with_a_reason(name: str) -> None
 def test_a_convolution_is_stored_in_the_order_of_the_framework(name: str) -> None:
     adapter: Any = registry.resolve([f"{name}@cpu"])[0].cls("cpu")
     for shape in ((), (5,), (5, 4), (5, 4, 3), (5, 4, 3, 2)):
-        (found,) = adapter.initialize("constant", shape, "float16", 7, value=2.0)
+        (found,) = adapter.initialize("constant", [shape], "float16", 7, value=2.0)
         assert (found.shape, found.dtype) == (shape, np.float16)
-    first, second = adapter.initialize("normal", (64, 3), None, 7, 2)
+    first, second = adapter.initialize("normal", [(64, 3)] * 2, None, 7)
     assert first.tobytes() != second.tobytes()
 
 
@@ -262,6 +262,14 @@ def _has_another_default(real: Real, name: str, *arguments: Any, **options: Any)
     return real(name, *arguments, **({"std": 0.01} if name == "normal" and not options else options))
 
 
+def _keeps_the_first_shape(found: Any, *unused: Any, **options: Any) -> list[np.ndarray]:
+    """Weights after the first of another shape are as wide as if that were theirs."""
+    shapes = [one.shape for one in found]
+    return [
+        one if shape == shapes[0] else (one * 4).astype(one.dtype) for one, shape in zip(found, shapes, strict=True)
+    ]
+
+
 def _cut(x: np.ndarray) -> np.ndarray:
     """Without the upper tail: what lies there is drawn at the middle."""
     return np.where(x > 2.5 * x.std(dtype=np.float64), 0, x)
@@ -300,6 +308,7 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
         ),
         {"CONSTANT-1"},
     ),
+    "the first shape kept": (_keeps_the_first_shape, {"REUSED-1"}),
     "a vector is taken": (_takes_a_vector, {"SHAPE-1"}),
     "a rectangle of ones": (_fills_a_rectangle, {"IDENTITY-1", "IDENTITY-2", "DTYPE-1"}),
     "another default": (_has_another_default, {"DEFAULT-1"}),
@@ -316,8 +325,20 @@ def red(name: str, bench: Bench, fault: Fault | None) -> set[str]:
     target = registry.resolve([f"{name}@cpu"])[0]
     adapter: Any = target.cls("cpu")
     real = adapter.initialize
+
+    def of_one_shape(name: str, shape: Any, dtype: Any, seed: int, times: int = 1, **options: Any) -> list[np.ndarray]:
+        made: list[np.ndarray] = real(name, [shape] * times, dtype, seed, **options)
+        return made
+
+    def faulty(name: str, shapes: Any, dtype: Any, seed: int, **options: Any) -> list[np.ndarray]:
+        if fault is _keeps_the_first_shape or len(set(shapes)) > 1:
+            found = real(name, shapes, dtype, seed, **options)
+            return _keeps_the_first_shape(found) if fault is _keeps_the_first_shape else found
+        assert fault is not None
+        return fault(of_one_shape, name, shapes[0], dtype, seed, len(shapes), **options)
+
     if fault is not None:
-        adapter.initialize = lambda *arguments, **options: fault(real, *arguments, **options)
+        adapter.initialize = faulty
     entries = known.load(known.path_for(target.cls), target.cls, requirements.load().keys())
     found = set()
     for question in questions():

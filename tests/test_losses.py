@@ -26,7 +26,7 @@ def bench() -> Iterator[Bench]:
 
 def test_values_agree_with_float64() -> None:
     x, y = (np.array(values, np.float32) for values in ([0.5, -2.0, 3.0], [1.0, -2.0, -1.0]))
-    want = {
+    want: dict[str, Any] = {
         "l1_loss": [0.5, 0.0, 4.0],
         "mse_loss": [0.25, 0.0, 16.0],
         "huber_loss": [0.125, 0.0, 3.5],

@@ -222,11 +222,12 @@ class JaxAdapter(HoldsPacked):
         return self.fetch(made(self.place(cotangent), *map(self.place, operands)))
 
     def initialize(
-        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+        self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
     ) -> list[np.ndarray]:
         with self.jax.default_device(self.native_device):
-            keys = self.jax.random.split(self.jax.random.key(seed), times)
-            return [self.fetch(initializers.draw(self, name, key, shape, dtype, options)) for key in keys]
+            keys = self.jax.random.split(self.jax.random.key(seed), len(shapes))
+            draw = initializers.drawing(self, name, dtype, options)
+            return [self.fetch(draw(key, shape)) for key, shape in zip(keys, shapes, strict=True)]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.jax import packing as jax_packing

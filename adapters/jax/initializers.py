@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 OPTIONS: Mapping[str, tuple[str, ...]] = {
@@ -42,8 +42,15 @@ def stored(shape: Sequence[int]) -> tuple[int, ...]:
     return (*shape[2:], shape[1], shape[0]) if len(shape) > 1 else tuple(shape)
 
 
-def draw(adapter: Any, name: str, key: Any, shape: Sequence[int], dtype: str | None, options: Mapping[str, Any]) -> Any:
-    """A weight (out, in, *kernel) of JAX's default dtype where none is given."""
+def drawing(
+    adapter: Any, name: str, dtype: str | None, options: Mapping[str, Any]
+) -> Callable[[Any, Sequence[int]], Any]:
+    """What gives weights (out, in, *kernel) of a key and a shape, of JAX's default dtype where none is given."""
     given = () if dtype is None else (adapter.dtypes[dtype],)
-    weight = _made(adapter.jax.nn.initializers, name, options)(key, stored(shape), *given)
-    return adapter.jnp.moveaxis(weight, (-1, -2), (0, 1)) if len(shape) > 1 else weight
+    made = _made(adapter.jax.nn.initializers, name, options)
+
+    def draw(key: Any, shape: Sequence[int]) -> Any:
+        weight = made(key, stored(shape), *given)
+        return adapter.jnp.moveaxis(weight, (-1, -2), (0, 1)) if len(shape) > 1 else weight
+
+    return draw

@@ -73,7 +73,10 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cosine_similarity_loss": _loss("cosine_similarity", epsilon=1e-8),
     "triplet_loss": _loss("triplet_margin_loss", ("margin",)),
 }
+_NO_DTYPE = "jax.nn has no such option: cast x before"
 ABSENT: Mapping[str, str] = {
+    "operation:softmax_in_float32": _NO_DTYPE,
+    "operation:log_softmax_in_float32": _NO_DTYPE,
     "operation:gelu_fast_approx": "jax.nn.gelu has two forms, and not this one",
     "operation:softshrink": "jax.nn has no soft shrinkage",
     "operation:hard_shrink": "jax.nn has no hard shrinkage",

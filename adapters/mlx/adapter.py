@@ -228,11 +228,11 @@ class MLXAdapter(Adapter):
                 self.mx.enable_compile()
 
     def initialize(
-        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+        self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
     ) -> list[np.ndarray]:
         with self.mx.stream(self.native_device):
             self.mx.random.seed(seed)
-            return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
+            return [self.fetch(draw) for draw in map(initializers.drawing(self, name, dtype, options), shapes)]
 
     def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
         with self.mx.stream(self.native_device):

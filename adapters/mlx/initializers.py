@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 _OF_THE_CALL = ("gain", "mode")
@@ -27,10 +27,15 @@ def stored(shape: Sequence[int]) -> tuple[int, ...]:
     return (shape[0], *shape[2:], shape[1]) if len(shape) > 1 else tuple(shape)
 
 
-def draw(adapter: Any, name: str, shape: Sequence[int], dtype: str | None, options: Mapping[str, Any]) -> Any:
-    """A weight (out, in, *kernel) of MLX's default dtype where none is given."""
+def drawing(adapter: Any, name: str, dtype: str | None, options: Mapping[str, Any]) -> Callable[[Sequence[int]], Any]:
+    """What gives weights (out, in, *kernel) of MLX's default dtype where none is given."""
     made_with = {option: value for option, value in options.items() if option not in _OF_THE_CALL}
     made_with |= {} if dtype is None else {"dtype": adapter.dtypes[dtype]}
     called_with = {option: value for option, value in options.items() if option in _OF_THE_CALL}
-    weight = getattr(adapter.nn.init, name)(**made_with)(adapter.mx.zeros(stored(shape)), **called_with)
-    return adapter.mx.moveaxis(weight, -1, 1) if len(shape) > 2 else weight
+    made = getattr(adapter.nn.init, name)(**made_with)
+
+    def draw(shape: Sequence[int]) -> Any:
+        weight = made(adapter.mx.zeros(stored(shape)), **called_with)
+        return adapter.mx.moveaxis(weight, -1, 1) if len(shape) > 2 else weight
+
+    return draw

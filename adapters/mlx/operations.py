@@ -57,6 +57,9 @@ OPERATIONS: Mapping[str, Spelling] = {
     "weighted_cross_entropy": _loss("cross_entropy", ()),
     "gelu by default": Call("mlx.nn.gelu"),
 }
+_NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
 ABSENT: Mapping[str, str] = {
+    "operation:softmax_in_float32": _NO_DTYPE,
+    "operation:log_softmax_in_float32": _NO_DTYPE,
     "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",
 }

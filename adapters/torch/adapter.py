@@ -230,11 +230,10 @@ class TorchAdapter(HoldsPacked):
         return self.fetch(found)
 
     def initialize(
-        self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
+        self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
     ) -> list[np.ndarray]:
-        with self.torch.random.fork_rng():
-            self.torch.manual_seed(seed)
-            return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
+        draw = initializers.drawing(self, name, dtype, seed, options)
+        return [self.fetch(draw(shape)) for shape in shapes]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import sqrt
 from typing import Any
 
@@ -29,6 +29,7 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
 }
 DECLARED = frozenset([*OPTIONS, *(f"{name} {option}" for name, found in OPTIONS.items() for option in found)])
 """`Capabilities.initializers`."""
+_DRAWS_NOTHING = ("constant", "identity")
 _OTHERWISE = {"value": "val", "low": "a", "high": "b"}
 
 
@@ -44,8 +45,20 @@ def _given(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def draw(adapter: Any, name: str, shape: Sequence[int], dtype: str | None, options: Mapping[str, Any]) -> Any:
-    """A weight (out, in, *kernel), as PyTorch stores it, of a new tensor's default dtype where none is given."""
-    torch = adapter.torch
-    tensor = torch.empty(tuple(shape), dtype=adapter.dtypes.get(dtype), device=adapter.device)
-    return getattr(torch.nn.init, NAMES[name])(tensor, **_given(name, options))
+def drawing(
+    adapter: Any, name: str, dtype: str | None, seed: int, options: Mapping[str, Any]
+) -> Callable[[Sequence[int]], Any]:
+    """What gives weights (out, in, *kernel), as PyTorch stores them, of a new tensor's dtype where none is given.
+
+    From a generator of its own: the one that all share seeds the layers (INIT-SEED-1).
+    """
+    torch, fill = adapter.torch, getattr(adapter.torch.nn.init, NAMES[name])
+    given = _given(name, options)
+    if name not in _DRAWS_NOTHING:
+        given["generator"] = torch.Generator(adapter.device).manual_seed(seed)
+
+    def draw(shape: Sequence[int]) -> Any:
+        tensor = torch.empty(tuple(shape), dtype=adapter.dtypes.get(dtype), device=adapter.device)
+        return fill(tensor, **given)
+
+    return draw

@@ -21,6 +21,12 @@ def _step(x: Any) -> Any:
     return x.heaviside(x.new_ones(()))
 
 
+def _in_float32(name: str, x: Any) -> Any:
+    import torch
+
+    return getattr(torch.nn.functional, name)(x, dim=-1, dtype=torch.float32)
+
+
 _FUNCTIONS: Mapping[str, Spelling] = {
     **{
         name: Call(
@@ -36,6 +42,8 @@ _FUNCTIONS: Mapping[str, Spelling] = {
         name: Call(f"torch.nn.functional.{name}", {"dim": -1}, {"axis": "dim"})
         for name in ("softmax", "softmin", "log_softmax")
     },
+    "softmax_in_float32": Composition(lambda x: _in_float32("softmax", x)),
+    "log_softmax_in_float32": Composition(lambda x: _in_float32("log_softmax", x)),
     "sigmoid": Call("torch.sigmoid"),
     "tanh": Call("torch.tanh"),
     "gelu_approx": Call("torch.nn.functional.gelu", {"approximate": "tanh"}),

@@ -13,7 +13,7 @@ from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import NUMBERS, ROWS
 
 OF_NUMBERS = tuple(one for one in FUNCTIONS.values() if one.sample is NUMBERS)
-OF_ROWS = tuple(one for one in FUNCTIONS.values() if one.sample is ROWS)
+OF_ROWS = tuple(one for one in FUNCTIONS.values() if one.sample is ROWS and not one.inside)
 PLACES = ("first of two", "middle of three")
 """Where the axis of the rows is put."""
 LAYOUTS = ("strided", "inner reversed", "transposed")

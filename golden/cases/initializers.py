@@ -54,6 +54,9 @@ FAN_CASES = [
     for shape in (MATRIX, CONV1D, CONV2D)
     for options in (MODES if name.startswith("he") else [{}])
 ]
+SMALL = (6, 5)
+"""A weight that an initializer fills before another."""
+REUSED_CASES = [_case(name, **_options(name)) for name in DRAWN]
 GAIN_CASES = [_case(name, gain=gain) for name in SCALED for gain in (0.5, 1.25)]
 TRUNCATION_CASES = [_case(name, **_options(name)) for name in ("normal", "glorot_normal", "he_normal")]
 DTYPE_CASES = [

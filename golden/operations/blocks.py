@@ -105,6 +105,7 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "other hundreds": lambda key, count, dtype: _rounded(150 + _bell(f"{key}/other", count, dtype), dtype),
     "sharp": _of(1.0, 0.0, 0.0, 0.0),
     "quarters": _of(0.25),
+    "shares": _of(0.5, 0.25, 0.125, 0.125),
     "sides": _sides,
     "special": _of(_NAN, 1.0, _INF, -_INF, _INF, 0.0, -0.0, 2.0),
     "other special": _of(1.0, _NAN, 1.0, 1.0, _INF, _INF, 0.0, -_INF),

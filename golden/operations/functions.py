@@ -255,6 +255,22 @@ FUNCTIONS: Mapping[str, Operation] = {
         ),
         Operation("glu", "a / (1 + exp(-b)), of the halves a and b", _MLX.format("glu"), _glu, (HALVES,)),
         _along_axis("softmax", "exp(x) / sum(exp(x))", _softmax, _softmax_slope),
+        Operation(
+            "softmax_in_float32",
+            "exp(x) / sum(exp(x)), of x in float32",
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html",
+            _softmax,
+            (ROWS, LONG_ROWS),
+            inside="float32",
+        ),
+        Operation(
+            "log_softmax_in_float32",
+            "x - log(sum(exp(x))), of x in float32",
+            "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html",
+            _log_softmax,
+            (ROWS, LONG_ROWS),
+            inside="float32",
+        ),
         _along_axis("softmin", "exp(-x) / sum(exp(-x))", _softmin, _softmin_slope),
         _along_axis("log_softmax", "x - log(sum(exp(x)))", _log_softmax, _log_softmax_slope),
     )

@@ -64,6 +64,14 @@ _ROW_STYLES = ("bell", "wide", "equal", "sides", "minus infinity at times")
 ROWS_OF_LOGITS = vectors("rows of logits", 24, _ROW_SIZES, logits=_ROW_STYLES)
 CLASSES = with_classes(ROWS_OF_LOGITS, "logits and classes")
 MANY_CLASSES = with_classes(vectors("many rows", 4, {"ordinary": MANY}, logits=("bell",)), "many logits and classes")
+MANY_KINDS = with_classes(
+    vectors("rows of 4096 logits", MANY, {"ordinary": 3, "equal": 1}, logits=("bell", "equal")),
+    "logits of 4096 classes",
+)
+MANY_LOG_KINDS = with_classes(
+    vectors("rows of 4096 logs", MANY, {"ordinary": 4}, predictions=("log probabilities",)),
+    "logarithms of 4096 classes",
+)
 WEIGHTED_CLASSES = with_weights(
     with_classes(vectors("weighted rows", 24, {"ordinary": 24}, logits=("bell",)), "weighted logits and classes")
 )
@@ -73,9 +81,9 @@ WEIGHTED_LOGITS = elements(
 MANY_WEIGHTED_LOGITS = elements(
     "many weighted logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",), weights=("unit",)
 )
-_SHARED = {"logits": ("bell", "wide", "sides"), "targets": ("quarters", "sharp", "sharp")}
+_SHARED = {"logits": ("bell", "wide", "sides"), "targets": ("shares", "sharp", "sharp")}
 SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8}, **_SHARED)
-MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("quarters",))
+MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("shares",))
 _LOGS = {"predictions": ("log probabilities",) * 2, "targets": ("quarter logs", "far log probabilities")}
 LOGS = vectors("logarithms", 16, {"ordinary": 24, "far": 8}, **_LOGS)
 MANY_LOGS = vectors(
@@ -294,7 +302,7 @@ LOSSES: Mapping[str, Operation] = {
             "cross_entropy",
             "log(sum(exp(x))) - x[class]",
             _cross_entropy,
-            (CLASSES, MANY_CLASSES),
+            (CLASSES, MANY_KINDS, MANY_CLASSES),
             _cross_entropy_slope,
             variants=({"label_smoothing": 0.125},),
         ),
@@ -317,7 +325,7 @@ LOSSES: Mapping[str, Operation] = {
             "nll_loss",
             "-x[class]",
             lambda x, classes: -chosen(x, classes),
-            (LOG_CLASSES, MANY_LOG_CLASSES),
+            (LOG_CLASSES, MANY_LOG_KINDS, MANY_LOG_CLASSES),
             lambda x, classes: -one_hot(x, classes),
         ),
         _loss(

@@ -20,7 +20,7 @@ INSIDE = {"value": "", "error": "", "error in float32": "float32"}
 def numbers_of(operation: Operation, arrays: tuple[np.ndarray, ...], inside: str) -> tuple[Any, ...]:
     """Operands as numbers to 50 digits, integers as they are."""
     dtype = next(a.dtype.name for a in arrays if a.dtype.kind != "i")
-    finely = arithmetic.precision(dtype, inside or dtype)
+    finely = arithmetic.precision(dtype, inside or operation.inside or dtype)
     limits = operation.sample.limits
     return tuple(a if a.dtype.kind == "i" else arithmetic.numbers(a, finely, limits=limits) for a in arrays)
 
