@@ -74,17 +74,6 @@ def linear_with_bias(
     return product_bound + rounding(total, dtype) + 2.0**-24 * total
 
 
-def elementwise(scale: np.ndarray, value: np.ndarray, roundings: int, dtype: str) -> np.ndarray:
-    """Bound on a function of one number that is computed in `dtype`, of which so many results are rounded on the way.
-
-    Mixed forward-backward: each of them moves the result by no more than u of its value, of what a step of u in its
-    argument changes, and of what the formula cancels, which are what `scale` is (`golden.operations.precise`); each may
-    be subnormal; the result is rounded once more.
-    """
-    on_the_way = roundings * (unit_roundoff(dtype) * scale + SMALLEST_SUBNORMAL[dtype])
-    return on_the_way + rounding(value, dtype)
-
-
 def dequantization(scaled: np.ndarray, value: np.ndarray, dtype: str) -> np.ndarray:
     """Bound on one element of scale · code + bias: the product and the sum each rounded to `dtype`, or only the sum."""
     product = rounding(scaled, dtype)

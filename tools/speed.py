@@ -31,6 +31,12 @@ from touchstone.verdict.observation import NotAsked
 
 ROOT = Path(__file__).parent.parent
 ALONE = ["-n", "0"]
+CATALOGUE = (
+    "test_functions or test_losses",
+    "(test_functions or test_losses) and ordinary",
+    "test_functions and test_values and relu-float32-region=ordinary",
+)
+"""Which cases are of every region, of one, and one alone."""
 GROWTH = (20, 40)
 """Examples of a generated case, in two runs whose peaks are compared."""
 
@@ -157,6 +163,7 @@ def _measure(specs: Sequence[str]) -> None:
             _line(f"{spec}, warm", cases, used)
             _floor_line(spec, own, cases, used)
             _growth_line(spec, own, report)
+            _catalogue_line(spec, Path(folder) / f"{spec} catalogue", report)
 
 
 def _floor_line(spec: str, caches: Path, cases: int, used: Used) -> None:
@@ -175,6 +182,23 @@ def _growth_line(spec: str, caches: Path, report: Path) -> None:
     drawn = few[0] * (GROWTH[1] - GROWTH[0])
     growth = max(0.0, 1000 * (many[1].peak - few[1].peak) / drawn)
     print(f"{spec + ', growth':<34} {growth:.0f} kB a generated case, over {drawn} more of them", flush=True)
+
+
+def _catalogue_line(spec: str, caches: Path, report: Path) -> None:
+    """What a compiled shape and a further case of the functions and losses cost, with warm caches.
+
+    From three runs: of every case, of one region of each array, which compiles as many shapes, and of one case.
+    """
+    asked = ([*ALONE, "-k", chosen] for chosen in CATALOGUE)
+    suite(caches, report, [spec], *ALONE, "-k", CATALOGUE[0])
+    shapes = executables(caches)
+    (cases, every), (few, ordinary), (_, start) = (suite(caches, report, [spec], *options) for options in asked)
+    a_case = max(0.0, 1000 * (every.cpu - ordinary.cpu) / (cases - few))
+    text = f"{a_case:.1f} ms a further case"
+    if shapes:
+        a_shape = (1000 * (ordinary.cpu - start.cpu) - few * a_case) / shapes
+        text = f"{a_shape:.0f} ms a compiled shape of {shapes}, {text}"
+    print(f"{spec + ', functions and losses':<34} {text}", flush=True)
 
 
 def _line(name: str, cases: int, used: Used) -> None:
