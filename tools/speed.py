@@ -34,7 +34,7 @@ ALONE = ["-n", "0"]
 CATALOGUE = (
     "test_functions or test_losses",
     "(test_functions or test_losses) and ordinary",
-    "test_functions and test_values and relu-float32-region=ordinary",
+    "test_functions and test_values and relu6 and float32 and ordinary",
 )
 """Which cases are of every region, of one, and one alone."""
 GROWTH = (20, 40)
