@@ -8,7 +8,7 @@ import numpy as np
 
 from touchstone.golden import bounds
 from touchstone.golden.cases import loss_choices
-from touchstone.golden.operations.losses import LOSSES, REDUCTIONS
+from touchstone.golden.operations.losses import DIRECTIONS, LOSSES, REDUCTIONS
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
@@ -31,6 +31,16 @@ def test_default_reduction(assay: Assay) -> None:
             assay.behaves(reduction)
             return
     assay.behaves("another number", conforms=False, message=f"{float(got)!r}")
+
+
+@requirement("LOSS-DEFAULT-2", loss_choices.ZERO_CASES)
+def test_default_epsilon(assay: Assay) -> None:
+    """Of a vector of zeros, whose norm only an epsilon keeps from being divided by."""
+    operands = [assay.golden(name) for name in DIRECTIONS.arguments]
+    got = assay.value(assay.ask(probes.operation, name=assay.params["operation"], operands=operands))
+    of_zeros = got[DIRECTIONS.regions["zero"]]
+    shown = "NaN" if np.isnan(of_zeros).all() else "0" if (of_zeros == 0).all() else "another number"
+    assay.behaves(shown, conforms=shown != "another number")
 
 
 @requirement("LOSS-BROADCAST-1", loss_choices.BROADCAST_CASES)

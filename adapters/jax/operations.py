@@ -62,6 +62,7 @@ def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing
 OPERATIONS: Mapping[str, Spelling] = {
     **_FUNCTIONS,
     "gelu by default": Call("jax.nn.gelu"),
+    "cosine_similarity_loss by default": Call("optax.losses.cosine_similarity"),
     "mse_loss": _loss("squared_error"),
     "huber_loss": _loss("huber_loss", ("delta",)),
     "log_cosh_loss": _loss("log_cosh"),

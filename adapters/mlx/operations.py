@@ -56,6 +56,7 @@ OPERATIONS: Mapping[str, Spelling] = {
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy", ()),
     "weighted_cross_entropy": _loss("cross_entropy", ()),
     "gelu by default": Call("mlx.nn.gelu"),
+    "cosine_similarity_loss by default": Call("mlx.nn.losses.cosine_similarity_loss"),
 }
 _NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
 ABSENT: Mapping[str, str] = {

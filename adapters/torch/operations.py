@@ -114,6 +114,7 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cross_entropy_of_probabilities": _loss("cross_entropy"),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
     "gelu by default": Call("torch.nn.functional.gelu"),
+    "cosine_similarity_loss by default": Call("torch.nn.functional.cosine_similarity"),
     "kl_div_loss": _of_rows(_kl_div_loss),
     "cosine_similarity_loss": _of_rows(_cosine_similarity_loss),
 }

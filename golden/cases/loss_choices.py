@@ -7,7 +7,17 @@ from itertools import product
 
 from touchstone.golden.cases import operations
 from touchstone.golden.cases.losses import CHAPTER, NONE
-from touchstone.golden.operations.losses import CLASSES, LOG_CLASSES, LOGITS, LOSSES, PAIRS, REDUCTIONS, SIGNS
+from touchstone.golden.operations.losses import (
+    CLASSES,
+    DIRECTIONS,
+    LOG_CLASSES,
+    LOGITS,
+    LOSSES,
+    PAIRS,
+    REDUCTIONS,
+    SIGNS,
+    WITHOUT_OPTIONS,
+)
 
 OF_PAIRS = tuple(one for one in LOSSES.values() if one.sample in (PAIRS, SIGNS, LOGITS))
 """Losses of two arrays of one shape."""
@@ -32,6 +42,14 @@ for _loss in LOSSES.values():
     _needs = _found["mean"].needs
     DEFAULT_CASES.append(replace(_found["mean"], params={"operation": _loss.name}, arrays=_arrays, needs=_needs))
 
+ZERO_CASES = [
+    replace(
+        operations.case(CHAPTER, LOSSES["cosine_similarity_loss"], DIRECTIONS, "float32", "zero", NONE),
+        params={"operation": name},
+        needs=(f"operation:{name}", "dtype:float32"),
+    )
+    for name in WITHOUT_OPTIONS
+]
 BROADCAST_CASES = [
     replace(operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE), params={"operation": one.name})
     for one in OF_PAIRS

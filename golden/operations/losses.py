@@ -28,6 +28,8 @@ from touchstone.golden.operations.samples import Sample, elements, vectors, with
 
 _MLX = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary_functions/mlx.nn.losses.{}.html"
 REDUCTIONS = ("mean", "sum")
+WITHOUT_OPTIONS = ("cosine_similarity_loss by default",)
+"""Losses as they are called without options, where one of those has no default that all share."""
 _HALF_LOG_OF_TWO_PI, _LOG_OF_TWO = "0.91893853320467274178032973640562", "0.69314718055994530941723212145818"
 MANY = 4096
 """Elements of a mean: more than sums in float16 and bfloat16 can count."""
