@@ -46,7 +46,7 @@ READERS = {
     "migration/formats/gguf.py": "gguf",
     "migration/formats/orbax.py": "tensorstore",
     "migration/gguf_names.py": "gguf",
-    "golden/operations/precise.py": "mpmath",
+    "golden/operations/arithmetic.py": "mpmath",
 }
 """Modules that need a library for a file, or for many digits, and which: imported inside functions only."""
 GUIDES = {f"migration/{p.name}" for p in (ROOT / "migration").glob("guide*.py")} | {"migration/guide.py"}

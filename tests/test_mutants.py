@@ -199,7 +199,7 @@ def test_verdicts(answers: list[Any], verdict: str, monkeypatch: pytest.MonkeyPa
     found = running.run(MINE)
     assert found.verdict == verdict
     assert "--requirement=LIN-*" in given[0]
-    assert all(a[a.index("-m") + 1] == "not fuzz and not inductor" for a in given)
+    assert all(a[a.index("-m") + 1] == "not fuzz and not inductor and not wide" for a in given)
     assert [a for a in given[-1] if a.startswith("--without")] == (["--without=LIN-*"] if len(given) == 2 else [])
 
 
