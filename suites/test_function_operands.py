@@ -16,11 +16,15 @@ from touchstone.suites.layouts import lay_out
 from touchstone.suites.requirements import requirement
 from touchstone.verdict.observation import Deviates, Observation
 
+Move = Callable[[np.ndarray], np.ndarray]
 
-def _moved(place: str) -> tuple[int, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]:
+
+def _moved(place: str) -> tuple[int | tuple[int, int], Move, Move]:
     """The axis, what moves the last axis of rows there, and what moves it back."""
     if place == "first of two":
         return 0, np.transpose, np.transpose
+    if place == "last two of three":
+        return (1, 2), lambda x: x.reshape(len(x), 4, -1), lambda y: y.reshape(len(y), -1)
     return 1, lambda x: x.reshape(2, len(x) // 2, -1).swapaxes(1, 2), lambda y: y.swapaxes(1, 2).reshape(-1, y.shape[1])
 
 
@@ -29,7 +33,7 @@ def test_axes(assay: Assay) -> None:
     operation = FUNCTIONS[assay.params["operation"]]
     axis, moved, back = _moved(assay.params["axis"])
     x = np.ascontiguousarray(moved(assay.golden("x")))
-    asked = {"name": operation.name, "operands": [x], "axis": axis}
+    asked = {"name": operation.name, "operands": [x], function_operands.PLACES[assay.params["axis"]]: axis}
     if assay.params["result"] == "gradient":
         cotangent = np.ascontiguousarray(moved(assay.golden("cotangent")))
         got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
@@ -49,6 +53,16 @@ def test_layouts(assay: Assay) -> None:
     if isinstance(got, np.ndarray) and got.shape == given.shape:
         got = got.reshape(x.shape)
     judging.judge(assay, operation, got)
+
+
+@requirement("FUN-INPLACE-1", function_operands.IN_PLACE_CASES)
+def test_in_place(assay: Assay) -> None:
+    """What the operand holds afterwards."""
+    operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")
+    given = x.reshape(2, -1)
+    laid_out = lay_out(given.copy(), assay.params["layout"], filler=3.0)
+    got = assay.value(assay.ask(probes.operation, name=f"{operation.name} in place", operands=[laid_out]))
+    judging.judge(assay, operation, got.reshape(x.shape) if got.shape == given.shape else got)
 
 
 @requirement("FUN-EMPTY-1", function_operands.EMPTY_CASES)

@@ -20,7 +20,7 @@ from touchstone.golden import bounds
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.operations import arithmetic, precise, regions
 from touchstone.golden.operations.catalogue import OPERATIONS
-from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
+from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS, IN_PLACE
 from touchstone.golden.operations.losses import WITHOUT_OPTIONS
 from touchstone.golden.operations.samples import NUMBERS
 from touchstone.golden.store import open_golden, open_recorded
@@ -153,7 +153,7 @@ def test_every_region_is_what_it_is_called(dtype: str) -> None:
 def test_every_operation_is_spelled_or_absent(name: str) -> None:
     adapter: Any = _target(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
-    assert adapter.capabilities.operations | told == {*OPERATIONS, *BY_DEFAULT, *WITHOUT_OPTIONS}
+    assert adapter.capabilities.operations | told == {*OPERATIONS, *BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE}
     assert not adapter.capabilities.operations & told
     found = adapter.operation("softplus", [np.zeros(3, np.float32)])
     np.testing.assert_allclose(found, math.log(2), rtol=1e-6)

@@ -8,12 +8,13 @@ from typing import Any
 from touchstone.adapters.calls import Call, Composition, Spelling
 
 _OTHERWISE = {"hardswish": "hard_swish", "softsign": "soft_sign"}
+_NAMES = {"axes": "axis"}
 _OPTIONS = {
     "leaky_relu": ("negative_slope",),
     "elu": ("alpha",),
     "celu": ("alpha",),
-    "softmax": ("axis",),
-    "log_softmax": ("axis",),
+    "softmax": ("axis", "axes"),
+    "log_softmax": ("axis", "axes"),
 }
 
 
@@ -25,7 +26,10 @@ def _step(x: Any) -> Any:
 
 _FUNCTIONS: Mapping[str, Spelling] = {
     **{
-        name: Call(f"jax.nn.{_OTHERWISE.get(name, name)}", takes={option: option for option in _OPTIONS.get(name, ())})
+        name: Call(
+            f"jax.nn.{_OTHERWISE.get(name, name)}",
+            takes={option: _NAMES.get(option, option) for option in _OPTIONS.get(name, ())},
+        )
         for name in (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid"),
             *("softplus", "silu", "elu", "celu", "selu", "mish", "glu", "softmax", "log_softmax"),
@@ -75,7 +79,9 @@ OPERATIONS: Mapping[str, Spelling] = {
     "triplet_loss": _loss("triplet_margin_loss", ("margin",)),
 }
 _NO_DTYPE = "jax.nn has no such option: cast x before"
+_OVERWRITTEN = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
 ABSENT: Mapping[str, str] = {
+    **dict.fromkeys((f"operation:{name} in place" for name in _OVERWRITTEN), "JAX arrays are immutable"),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,
     "operation:gelu_fast_approx": "jax.nn.gelu has two forms, and not this one",

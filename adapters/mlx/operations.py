@@ -7,6 +7,7 @@ from typing import Any
 
 from touchstone.adapters.calls import Call, Spelling
 
+_NAMES = {"axes": "axis"}
 _OPTIONS = {
     "leaky_relu": ("negative_slope",),
     "elu": ("alpha",),
@@ -14,12 +15,12 @@ _OPTIONS = {
     "softshrink": ("lambd",),
     "hard_shrink": ("lambd",),
     "step": ("threshold",),
-    "softmax": ("axis",),
-    "softmin": ("axis",),
-    "log_softmax": ("axis",),
+    "softmax": ("axis", "axes"),
+    "softmin": ("axis", "axes"),
+    "log_softmax": ("axis", "axes"),
 }
 _FUNCTIONS: Mapping[str, Spelling] = {
-    name: Call(f"mlx.nn.{name}", takes={option: option for option in _OPTIONS.get(name, ())})
+    name: Call(f"mlx.nn.{name}", takes={option: _NAMES.get(option, option) for option in _OPTIONS.get(name, ())})
     for name in (
         *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
         *("silu", "tanh", "gelu", "gelu_approx", "gelu_fast_approx", "elu", "celu", "selu", "mish", "softshrink"),
@@ -59,7 +60,11 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cosine_similarity_loss by default": Call("mlx.nn.losses.cosine_similarity_loss"),
 }
 _NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
+_OVERWRITTEN = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
 ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(
+        (f"operation:{name} in place" for name in _OVERWRITTEN), "MLX has no function that overwrites its operand"
+    ),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,
     "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",

@@ -27,6 +27,18 @@ def _in_float32(name: str, x: Any) -> Any:
     return getattr(torch.nn.functional, name)(x, dim=-1, dtype=torch.float32)
 
 
+def _in_place(name: str) -> Composition:
+    """What the operand holds after the call, whose result is the operand itself."""
+
+    def made(x: Any) -> Any:
+        import torch.nn.functional as functions
+
+        getattr(functions, name)(x, inplace=True)
+        return x
+
+    return Composition(made)
+
+
 _FUNCTIONS: Mapping[str, Spelling] = {
     **{
         name: Call(
@@ -113,13 +125,21 @@ OPERATIONS: Mapping[str, Spelling] = {
     **{name: _of_classes(name) for name in _OF_CLASSES},
     "cross_entropy_of_probabilities": _loss("cross_entropy"),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
+    **{
+        f"{name} in place": _in_place(_OTHERWISE.get(name, name))
+        for name in ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
+    },
     "gelu by default": Call("torch.nn.functional.gelu"),
     "cosine_similarity_loss by default": Call("torch.nn.functional.cosine_similarity"),
     "kl_div_loss": _of_rows(_kl_div_loss),
     "cosine_similarity_loss": _of_rows(_cosine_similarity_loss),
 }
+_ONE_DIM = "torch.nn.functional takes one dim"
 ABSENT: Mapping[str, str] = {
     "operation:gelu_fast_approx": "torch.nn.functional.gelu has two forms, and not this one",
+    "option:softmax axes": _ONE_DIM,
+    "option:softmin axes": _ONE_DIM,
+    "option:log_softmax axes": _ONE_DIM,
     "option:step threshold": "torch.heaviside has its step at zero",
     "operation:weighted_cross_entropy": "PyTorch's weights are of classes, and its mean divides by their sum",
     "operation:hinge_loss": "PyTorch has hinge losses of another formula only",

@@ -8,14 +8,14 @@ from itertools import product
 from touchstone.golden.cases import operations
 from touchstone.golden.cases.functions import CHAPTER
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
-from touchstone.golden.operations.functions import FUNCTIONS
+from touchstone.golden.operations.functions import FUNCTIONS, IN_PLACE
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import NUMBERS, ROWS
 
 OF_NUMBERS = tuple(one for one in FUNCTIONS.values() if one.sample is NUMBERS)
 OF_ROWS = tuple(one for one in FUNCTIONS.values() if one.sample is ROWS and not one.inside)
-PLACES = ("first of two", "middle of three")
-"""Where the axis of the rows is put."""
+PLACES = {"first of two": "axis", "middle of three": "axis", "last two of three": "axes"}
+"""Where the axis of the rows is put -> the option that says so."""
 LAYOUTS = ("strided", "inner reversed", "transposed")
 SHAPES = ("no element", "no row", "no axis")
 QUICKLY_COMPILED = ("gelu", "silu", "softplus")
@@ -33,7 +33,7 @@ def _with(case: Case, *needs: str, marks: tuple[str, ...] = (), **params: str) -
 AXIS_CASES = [
     _with(
         operations.case(CHAPTER, one, ROWS, "float32", region, argument=argument),
-        f"option:{one.name} axis",
+        f"option:{one.name} {PLACES[place]}",
         axis=place,
         result=result,
     )
@@ -43,6 +43,13 @@ AXIS_CASES = [
 LAYOUT_CASES = [
     _with(_ordinary(one), *LAYOUT_NEEDS[layout], layout=layout)
     for one, layout in product((*OF_NUMBERS, *OF_ROWS), LAYOUTS)
+]
+IN_PLACE_CASES = [
+    replace(
+        _with(_ordinary(FUNCTIONS[of]), *LAYOUT_NEEDS[layout], layout=layout),
+        needs=(f"operation:{name}", "dtype:float32", *LAYOUT_NEEDS[layout]),
+    )
+    for (name, of), layout in product(IN_PLACE.items(), ("dense", "strided", "transposed"))
 ]
 EMPTY_CASES = [
     _with(_ordinary(one), shape=shape)

@@ -9,7 +9,7 @@ from touchstone.golden.operations.initializers import DRAWN, SCALED
 
 OPTIONS = ("value", "mean", "std", "low", "high", "gain", "mode")
 """Parameters of a case that are options of its initializer."""
-MATRIX, CONV1D, CONV2D = (256, 384), (64, 48, 32), (96, 64, 2, 8)
+MATRIX, CONV1D, CONV2D, CONV3D = (256, 384), (64, 48, 32), (96, 64, 2, 8), (48, 64, 2, 8, 2)
 """Weights (out, in, *kernel) of 98,304 elements, all of whose sizes differ."""
 DTYPES = ("float32", "float16", "bfloat16")
 HALVES = ("float16", "bfloat16")
@@ -51,7 +51,7 @@ MODES: list[dict[str, Any]] = [{"mode": "fan_in", "gain": 1.0}, {"mode": "fan_ou
 FAN_CASES = [
     _case(name, shape, **options)
     for name in SCALED
-    for shape in (MATRIX, CONV1D, CONV2D)
+    for shape in (MATRIX, CONV1D, CONV2D, CONV3D)
     for options in (MODES if name.startswith("he") else [{}])
 ]
 SMALL = (6, 5)

@@ -277,5 +277,10 @@ FUNCTIONS: Mapping[str, Operation] = {
 }
 
 
+IN_PLACE = {
+    f"{name} in place": name
+    for name in ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
+}
+"""What overwrites its operand -> which operation that is."""
 BY_DEFAULT: Mapping[str, Mapping[str, str]] = {"gelu by default": {"with erf": "gelu", "with tanh": "gelu_approx"}}
 """A function as it is called without options -> what it may be by documentation, and which operation that is."""
