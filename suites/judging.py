@@ -41,10 +41,11 @@ def value(assay: Assay, operation: Operation) -> None:
 
 
 def gradient(assay: Assay, operation: Operation) -> None:
-    """What the first operand gets of a cotangent, but for elements at which there is no slope."""
+    """What the first operand gets of a cotangent, or the one that the case names, where there is a slope."""
     asked = {"name": operation.name, "operands": operands_of(assay, operation), "cotangent": assay.golden("cotangent")}
-    given = options_of(assay, operation)
-    got = assay.value(assay.ask(probes.operation_gradient, place=0, **asked, **given))
+    names, given = list(sample_of(assay, operation).arguments), options_of(assay, operation)
+    place = names.index(assay.params.get("by", names[0]))
+    got = assay.value(assay.ask(probes.operation_gradient, place=place, **asked, **given))
     judge(assay, operation, got, is_gradient=True)
 
 

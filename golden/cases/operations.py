@@ -51,7 +51,8 @@ def case(
 ) -> Case:
     """One region of a result, or of what an argument gets of its cotangent."""
     of = {} if sample is operation.sample else {"of": sample.name}
-    params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **options}
+    by = {"by": argument} if argument not in ("", first(operation)) else {}
+    params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **by, **options}
     needs = [f"operation:{operation.name}", f"dtype:{dtype}", *(f"option:{operation.name} {name}" for name in options)]
     held = arrays(chapter, operation, sample, dtype, options, argument)
     return Case(params, held, (*needs, *(["gradients"] if argument else [])))
@@ -69,6 +70,15 @@ def gradients(chapter: str, operations: Iterable[Operation], options: Mapping[st
     """Of the first sample in every dtype, where operands are finite."""
     for operation, dtype in product(operations, DTYPES):
         for argument, region in product(operation.slopes, operation.sample.regions):
-            if region == "special" and not operation.sample.limits:
+            if region in operation.sample.without_slope or (region in NOT_BY_OTHERS and argument != first(operation)):
                 continue
             yield case(chapter, operation, operation.sample, dtype, region, options, argument)
+
+
+NOT_BY_OTHERS = ("no variance",)
+"""Regions where the gradient by another operand than the first is that of a clamp, of which no page says what it is."""
+
+
+def first(operation: Operation) -> str:
+    """The name of its first operand."""
+    return next(iter(operation.sample.arguments))

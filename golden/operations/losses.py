@@ -100,7 +100,7 @@ MANY_LOG_CLASSES = with_classes(
 )
 _DIRECTION_SIZES = {"ordinary": 24, "near": 8, "zero": 2}
 _DIRECTIONS = {"predictions": ("bell", "bell", "zeros"), "targets": ("other bell", "close", "bell")}
-DIRECTIONS = vectors("directions", 16, _DIRECTION_SIZES, **_DIRECTIONS)
+DIRECTIONS = vectors("directions", 16, _DIRECTION_SIZES, without_slope=("zero",), **_DIRECTIONS)
 LARGE_DIRECTIONS = vectors("large directions", 64, {"large": 4}, predictions=("hundreds",), targets=("other hundreds",))
 _TRIPLETS = {
     "anchors": ("bell", "bell", "bell"),
@@ -124,21 +124,25 @@ def _loss(
     samples: tuple[Sample, ...],
     slope: Callable[..., Number] | None = None,
     *,
+    others: Mapping[str, Callable[..., Number]] | None = None,
     variants: Sequence[Mapping[str, Any]] = (),
     page: str = "",
 ) -> Operation:
-    """each: of every element or row. slope: the derivative by the first operand, of each of its elements."""
+    """each: of every element or row. slope: the derivative by the first operand; others: by others, of their names."""
 
     def value(*operands: Any, reduction: str = "none", **options: Any) -> Number:
         return _reduced(each(*operands, **options), reduction)
 
-    def gradient(cotangent: Number, *operands: Any, reduction: str = "none", **options: Any) -> Number:
-        assert slope is not None
-        by_row = cotangent[:, None] if len(operands[0].shape) == 2 else cotangent
-        return by_row * slope(*operands, **options)
+    def gradient(of: Callable[..., Number]) -> Callable[..., Number]:
+        def made(cotangent: Number, *operands: Any, reduction: str = "none", **options: Any) -> Number:
+            by_row = cotangent[:, None] if len(operands[0].shape) == 2 else cotangent
+            return by_row * of(*operands, **options)
+
+        return made
 
     first = next(iter(samples[0].arguments))
-    slopes = {first: gradient} if slope else {}
+    derivatives = {**({first: slope} if slope else {}), **(others or {})}
+    slopes = {argument: gradient(of) for argument, of in derivatives.items()}
     options = tuple({"reduction": "none", **one} for one in ({}, *variants))
     reduced = tuple({"reduction": one} for one in REDUCTIONS)
     return Operation(name, formula, page or _MLX.format(name), value, samples, slopes, variants=(*options, *reduced))
@@ -203,6 +207,10 @@ def _likelihood(x: Number, y: Number, variance: Number, full: bool = False, eps:
     return loss + _HALF_LOG_OF_TWO_PI if full else loss
 
 
+def _likelihood_by_variance(x: Number, y: Number, v: Number) -> Number:
+    return (1 / v - (y - x) * (y - x) / v / v) / 2
+
+
 def _of_chances(p: Number, t: Number) -> Number:
     return -(t * most(log(p), -100) + (1 - t) * most(log(1 - p), -100))
 
@@ -210,6 +218,12 @@ def _of_chances(p: Number, t: Number) -> Number:
 def _cosine(x: Number, y: Number) -> Number:
     sizes = sqrt((x * x).sum()) * sqrt((y * y).sum())
     return ((x * y).sum() / most(sizes, 1e-8))[..., 0]
+
+
+def _cosine_slope(x: Number, y: Number) -> Number:
+    squares = (x * x).sum()
+    sizes = sqrt(squares) * sqrt((y * y).sum())
+    return y / sizes - (x * y).sum() / sizes * (x / squares)
 
 
 def _distance(x: Number, y: Number, eps: float) -> Number:
@@ -225,6 +239,16 @@ def _triplet_slope(a: Number, p: Number, n: Number, margin: float = 1.0) -> Numb
     return where(near - far + margin > 0, (a - p) / near - (a - n) / far, 0)
 
 
+def _triplet_by_positive(a: Number, p: Number, n: Number, margin: float = 1.0) -> Number:
+    near, far = _distance(a, p, 1e-6), _distance(a, n, 1e-6)
+    return where(near - far + margin > 0, (p - a) / near, 0)
+
+
+def _triplet_by_negative(a: Number, p: Number, n: Number, margin: float = 1.0) -> Number:
+    near, far = _distance(a, p, 1e-6), _distance(a, n, 1e-6)
+    return where(near - far + margin > 0, (a - n) / far, 0)
+
+
 def _apart(x: Number, y: Number) -> Number:
     moved = x - y + 1e-6
     return sqrt((moved * moved).sum())
@@ -238,13 +262,21 @@ LOSSES: Mapping[str, Operation] = {
     one.name: one
     for one in (
         _loss("l1_loss", "|x - y|", lambda x, y: abs(x - y), (PAIRS, MANY_PAIRS), lambda x, y: sign(x - y)),
-        _loss("mse_loss", "(x - y)**2", lambda x, y: (x - y) * (x - y), (PAIRS, MANY_PAIRS), lambda x, y: 2 * (x - y)),
+        _loss(
+            "mse_loss",
+            "(x - y)**2",
+            lambda x, y: (x - y) * (x - y),
+            (PAIRS, MANY_PAIRS),
+            lambda x, y: 2 * (x - y),
+            others={"targets": lambda x, y: 2 * (y - x)},
+        ),
         _loss(
             "huber_loss",
             "(x - y)**2 / 2 if |x - y| <= delta, else delta (|x - y| - delta / 2)",
             _huber,
             (PAIRS, MANY_PAIRS),
             _huber_slope,
+            others={"targets": lambda x, y: _huber_slope(y, x)},
             variants=({"delta": 0.5}, {"delta": 2.0}),
         ),
         _loss(
@@ -269,6 +301,7 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, other, y, margin=0.0: most(-y * (x - other) + margin, 0),
             (RANKED, MANY_RANKED),
             lambda x, other, y, margin=0.0: where(-y * (x - other) + margin > 0, -y, 0),
+            others={"others": lambda x, other, y, margin=0.0: where(-y * (x - other) + margin > 0, y, 0)},
             variants=({"margin": 0.25},),
         ),
         _loss(
@@ -298,6 +331,7 @@ LOSSES: Mapping[str, Operation] = {
             _likelihood,
             (VARIANCES, MANY_VARIANCES),
             lambda x, y, v, full=False, eps=1e-6: (x - y) / most(v, eps),
+            others={"targets": lambda x, y, v: (y - x) / most(v, 1e-6), "variances": _likelihood_by_variance},
             variants=({"full": True}, {"eps": 0.125}),
         ),
         _loss(
@@ -336,14 +370,22 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, t: (exp(t) * (t - x)).sum()[..., 0],
             (LOGS, MANY_LOGS),
             lambda x, t: -exp(t),
+            others={"targets": lambda x, t: exp(t) * (t - x) + exp(t)},
         ),
-        _loss("cosine_similarity_loss", "sum(x y) / max(|x| |y|, eps)", _cosine, (DIRECTIONS, LARGE_DIRECTIONS)),
+        _loss(
+            "cosine_similarity_loss",
+            "sum(x y) / max(|x| |y|, eps)",
+            _cosine,
+            (DIRECTIONS, LARGE_DIRECTIONS),
+            _cosine_slope,
+        ),
         _loss(
             "triplet_loss",
             "max(sqrt(sum((a - p)**2) + eps) - sqrt(sum((a - n)**2) + eps) + margin, 0)",
             _triplet,
             (TRIPLETS, MANY_TRIPLETS),
             _triplet_slope,
+            others={"positives": _triplet_by_positive, "negatives": _triplet_by_negative},
             variants=({"margin": 0.25},),
         ),
         _loss(

@@ -30,7 +30,8 @@ class Argument:
 class Sample:
     """Operands by the names of an operation's arguments, and where in the flattened result each region lies.
 
-    result: its shape. limits: whether limits are right at infinity (`Operation.no_value_at`), as of one number.
+    result: its shape. without_slope: regions in which gradients are not asked. limits: whether limits are right at
+    infinity (`Operation.no_value_at`), as of one number.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Sample:
     regions: Mapping[str, slice]
     result: tuple[int, ...]
     limits: bool = False
+    without_slope: tuple[str, ...] = ()
 
 
 def _in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:
@@ -83,19 +85,23 @@ def _blocks(shape: tuple[int, ...], styles: Sequence[str], sizes: Sequence[int])
     return Argument("blocks", shape, {"styles": tuple(zip(styles, sizes, strict=True))})
 
 
-def elements(name: str, sizes: Mapping[str, int], **styles: Sequence[str]) -> Sample:
+def elements(
+    name: str, sizes: Mapping[str, int], *, without_slope: tuple[str, ...] = ("special",), **styles: Sequence[str]
+) -> Sample:
     """Operands of one element each: argument -> the style of each region."""
     total = sum(sizes.values())
     arguments = {argument: _blocks((total,), of, [*sizes.values()]) for argument, of in styles.items()}
-    return Sample(name, arguments, _in_turn(sizes), (total,))
+    return Sample(name, arguments, _in_turn(sizes), (total,), without_slope=without_slope)
 
 
-def vectors(name: str, length: int, sizes: Mapping[str, int], **styles: Sequence[str]) -> Sample:
+def vectors(
+    name: str, length: int, sizes: Mapping[str, int], *, without_slope: tuple[str, ...] = (), **styles: Sequence[str]
+) -> Sample:
     """Operands of one row of `length` for each element of the result: argument -> the style of each region."""
     rows = sum(sizes.values())
     numbers = [length * count for count in sizes.values()]
     arguments = {argument: _blocks((rows, length), of, numbers) for argument, of in styles.items()}
-    return Sample(name, arguments, _in_turn(sizes), (rows,))
+    return Sample(name, arguments, _in_turn(sizes), (rows,), without_slope=without_slope)
 
 
 def with_classes(sample: Sample, name: str, argument: str = "targets") -> Sample:
