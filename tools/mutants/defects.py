@@ -30,7 +30,7 @@ FOLDER = Path(__file__).parent / "definitions"
 CLASSES = (
     *("indexing", "id dtype", "shape", "strides", "dtype of results", "accumulation precision", "rounding", "packing"),
     *("scale/bias", "transposition", "bias handling", "tying", "gradients", "initialisation", "freezing"),
-    "error policy",
+    *("error policy", "values"),
 )
 OPERATORS = {
     "clamp": "a value is forced into a range",
