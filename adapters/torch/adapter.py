@@ -233,7 +233,9 @@ class TorchAdapter(HoldsPacked):
         self, name: str, shape: Sequence[int], dtype: str | None, seed: int, times: int = 1, **options: Any
     ) -> list[np.ndarray]:
         with self.torch.random.fork_rng():
-            self.torch.manual_seed(seed)
+            self.torch.manual_seed(0 if "generator" in options else seed)
+            if "generator" in options:
+                options["generator"] = self.torch.Generator(self.device).manual_seed(seed)
             return [self.fetch(initializers.draw(self, name, shape, dtype, options)) for _ in range(times)]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:

@@ -19,13 +19,13 @@ NAMES: Mapping[str, str] = {
 """Functions of `torch.nn.init`."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "constant": ("value",),
-    "normal": ("mean", "std"),
-    "uniform": ("low", "high"),
+    "normal": ("mean", "std", "generator"),
+    "uniform": ("low", "high", "generator"),
     "identity": (),
-    "glorot_normal": ("gain",),
-    "glorot_uniform": ("gain",),
-    "he_normal": ("gain", "mode"),
-    "he_uniform": ("gain", "mode"),
+    "glorot_normal": ("gain", "generator"),
+    "glorot_uniform": ("gain", "generator"),
+    "he_normal": ("gain", "mode", "generator"),
+    "he_uniform": ("gain", "mode", "generator"),
 }
 DECLARED = frozenset([*OPTIONS, *(f"{name} {option}" for name, found in OPTIONS.items() for option in found)])
 """`Capabilities.initializers`."""

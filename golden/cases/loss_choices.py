@@ -52,7 +52,13 @@ TARGET_CASES = [
     for one, target in product(OF_CLASSES, OUTSIDE)
 ]
 IGNORED_CASES = [
-    replace(case, params={"operation": case.params["operation"], "target": IGNORED})
+    replace(case, params={"operation": case.params["operation"], "target": IGNORED, "reduction": reduction})
     for case in TARGET_CASES
     if case.params["target"] == OUTSIDE[0]
+    for reduction in ("none", "mean")
+]
+ZERO_CASES = [
+    replace(case, params={"operation": "cosine_similarity_loss"}, needs=(*case.needs, "gradients"))
+    for one in [LOSSES["cosine_similarity_loss"]]
+    for case in [operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE)]
 ]
