@@ -491,7 +491,8 @@ class Adapter(abc.ABC):
 
         shapes: (out, in, *kernel) of each, whatever order the framework stores. dtype: None for the framework's own.
         options: value; mean and std; low and high; gain, and mode ("fan_in" or "fan_out"). The framework's defaults
-        stand for what is left out.
+        stand for what is left out. named: the dtype is named when the initializer is made, not when it is called.
+        generator: the seed is that of a generator that is handed over, not of the global one.
         """
         raise Unsupported(f"{self.name} has no initializer {name}")
 

@@ -32,9 +32,10 @@ def operands_of(assay: Assay, operation: Operation) -> list[np.ndarray]:
     return [assay.golden(name) for name in sample_of(assay, operation).arguments]
 
 
-def value(assay: Assay, operation: Operation) -> None:
-    """The result of the case's operands and options."""
+def value(assay: Assay, operation: Operation, shape: tuple[int, ...] | None = None) -> None:
+    """The result of the case's operands and options; shape: that the operands are given in."""
     operands = operands_of(assay, operation)
+    operands = operands if shape is None else [one.reshape(shape) for one in operands]
     given = options_of(assay, operation)
     got = assay.value(assay.ask(probes.operation, name=operation.name, operands=operands, **given))
     judge(assay, operation, got)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,18 @@ SENTINEL_ROWS = 256
 """Rows of sentinels on each side of a guarded table: ids up to 255 beyond its end are recognised."""
 SENTINEL = -77.0
 """Value of every sentinel; the guarded tables hold positive numbers only."""
+
+
+Move = Callable[[np.ndarray], np.ndarray]
+
+
+def moved(place: str) -> tuple[int | tuple[int, int], Move, Move]:
+    """The axis of a place, what moves the last axis of rows there, and what moves it back."""
+    if place == "first of two":
+        return 0, np.transpose, np.transpose
+    if place == "last two of three":
+        return (1, 2), lambda x: x.reshape(len(x), 4, -1), lambda y: y.reshape(len(y), -1)
+    return 1, lambda x: x.reshape(2, len(x) // 2, -1).swapaxes(1, 2), lambda y: y.swapaxes(1, 2).reshape(-1, y.shape[1])
 
 
 def _filler(array: np.ndarray) -> Any:

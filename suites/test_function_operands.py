@@ -2,44 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from touchstone.golden import bounds
 from touchstone.golden.cases import function_operands
 from touchstone.golden.operations.functions import FUNCTIONS
-from touchstone.golden.operations.samples import NUMBERS
+from touchstone.golden.operations.samples import HALVES, NUMBERS
 from touchstone.suites import judging, probes
 from touchstone.suites.assay import Assay
-from touchstone.suites.layouts import lay_out
+from touchstone.suites.layouts import lay_out, moved
 from touchstone.suites.requirements import requirement
 from touchstone.verdict.observation import Deviates, Observation
-
-Move = Callable[[np.ndarray], np.ndarray]
-
-
-def _moved(place: str) -> tuple[int | tuple[int, int], Move, Move]:
-    """The axis, what moves the last axis of rows there, and what moves it back."""
-    if place == "first of two":
-        return 0, np.transpose, np.transpose
-    if place == "last two of three":
-        return (1, 2), lambda x: x.reshape(len(x), 4, -1), lambda y: y.reshape(len(y), -1)
-    return 1, lambda x: x.reshape(2, len(x) // 2, -1).swapaxes(1, 2), lambda y: y.swapaxes(1, 2).reshape(-1, y.shape[1])
 
 
 @requirement("FUN-AXIS-1", function_operands.AXIS_CASES)
 def test_axes(assay: Assay) -> None:
     operation = FUNCTIONS[assay.params["operation"]]
-    axis, moved, back = _moved(assay.params["axis"])
-    x = np.ascontiguousarray(moved(assay.golden("x")))
+    axis, there, back = moved(assay.params["axis"])
+    x = np.ascontiguousarray(there(assay.golden("x")))
     asked = {"name": operation.name, "operands": [x], function_operands.PLACES[assay.params["axis"]]: axis}
+    halved = operation.sample is HALVES
     if assay.params["result"] == "gradient":
-        cotangent = np.ascontiguousarray(moved(assay.golden("cotangent")))
+        cotangent = np.ascontiguousarray(there(assay.golden("cotangent")))
         got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
     else:
         got = assay.value(assay.ask(probes.operation, **asked))
-    if isinstance(got, np.ndarray) and got.shape == x.shape:
+    shape = tuple(n // 2 if halved and at == axis else n for at, n in enumerate(x.shape))
+    if isinstance(got, np.ndarray) and got.shape == shape:
         got = back(got)
     judging.judge(assay, operation, got)
 
@@ -48,11 +37,16 @@ def test_axes(assay: Assay) -> None:
 def test_layouts(assay: Assay) -> None:
     operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")
     given = x.reshape(2, -1) if operation.sample is NUMBERS else x
-    laid_out = lay_out(given, assay.params["layout"], filler=3.0)
-    got = assay.value(assay.ask(probes.operation, name=operation.name, operands=[laid_out]))
+    asked = {"name": operation.name, "operands": [lay_out(given, assay.params["layout"], filler=3.0)]}
+    is_gradient = assay.params["result"] == "gradient"
+    if is_gradient:
+        cotangent = assay.golden("cotangent").reshape(given.shape)
+        got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
+    else:
+        got = assay.value(assay.ask(probes.operation, **asked))
     if isinstance(got, np.ndarray) and got.shape == given.shape:
         got = got.reshape(x.shape)
-    judging.judge(assay, operation, got)
+    judging.judge(assay, operation, got, is_gradient=is_gradient)
 
 
 @requirement("FUN-INPLACE-1", function_operands.IN_PLACE_CASES)

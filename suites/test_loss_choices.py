@@ -33,7 +33,7 @@ def test_default_reduction(assay: Assay) -> None:
     assay.behaves("another number", conforms=False, message=f"{float(got)!r}")
 
 
-@requirement("LOSS-DEFAULT-2", loss_choices.ZERO_CASES)
+@requirement("LOSS-DEFAULT-2", loss_choices.EPSILON_CASES)
 def test_default_epsilon(assay: Assay) -> None:
     """Of a vector of zeros, whose norm only an epsilon keeps from being divided by."""
     operands = [assay.golden(name) for name in DIRECTIONS.arguments]
@@ -72,16 +72,26 @@ def _record(assay: Assay, outcome: Any, by_shape: dict[tuple[int, ...], str]) ->
 
 
 def _of_a_class(assay: Assay) -> tuple[Any, float]:
-    """The outcome where the first target is the case's, and the loss of that row; others must stay right."""
-    logits, classes = (np.array(array[:4]) for array in _operands(assay))
-    classes[0] = assay.params["target"]
-    asked = {"name": assay.params["operation"], "operands": [logits, classes], "reduction": "none"}
+    """The outcome where one target is the case's, and the loss of that row; others must stay right.
+
+    It is the row from which the class lies within the logits, should it be counted from there: the first one, and
+    the last one of a class below zero. Of a mean: zero where it is that of the other rows, else the mean.
+    """
+    rows, reduction = 8, assay.params.get("reduction", "none")
+    logits, classes = (np.array(array[:rows]) for array in _operands(assay))
+    place = 0 if assay.params["target"] >= 0 else rows - 1
+    classes[place] = assay.params["target"]
+    asked = {"name": assay.params["operation"], "operands": [logits, classes], "reduction": reduction}
     outcome = assay.ask(probes.operation, **asked)
     if outcome.kind != "value":
         return outcome, np.nan
-    others = np.allclose(outcome.value[1:], assay.golden("value")[1:4], rtol=1e-5)
-    assert outcome.value.shape == (4,)
-    return outcome, float(outcome.value[0]) if others else np.inf
+    want = np.delete(assay.golden("value")[:rows], place)
+    if reduction == "mean":
+        found = float(outcome.value)
+        return outcome, 0.0 if np.isclose(found, want.mean(), rtol=1e-5) else found
+    assert outcome.value.shape == (rows,)
+    others = np.allclose(np.delete(outcome.value, place), want, rtol=1e-5)
+    return outcome, float(outcome.value[place]) if others else np.inf
 
 
 @requirement("LOSS-TARGETS-1", loss_choices.TARGET_CASES)
@@ -107,3 +117,13 @@ def test_the_class_that_is_ignored(assay: Assay) -> None:
         assay.behaves(
             "NaN" if np.isnan(loss) else "a number", conforms=bool(np.isnan(loss)), message=f"loss {loss:.6g}"
         )
+
+
+@requirement("LOSS-ZERO-1", loss_choices.ZERO_CASES)
+def test_the_gradient_at_zero(assay: Assay) -> None:
+    predictions, targets = (np.array(array[:4]) for array in _operands(assay))
+    predictions[0] = 0
+    asked = {"name": assay.params["operation"], "operands": [predictions, targets], "reduction": "none"}
+    got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=np.ones(4, np.float32), **asked))
+    others = got.shape == predictions.shape and bool(np.isfinite(got[1:]).all())
+    assay.behaves("finite" if np.isfinite(got[0]).all() else "NaN", conforms=others)

@@ -29,7 +29,7 @@ RUN = (
     *("mlx-quantized-lookup-swaps-words", "mlx-quantize-packs-with-other-scales", "mlx-as-linear-stale"),
     *("mlx-linear-bias-scaled", "mlx-linear-gradient-of-bias-missing", "mlx-linear-init-shape"),
     *("mlx-quantized-embedding-trainable", "mlx-embedding-clamps-above", "jax-attend-square-untransposed"),
-    "torch-embedding-table-offset-lost",
+    *("torch-embedding-table-offset-lost", "mlx-hard-shrink-keeps-the-border"),
 )
 """One of each class, none of them held out."""
 

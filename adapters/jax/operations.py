@@ -13,6 +13,7 @@ _OPTIONS = {
     "leaky_relu": ("negative_slope",),
     "elu": ("alpha",),
     "celu": ("alpha",),
+    "glu": ("axis",),
     "softmax": ("axis", "axes"),
     "log_softmax": ("axis", "axes"),
 }
@@ -55,12 +56,12 @@ def _loss(name: str, takes: tuple[str, ...] = (), **fixed: Any) -> Composition:
     return Composition(made, ("reduction", *takes))
 
 
-def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing: float = 0.0) -> Any:
+def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing: float = 0.0, axis: int = -1) -> Any:
     """As the page of optax.smooth_labels has it."""
     import optax
 
     shares = optax.losses.smooth_labels(shares, label_smoothing) if label_smoothing else shares
-    return _loss("softmax_cross_entropy").made(logits, shares, reduction=reduction)
+    return _loss("softmax_cross_entropy").made(logits, shares, reduction=reduction, axis=axis)
 
 
 OPERATIONS: Mapping[str, Spelling] = {
@@ -72,11 +73,11 @@ OPERATIONS: Mapping[str, Spelling] = {
     "log_cosh_loss": _loss("log_cosh"),
     "hinge_loss": _loss("hinge_loss"),
     "binary_cross_entropy": _loss("sigmoid_binary_cross_entropy"),
-    "cross_entropy": _loss("softmax_cross_entropy_with_integer_labels"),
-    "cross_entropy_of_probabilities": Composition(_smoothed, ("reduction", "label_smoothing")),
-    "kl_div_loss": _loss("kl_divergence_with_log_targets"),
-    "cosine_similarity_loss": _loss("cosine_similarity", epsilon=1e-8),
-    "triplet_loss": _loss("triplet_margin_loss", ("margin",)),
+    "cross_entropy": _loss("softmax_cross_entropy_with_integer_labels", ("axis",)),
+    "cross_entropy_of_probabilities": Composition(_smoothed, ("reduction", "label_smoothing", "axis")),
+    "kl_div_loss": _loss("kl_divergence_with_log_targets", ("axis",)),
+    "cosine_similarity_loss": _loss("cosine_similarity", ("axis",), epsilon=1e-8),
+    "triplet_loss": _loss("triplet_margin_loss", ("margin", "axis")),
 }
 _NO_DTYPE = "jax.nn has no such option: cast x before"
 _OVERWRITTEN = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
@@ -91,6 +92,7 @@ ABSENT: Mapping[str, str] = {
     "operation:softmin": "jax.nn has no softmin: softmax of -x",
     "option:step threshold": "jax.numpy.heaviside has its step at zero",
     "operation:weighted_binary_cross_entropy": "optax leaves weights to the caller",
+    "operation:weighted_binary_cross_entropy_of_probabilities": "optax leaves weights to the caller",
     "operation:weighted_cross_entropy": "optax leaves weights to the caller",
     "operation:l1_loss": "optax has no absolute error",
     "operation:smooth_l1_loss": "optax.huber_loss divided by beta is this: the same function",

@@ -14,6 +14,7 @@ _OPTIONS = {
     "celu": ("alpha",),
     "softshrink": ("lambd",),
     "hard_shrink": ("lambd",),
+    "glu": ("axis",),
     "step": ("threshold",),
     "softmax": ("axis", "axes"),
     "softmin": ("axis", "axes"),
@@ -37,11 +38,11 @@ _LOSSES = {
     "margin_ranking_loss": ("margin",),
     "binary_cross_entropy": (),
     "gaussian_nll_loss": ("full", "eps"),
-    "cross_entropy": ("label_smoothing",),
-    "nll_loss": (),
-    "kl_div_loss": (),
-    "cosine_similarity_loss": (),
-    "triplet_loss": ("margin",),
+    "cross_entropy": ("label_smoothing", "axis"),
+    "nll_loss": ("axis",),
+    "kl_div_loss": ("axis",),
+    "cosine_similarity_loss": ("axis",),
+    "triplet_loss": ("margin", "axis"),
 }
 
 
@@ -53,9 +54,10 @@ OPERATIONS: Mapping[str, Spelling] = {
     **_FUNCTIONS,
     **{name: _loss(name, takes) for name, takes in _LOSSES.items()},
     "binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
-    "cross_entropy_of_probabilities": _loss("cross_entropy", ("label_smoothing",)),
+    "cross_entropy_of_probabilities": _loss("cross_entropy", ("label_smoothing", "axis")),
+    "weighted_binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy", ()),
-    "weighted_cross_entropy": _loss("cross_entropy", ()),
+    "weighted_cross_entropy": _loss("cross_entropy", ("axis",)),
     "gelu by default": Call("mlx.nn.gelu"),
     "cosine_similarity_loss by default": Call("mlx.nn.losses.cosine_similarity_loss"),
 }

@@ -232,8 +232,12 @@ class TorchAdapter(HoldsPacked):
     def initialize(
         self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
     ) -> list[np.ndarray]:
-        draw = initializers.drawing(self, name, dtype, seed, options)
-        return [self.fetch(draw(shape)) for shape in shapes]
+        with self.torch.random.fork_rng():
+            self.torch.manual_seed(0 if "generator" in options else seed)
+            if "generator" in options:
+                options["generator"] = self.torch.Generator(self.device).manual_seed(seed)
+            draw = initializers.drawing(self, name, dtype, options)
+            return [self.fetch(draw(shape)) for shape in shapes]
 
     def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
         from touchstone.adapters.torch import packing as torch_packing

@@ -19,17 +19,16 @@ NAMES: Mapping[str, str] = {
 """Functions of `torch.nn.init`."""
 OPTIONS: Mapping[str, tuple[str, ...]] = {
     "constant": ("value",),
-    "normal": ("mean", "std"),
-    "uniform": ("low", "high"),
+    "normal": ("mean", "std", "generator"),
+    "uniform": ("low", "high", "generator"),
     "identity": (),
-    "glorot_normal": ("gain",),
-    "glorot_uniform": ("gain",),
-    "he_normal": ("gain", "mode"),
-    "he_uniform": ("gain", "mode"),
+    "glorot_normal": ("gain", "generator"),
+    "glorot_uniform": ("gain", "generator"),
+    "he_normal": ("gain", "mode", "generator"),
+    "he_uniform": ("gain", "mode", "generator"),
 }
 DECLARED = frozenset([*OPTIONS, *(f"{name} {option}" for name, found in OPTIONS.items() for option in found)])
 """`Capabilities.initializers`."""
-_DRAWS_NOTHING = ("constant", "identity")
 _OTHERWISE = {"value": "val", "low": "a", "high": "b"}
 
 
@@ -45,17 +44,10 @@ def _given(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def drawing(
-    adapter: Any, name: str, dtype: str | None, seed: int, options: Mapping[str, Any]
-) -> Callable[[Sequence[int]], Any]:
-    """What gives weights (out, in, *kernel), as PyTorch stores them, of a new tensor's dtype where none is given.
-
-    From a generator of its own: the one that all share seeds the layers (INIT-SEED-1).
-    """
+def drawing(adapter: Any, name: str, dtype: str | None, options: Mapping[str, Any]) -> Callable[[Sequence[int]], Any]:
+    """What gives weights (out, in, *kernel), as PyTorch stores them, of a new tensor's dtype where none is given."""
     torch, fill = adapter.torch, getattr(adapter.torch.nn.init, NAMES[name])
     given = _given(name, options)
-    if name not in _DRAWS_NOTHING:
-        given["generator"] = torch.Generator(adapter.device).manual_seed(seed)
 
     def draw(shape: Sequence[int]) -> Any:
         tensor = torch.empty(tuple(shape), dtype=adapter.dtypes.get(dtype), device=adapter.device)

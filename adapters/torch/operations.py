@@ -47,12 +47,12 @@ _FUNCTIONS: Mapping[str, Spelling] = {
         )
         for name in (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "log_sigmoid", "softplus", "silu"),
-            *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink", "glu"),
+            *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink"),
         )
     },
     **{
         name: Call(f"torch.nn.functional.{name}", {"dim": -1}, {"axis": "dim"})
-        for name in ("softmax", "softmin", "log_softmax")
+        for name in ("softmax", "softmin", "log_softmax", "glu")
     },
     "softmax_in_float32": Composition(lambda x: _in_float32("softmax", x)),
     "log_softmax_in_float32": Composition(lambda x: _in_float32("log_softmax", x)),
@@ -108,10 +108,11 @@ def _kl_div_loss(x: Any, target: Any) -> Any:
     return functions.kl_div(x, target, reduction="none", log_target=True).sum(-1)
 
 
-def _cosine_similarity_loss(x: Any, y: Any) -> Any:
+def _cosine_similarity_loss(x: Any, y: Any, reduction: str = "none", axis: int = -1) -> Any:
     import torch.nn.functional as functions
 
-    return functions.cosine_similarity(x, y, dim=-1)
+    each = functions.cosine_similarity(x, y, dim=axis)
+    return each if reduction == "none" else getattr(each, reduction)()
 
 
 def _loss(name: str) -> Call:
@@ -124,6 +125,7 @@ OPERATIONS: Mapping[str, Spelling] = {
     **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
     **{name: _of_classes(name) for name in _OF_CLASSES},
     "cross_entropy_of_probabilities": _loss("cross_entropy"),
+    "weighted_binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy"),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
     **{
         f"{name} in place": _in_place(_OTHERWISE.get(name, name))
@@ -132,7 +134,7 @@ OPERATIONS: Mapping[str, Spelling] = {
     "gelu by default": Call("torch.nn.functional.gelu"),
     "cosine_similarity_loss by default": Call("torch.nn.functional.cosine_similarity"),
     "kl_div_loss": _of_rows(_kl_div_loss),
-    "cosine_similarity_loss": _of_rows(_cosine_similarity_loss),
+    "cosine_similarity_loss": Composition(_cosine_similarity_loss, ("reduction", "axis")),
 }
 _ONE_DIM = "torch.nn.functional takes one dim"
 ABSENT: Mapping[str, str] = {
@@ -140,6 +142,10 @@ ABSENT: Mapping[str, str] = {
     "option:softmax axes": _ONE_DIM,
     "option:softmin axes": _ONE_DIM,
     "option:log_softmax axes": _ONE_DIM,
+    "option:cross_entropy axis": "torch.nn.functional.cross_entropy has its classes along the second axis",
+    "option:cross_entropy_of_probabilities axis": "as cross_entropy",
+    "option:nll_loss axis": "torch.nn.functional.nll_loss has its classes along the second axis",
+    "option:kl_div_loss axis": "torch.nn.functional.kl_div is of each element: the sum is the caller's",
     "option:step threshold": "torch.heaviside has its step at zero",
     "operation:weighted_cross_entropy": "PyTorch's weights are of classes, and its mean divides by their sum",
     "operation:hinge_loss": "PyTorch has hinge losses of another formula only",

@@ -7,7 +7,7 @@ from typing import Any
 from touchstone.golden.catalogue import Case, spell_shape
 from touchstone.golden.operations.initializers import DRAWN, SCALED
 
-OPTIONS = ("value", "mean", "std", "low", "high", "gain", "mode")
+OPTIONS = ("value", "mean", "std", "low", "high", "gain", "mode", "named", "generator")
 """Parameters of a case that are options of its initializer."""
 MATRIX, CONV1D, CONV2D, CONV3D = (256, 384), (64, 48, 32), (96, 64, 2, 8), (48, 64, 2, 8, 2)
 """Weights (out, in, *kernel) of 98,304 elements, all of whose sizes differ."""
@@ -57,15 +57,23 @@ FAN_CASES = [
 SMALL = (6, 5)
 """A weight that an initializer fills before another."""
 REUSED_CASES = [_case(name, **_options(name)) for name in DRAWN]
-GAIN_CASES = [_case(name, gain=gain) for name in SCALED for gain in (0.5, 1.25)]
+GAIN_CASES = [
+    *(_case(name, gain=gain) for name in SCALED for gain in (0.5, 1.25)),
+    *(_case(name, gain=0.5, mode="fan_out") for name in SCALED if name.startswith("he")),
+]
 TRUNCATION_CASES = [_case(name, **_options(name)) for name in ("normal", "glorot_normal", "he_normal")]
 DTYPE_CASES = [
     *(_case("constant", dtype=dtype, value=0.3) for dtype in (DEFAULT, *DTYPES)),
     *(_case("identity", (5, 5), dtype) for dtype in (DEFAULT, *DTYPES)),
     *(_case(name, dtype=dtype) for name in DRAWN for dtype in (DEFAULT, *DTYPES)),
+    *(_case(name, dtype=dtype, named="when made") for name in DRAWN for dtype in HALVES),
+    *(_case("constant", dtype=dtype, value=0.3, named="when made") for dtype in HALVES),
 ]
 HALF_CASES = [_case(name, dtype=dtype, **_options(name)) for name in DRAWN for dtype in HALVES]
-SEED_CASES = [_case(name, **_options(name)) for name in DRAWN]
+SEED_CASES = [
+    *(_case(name, **_options(name)) for name in DRAWN),
+    *(_case(name, **_options(name), generator="of its own") for name in DRAWN),
+]
 APART_CASES = SEED_CASES
 IDENTITY_CASES = [_case("identity", shape, dtype) for shape in ((5, 5), (1, 1)) for dtype in DTYPES]
 RECTANGLE_CASES = [_case("identity", shape) for shape in ((3, 5), (5, 3))]

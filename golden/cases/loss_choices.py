@@ -42,7 +42,7 @@ for _loss in LOSSES.values():
     _needs = _found["mean"].needs
     DEFAULT_CASES.append(replace(_found["mean"], params={"operation": _loss.name}, arrays=_arrays, needs=_needs))
 
-ZERO_CASES = [
+EPSILON_CASES = [
     replace(
         operations.case(CHAPTER, LOSSES["cosine_similarity_loss"], DIRECTIONS, "float32", "zero", NONE),
         params={"operation": name},
@@ -70,7 +70,13 @@ TARGET_CASES = [
     for one, target in product(OF_CLASSES, OUTSIDE)
 ]
 IGNORED_CASES = [
-    replace(case, params={"operation": case.params["operation"], "target": IGNORED})
+    replace(case, params={"operation": case.params["operation"], "target": IGNORED, "reduction": reduction})
     for case in TARGET_CASES
     if case.params["target"] == OUTSIDE[0]
+    for reduction in ("none", "mean")
+]
+ZERO_CASES = [
+    replace(case, params={"operation": "cosine_similarity_loss"}, needs=(*case.needs, "gradients"))
+    for one in [LOSSES["cosine_similarity_loss"]]
+    for case in [operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE)]
 ]

@@ -39,30 +39,40 @@ _FIRST = ("bell", "bell", "bell", "far", "special")
 _SECOND = ("other bell", "close", "bell", "other bell", "other special")
 PAIRS = elements("pairs", _SIZES, predictions=_FIRST, targets=_SECOND)
 MANY_PAIRS = elements("many pairs", {"ordinary": MANY}, predictions=("tens",), targets=("other bell",))
-_SIGN_SIZES = {"ordinary": 192, "far": 64}
-SIGNS = elements("pairs and signs", _SIGN_SIZES, predictions=("bell", "far"), targets=("signs", "signs"))
+_SIGN_SIZES = {"ordinary": 192, "far": 64, "special": 4}
+SIGNS = elements("pairs and signs", _SIGN_SIZES, predictions=("bell", "far", "special once"), targets=("signs",) * 3)
 MANY_SIGNS = elements("many pairs and signs", {"ordinary": MANY}, predictions=("bell",), targets=("signs",))
-_RANKED = {"predictions": ("bell", "far"), "others": ("other bell", "other bell"), "targets": ("signs", "signs")}
+_RANKED = {
+    "predictions": ("bell", "far", "special once"),
+    "others": ("other bell",) * 3,
+    "targets": ("signs",) * 3,
+}
 RANKED = elements("ranked pairs", _SIGN_SIZES, **_RANKED)
 MANY_RANKED = elements("many ranked pairs", {"ordinary": MANY}, **{name: of[:1] for name, of in _RANKED.items()})
-_LOGIT_SIZES = {"ordinary": 192, "soft": 96, "sure": 96}
-LOGITS = elements("logits", _LOGIT_SIZES, logits=("bell", "logits", "sides"), targets=("bits", "unit", "bits"))
+_LOGIT_SIZES = {"ordinary": 192, "soft": 96, "sure": 96, "special": 4}
+LOGITS = elements(
+    "logits",
+    _LOGIT_SIZES,
+    logits=("bell", "logits", "sides", "special once"),
+    targets=("bits", "unit", "bits", "bits"),
+)
 MANY_LOGITS = elements("many logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",))
 _CHANCE_SIZES = {"ordinary": 192, "soft": 96, "certain": 16, "impossible": 16}
 _CHANCES, _OUTCOMES = ("unit", "unit", "bits", "zeros"), ("bits", "quarters", "ones", "bits")
 CHANCES = elements("probabilities", _CHANCE_SIZES, probabilities=_CHANCES, targets=_OUTCOMES)
 MANY_CHANCES = elements("many probabilities", {"ordinary": MANY}, probabilities=("unit",), targets=("bits",))
 _VARIANCES = {
-    "predictions": ("bell", "bell", "bell"),
-    "targets": ("other bell", "close", "bell"),
-    "variances": ("positive", "positive", "zeros"),
+    "predictions": ("bell", "bell", "bell", "special once"),
+    "targets": ("other bell", "close", "bell", "other bell"),
+    "variances": ("positive", "positive", "zeros", "positive"),
 }
-VARIANCES = elements("pairs and variances", {"ordinary": 192, "near": 96, "no variance": 16}, **_VARIANCES)
+_VARIANCE_SIZES = {"ordinary": 192, "near": 96, "no variance": 16, "special": 4}
+VARIANCES = elements("pairs and variances", _VARIANCE_SIZES, **_VARIANCES)
 MANY_VARIANCES = elements(
     "many pairs and variances", {"ordinary": MANY}, **{name: of[:1] for name, of in _VARIANCES.items()}
 )
-_ROW_SIZES = {"ordinary": 24, "wide": 8, "equal": 4, "far": 8, "minus infinity": 4}
-_ROW_STYLES = ("bell", "wide", "equal", "sides", "minus infinity at times")
+_ROW_SIZES = {"ordinary": 24, "wide": 8, "equal": 4, "far": 8, "minus infinity": 4, "special": 1}
+_ROW_STYLES = ("bell", "wide", "equal", "sides", "minus infinity at times", "special once")
 ROWS_OF_LOGITS = vectors("rows of logits", 24, _ROW_SIZES, logits=_ROW_STYLES)
 CLASSES = with_classes(ROWS_OF_LOGITS, "logits and classes")
 MANY_CLASSES = with_classes(vectors("many rows", 4, {"ordinary": MANY}, logits=("bell",)), "many logits and classes")
@@ -80,14 +90,23 @@ WEIGHTED_CLASSES = with_weights(
 WEIGHTED_LOGITS = elements(
     "weighted logits", {"ordinary": 192}, logits=("bell",), targets=("bits",), weights=("positive",)
 )
+WEIGHTED_CHANCES = elements(
+    "weighted probabilities", {"ordinary": 192}, probabilities=("unit",), targets=("bits",), weights=("positive",)
+)
+MANY_WEIGHTED_CHANCES = elements(
+    "many weighted probabilities", {"ordinary": MANY}, probabilities=("unit",), targets=("bits",), weights=("unit",)
+)
 MANY_WEIGHTED_LOGITS = elements(
     "many weighted logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",), weights=("unit",)
 )
-_SHARED = {"logits": ("bell", "wide", "sides"), "targets": ("shares", "sharp", "sharp")}
-SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8}, **_SHARED)
+_SHARED = {"logits": ("bell", "wide", "sides", "special once"), "targets": ("shares", "sharp", "sharp", "sharp")}
+SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8, "special": 1}, **_SHARED)
 MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("shares",))
-_LOGS = {"predictions": ("log probabilities",) * 2, "targets": ("quarter logs", "far log probabilities")}
-LOGS = vectors("logarithms", 16, {"ordinary": 24, "far": 8}, **_LOGS)
+_LOGS = {
+    "predictions": ("log probabilities", "log probabilities", "special once"),
+    "targets": ("quarter logs", "far log probabilities", "quarter logs"),
+}
+LOGS = vectors("logarithms", 16, {"ordinary": 24, "far": 8, "special": 1}, **_LOGS)
 MANY_LOGS = vectors(
     "many logarithms", 4, {"ordinary": 512}, predictions=("log probabilities",), targets=("quarter logs",)
 )
@@ -98,16 +117,19 @@ LOG_CLASSES = with_classes(
 MANY_LOG_CLASSES = with_classes(
     vectors("many logs", 4, {"ordinary": MANY}, predictions=("log probabilities",)), "many logarithms and classes"
 )
-_DIRECTION_SIZES = {"ordinary": 24, "near": 8, "zero": 2}
-_DIRECTIONS = {"predictions": ("bell", "bell", "zeros"), "targets": ("other bell", "close", "bell")}
-DIRECTIONS = vectors("directions", 16, _DIRECTION_SIZES, without_slope=("zero",), **_DIRECTIONS)
+_DIRECTION_SIZES = {"ordinary": 24, "near": 8, "zero": 2, "special": 1}
+_DIRECTIONS = {
+    "predictions": ("bell", "bell", "zeros", "special once"),
+    "targets": ("other bell", "close", "bell", "bell"),
+}
+DIRECTIONS = vectors("directions", 16, _DIRECTION_SIZES, without_slope=("zero", "special"), **_DIRECTIONS)
 LARGE_DIRECTIONS = vectors("large directions", 64, {"large": 4}, predictions=("hundreds",), targets=("other hundreds",))
 _TRIPLETS = {
-    "anchors": ("bell", "bell", "bell"),
-    "positives": ("close", "bell", "third bell"),
-    "negatives": ("other bell", "other bell", "close"),
+    "anchors": ("bell", "bell", "bell", "special once"),
+    "positives": ("close", "bell", "third bell", "third bell"),
+    "negatives": ("other bell", "other bell", "close", "close"),
 }
-TRIPLETS = vectors("triplets", 16, {"ordinary": 24, "equal": 8, "wrong": 8}, **_TRIPLETS)
+TRIPLETS = vectors("triplets", 16, {"ordinary": 24, "equal": 8, "wrong": 8, "special": 1}, **_TRIPLETS)
 MANY_TRIPLETS = vectors("many triplets", 4, {"ordinary": 512}, **{name: of[:1] for name, of in _TRIPLETS.items()})
 
 
@@ -323,6 +345,13 @@ LOSSES: Mapping[str, Operation] = {
             "-(t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
             _of_chances,
             (CHANCES, MANY_CHANCES),
+            page=_MLX.format("binary_cross_entropy"),
+        ),
+        _loss(
+            "weighted_binary_cross_entropy_of_probabilities",
+            "-w (t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
+            lambda p, t, w: w * _of_chances(p, t),
+            (WEIGHTED_CHANCES, MANY_WEIGHTED_CHANCES),
             page=_MLX.format("binary_cross_entropy"),
         ),
         _loss(
