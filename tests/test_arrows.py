@@ -275,7 +275,7 @@ ACCEPTED = [
     ("migration/x.py", "from touchstone.golden import bounds\nfrom touchstone.migration import opening"),
     ("migration/x.py", "from touchstone.adapters.interface import Scheme"),
     ("migration/formats/orbax.py", "def f():\n    import tensorstore"),
-    ("golden/operations/precise.py", "def f():\n    import mpmath"),
+    ("golden/operations/arithmetic.py", "def f():\n    import mpmath"),
     ("migration/formats/safetensors.py", "from safetensors import safe_open"),
     ("migration/guide.py", "from touchstone.reports.differences import differences"),
     ("touchstone/commands/guide.py", "from touchstone.migration import guide"),

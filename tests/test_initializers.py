@@ -174,7 +174,8 @@ def test_every_initializer_is_spelled_or_absent_with_a_reason(name: str) -> None
     missing = {need: capabilities.missing(need) for need in needs if capabilities.missing(need) is not None}
     assert all(missing.values())
     absent = {"initializer:identity", "initializer:normal mean", "initializer:uniform low"}
-    assert missing.keys() == (absent if name == "jax" else set())
+    of_one_framework = {need for need in missing if need.endswith((" generator", " named"))}
+    assert missing.keys() - of_one_framework == (absent if name == "jax" else set())
 
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
