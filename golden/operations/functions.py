@@ -260,7 +260,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             "exp(x) / sum(exp(x)), of x in float32",
             "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html",
             _softmax,
-            (ROWS, LONG_ROWS),
+            (ROWS,),
             inside="float32",
         ),
         Operation(
@@ -268,7 +268,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             "x - log(sum(exp(x))), of x in float32",
             "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.log_softmax.html",
             _log_softmax,
-            (ROWS, LONG_ROWS),
+            (ROWS,),
             inside="float32",
         ),
         _along_axis("softmin", "exp(-x) / sum(exp(-x))", _softmin, _softmin_slope),
