@@ -80,7 +80,7 @@ def test_generated_cases_can_be_left_out_and_run_by_default() -> None:
     counts = {}
     for name, options in {
         "default": (),
-        "without": ("-m", "not fuzz and not inductor"),
+        "without": ("-m", "not fuzz and not inductor and not wide"),
         "alone": ("-m", "fuzz"),
     }.items():
         done = suites("--adapter", "reference", "--collect-only", *options)
