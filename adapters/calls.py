@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -47,6 +47,33 @@ class Composition:
 
 
 Spelling = Call | Composition
+
+
+ALIKE: Mapping[str, Mapping[str, str]] = {
+    "leaky_relu": {"negative_slope": "negative_slope"},
+    "elu": {"alpha": "alpha"},
+    "celu": {"alpha": "alpha"},
+    "softshrink": {"lambd": "lambd"},
+    "hard_shrink": {"lambd": "lambd"},
+}
+"""Options that every framework calls as MLX does."""
+IN_PLACE = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
+"""Operations that may overwrite their operand: "relu in place"."""
+
+
+def functions(
+    module: str,
+    names: Iterable[str],
+    takes: Mapping[str, Mapping[str, str]] = {},
+    otherwise: Mapping[str, str] = {},
+) -> dict[str, Spelling]:
+    """Functions of one module; otherwise: how it calls those that MLX calls by another name.
+
+    >>> functions("jax.nn", ["softsign"], otherwise={"softsign": "soft_sign"})["softsign"].path
+    'jax.nn.soft_sign'
+    """
+    options = {**ALIKE, **takes}
+    return {name: Call(f"{module}.{otherwise.get(name, name)}", takes=options.get(name, {})) for name in names}
 
 
 def options_of(operations: Mapping[str, Spelling]) -> frozenset[str]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from touchstone.golden import groups
 from touchstone.golden.operations import blocks, regions
-from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS, words
+from touchstone.golden.streams import DTYPES, SIGNIFICAND_BITS, bell, words
 
 
 def _uniform(key: str, shape: tuple[int, ...], dtype: str, scale: float = 1.0) -> np.ndarray:
@@ -22,9 +22,8 @@ def _uniform(key: str, shape: tuple[int, ...], dtype: str, scale: float = 1.0) -
 
 
 def _bell(key: str, shape: tuple[int, ...], dtype: str, scale: float = 1.0) -> np.ndarray:
-    """Sum of four 15-bit integers, centred: bell-shaped in (-2, 2), times a power of two, rounded once."""
-    lanes = words(key, prod(shape)).view(np.uint16).reshape(-1, 4) >> 1
-    return ((lanes.astype(np.int64).sum(-1) - 2**16 + 2) * (2.0**-15 * scale)).reshape(shape)
+    """Bell-shaped in (-2, 2), times a power of two, rounded once."""
+    return (bell(key, prod(shape)) * scale).reshape(shape)
 
 
 def _integers(key: str, shape: tuple[int, ...], dtype: str, low: int, high: int) -> np.ndarray:

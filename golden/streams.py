@@ -20,3 +20,9 @@ def words(key: str, count: int) -> np.ndarray:
     """`count` uint64 words of PCG64 seeded by the key."""
     seed = hashlib.sha256(f"{SEED}:{key}".encode()).digest()[:16]
     return np.random.PCG64(int.from_bytes(seed, "big")).random_raw(count)
+
+
+def bell(key: str, count: int) -> np.ndarray:
+    """Sum of four 15-bit integers each, centred: bell-shaped float64 in (-2, 2), multiples of 2**-15."""
+    lanes = words(key, count).view(np.uint16).reshape(-1, 4) >> 1
+    return (lanes.astype(np.int64).sum(-1) - 2**16 + 2) * 2.0**-15

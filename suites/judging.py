@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import prod
 from typing import Any
 
@@ -71,6 +71,16 @@ def judge(assay: Assay, operation: Operation, got: Any, *, is_gradient: bool = F
         right = free | _is_right_without_a_number(got.astype(np.float64), want, bound, no_value, bounds.overflow(dtype))
         got, want = np.where(right, 0, got.astype(np.float64)).astype(got.dtype), np.where(right, 0, want)
     assay.within(got, want, bound, dtype, "value")
+
+
+def chosen(assay: Assay, got: np.ndarray, choices: Iterable[str], place: slice | tuple[()] = ()) -> str:
+    """Which of several right answers this is in `place`, empty where it is none; their roles: "value of mean"."""
+    for choice in choices:
+        want, error = (assay.golden(f"{what} of {choice}").astype(np.float64) for what in ("value", "error"))
+        bound = error + bounds.rounding(want, "float32")
+        if (np.abs(got.astype(np.float64) - want) <= bound)[place].all():
+            return choice
+    return ""
 
 
 def _has_a_slope(x: np.ndarray, kinks: tuple[float, ...], dtype: str) -> np.ndarray:

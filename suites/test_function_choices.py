@@ -7,7 +7,7 @@ import numpy as np
 from touchstone.golden import bounds
 from touchstone.golden.cases import function_choices
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
-from touchstone.suites import probes
+from touchstone.suites import judging, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
@@ -40,13 +40,8 @@ def test_slope_at_a_kink(assay: Assay) -> None:
     slope = float(slopes[at])
     is_between = min(sides) - CLOSE <= slope <= max(sides) + CLOSE
     message = f"slope {slope:.6g} at {kink:g}, {sides[0]:.6g} before and {sides[1]:.6g} after it"
-    which = (
-        "that before it"
-        if abs(slope - sides[0]) <= CLOSE
-        else "that after it"
-        if abs(slope - sides[1]) <= CLOSE
-        else "between"
-    )
+    is_side = {"that before it": abs(slope - sides[0]) <= CLOSE, "that after it": abs(slope - sides[1]) <= CLOSE}
+    which = next((name for name, holds in is_side.items() if holds), "between")
     assay.behaves(which if is_between else "outside of both", conforms=bool(is_between), message=message)
 
 
@@ -70,10 +65,5 @@ def test_defaults(assay: Assay) -> None:
     name = assay.params["operation"]
     got = assay.value(assay.ask(probes.operation, name=name, operands=[assay.golden("x")]))
     place = FUNCTIONS[next(iter(BY_DEFAULT[name].values()))].sample.regions["ordinary"]
-    for choice in BY_DEFAULT[name]:
-        want, error = assay.golden(f"value {choice}"), assay.golden(f"error {choice}").astype(np.float64)
-        bound = error + bounds.rounding(want, "float32")
-        if (np.abs(got.astype(np.float64) - want) <= bound)[place].all():
-            assay.behaves(choice)
-            return
-    assay.behaves("another function", conforms=False)
+    found = judging.chosen(assay, got, BY_DEFAULT[name], place)
+    assay.behaves(found or "another function", conforms=bool(found))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from touchstone.golden import bounds
@@ -10,9 +12,21 @@ from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.golden.operations.samples import HALVES, NUMBERS
 from touchstone.suites import judging, probes
 from touchstone.suites.assay import Assay
-from touchstone.suites.layouts import lay_out, moved
+from touchstone.suites.layouts import Move, lay_out, moved
 from touchstone.suites.requirements import requirement
 from touchstone.verdict.observation import Deviates, Observation
+
+
+def _is_of_a_gradient(assay: Assay) -> bool:
+    return bool(assay.params["result"] == "gradient")
+
+
+def _answer(assay: Assay, arranged: Move, **asked: Any) -> Any:
+    """The result that the case is about; arranged: its cotangent as the operand is."""
+    if not _is_of_a_gradient(assay):
+        return assay.value(assay.ask(probes.operation, **asked))
+    cotangent = arranged(assay.golden("cotangent"))
+    return assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
 
 
 @requirement("FUN-AXIS-1", function_operands.AXIS_CASES)
@@ -22,11 +36,7 @@ def test_axes(assay: Assay) -> None:
     x = np.ascontiguousarray(there(assay.golden("x")))
     asked = {"name": operation.name, "operands": [x], function_operands.PLACES[assay.params["axis"]]: axis}
     halved = operation.sample is HALVES
-    if assay.params["result"] == "gradient":
-        cotangent = np.ascontiguousarray(there(assay.golden("cotangent")))
-        got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
-    else:
-        got = assay.value(assay.ask(probes.operation, **asked))
+    got = _answer(assay, lambda cotangent: np.ascontiguousarray(there(cotangent)), **asked)
     shape = tuple(n // 2 if halved and at == axis else n for at, n in enumerate(x.shape))
     if isinstance(got, np.ndarray) and got.shape == shape:
         got = back(got)
@@ -38,15 +48,10 @@ def test_layouts(assay: Assay) -> None:
     operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")
     given = x.reshape(2, -1) if operation.sample is NUMBERS else x
     asked = {"name": operation.name, "operands": [lay_out(given, assay.params["layout"], filler=3.0)]}
-    is_gradient = assay.params["result"] == "gradient"
-    if is_gradient:
-        cotangent = assay.golden("cotangent").reshape(given.shape)
-        got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=cotangent, **asked))
-    else:
-        got = assay.value(assay.ask(probes.operation, **asked))
+    got = _answer(assay, lambda cotangent: cotangent.reshape(given.shape), **asked)
     if isinstance(got, np.ndarray) and got.shape == given.shape:
         got = got.reshape(x.shape)
-    judging.judge(assay, operation, got, is_gradient=is_gradient)
+    judging.judge(assay, operation, got, is_gradient=_is_of_a_gradient(assay))
 
 
 @requirement("FUN-INPLACE-1", function_operands.IN_PLACE_CASES)

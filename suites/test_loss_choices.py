@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.golden import bounds
 from touchstone.golden.cases import loss_choices
 from touchstone.golden.operations.losses import DIRECTIONS, LOSSES, REDUCTIONS
-from touchstone.suites import probes
+from touchstone.suites import judging, probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
@@ -25,12 +24,8 @@ def test_default_reduction(assay: Assay) -> None:
     if got.shape:
         assay.behaves("none")
         return
-    for reduction in REDUCTIONS:
-        want, error = (float(assay.golden(f"{what} of {reduction}")) for what in ("value", "error"))
-        if abs(float(got) - want) <= error + float(bounds.rounding(np.array(want), "float32")):
-            assay.behaves(reduction)
-            return
-    assay.behaves("another number", conforms=False, message=f"{float(got)!r}")
+    found = judging.chosen(assay, got, REDUCTIONS)
+    assay.behaves(found or "another number", conforms=bool(found), message=f"{float(got)!r}")
 
 
 @requirement("LOSS-DEFAULT-2", loss_choices.EPSILON_CASES)
@@ -94,6 +89,12 @@ def _of_a_class(assay: Assay) -> tuple[Any, float]:
     return outcome, float(outcome.value[place]) if others else np.inf
 
 
+def _tell(assay: Assay, loss: float) -> None:
+    """NaN, which conforms, or a number."""
+    is_nan = bool(np.isnan(loss))
+    assay.behaves("NaN" if is_nan else "a number", conforms=is_nan, message=f"loss {loss:.6g}")
+
+
 @requirement("LOSS-TARGETS-1", loss_choices.TARGET_CASES)
 def test_a_class_outside(assay: Assay) -> None:
     outcome, loss = _of_a_class(assay)
@@ -101,9 +102,7 @@ def test_a_class_outside(assay: Assay) -> None:
         raised = outcome.kind == "raised"
         assay.behaves(str(outcome.behaviour), conforms=raised, message=outcome.message)
     else:
-        assay.behaves(
-            "NaN" if np.isnan(loss) else "a number", conforms=bool(np.isnan(loss)), message=f"loss {loss:.6g}"
-        )
+        _tell(assay, loss)
 
 
 @requirement("LOSS-IGNORED-1", loss_choices.IGNORED_CASES)
@@ -114,9 +113,7 @@ def test_the_class_that_is_ignored(assay: Assay) -> None:
     elif loss == 0:
         assay.behaves("left out")
     else:
-        assay.behaves(
-            "NaN" if np.isnan(loss) else "a number", conforms=bool(np.isnan(loss)), message=f"loss {loss:.6g}"
-        )
+        _tell(assay, loss)
 
 
 @requirement("LOSS-ZERO-1", loss_choices.ZERO_CASES)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.targets import on_cpu
 from touchstone.adapters.calls import Composition
-from touchstone.adapters.discovery import registry
 from touchstone.adapters.torch import operations as torch_operations
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.catalogue import CATALOGUE, Case
@@ -97,7 +97,7 @@ def beyond(made: tuple[Operation, Arrays, list[Case]]) -> set[str]:
     """Dtype and region of the cases in which PyTorch does not conform."""
     record, arrays, found = made
     bench = Bench(arrays, [])  # type: ignore[arg-type]
-    target = registry.resolve(["torch@cpu"])[0]
+    target = on_cpu("torch")
     red = set()
     for case in found:
         of = judging.gradient if "cotangent" in case.arrays else judging.value

@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.targets import entries_of, on_cpu
 from tests.test_planted_defects import Planted
-from touchstone.adapters import known
-from touchstone.adapters.discovery import registry
 from touchstone.golden import bounds
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.operations import arithmetic, precise, regions
@@ -25,7 +24,7 @@ from touchstone.golden.operations.losses import WITHOUT_OPTIONS
 from touchstone.golden.operations.samples import NUMBERS
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.golden.streams import SIGNIFICAND_BITS
-from touchstone.suites import direct, requirements
+from touchstone.suites import direct
 from touchstone.suites.assay import Bench
 from touchstone.suites.conclusion import verdict_of
 from touchstone.verdict.expectation import matches
@@ -117,7 +116,7 @@ def test_the_error_covers_who_computes_it_step_by_step(name: str) -> None:
 
 
 def test_the_error_grows_with_what_a_formula_cancels() -> None:
-    finely = arithmetic.precision("float32", "float32")
+    finely = arithmetic.precision("float32")
     with arithmetic.mpmath().workdps(arithmetic.DIGITS):
         x = arithmetic.numbers(np.array([1e-6, 1.0]), finely)
         written = arithmetic.exp(x) - 1
@@ -126,7 +125,7 @@ def test_the_error_grows_with_what_a_formula_cancels() -> None:
 
 
 def test_a_comparison_with_nan_takes_no_branch() -> None:
-    finely = arithmetic.precision("float32", "float32")
+    finely = arithmetic.precision("float32")
     with arithmetic.mpmath().workdps(arithmetic.DIGITS):
         x = arithmetic.numbers(np.array([np.nan, 2.0]), finely)
         found = arithmetic.most(x, 1).value.astype(np.float64)
@@ -151,7 +150,7 @@ def test_every_region_is_what_it_is_called(dtype: str) -> None:
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_operation_is_spelled_or_absent(name: str) -> None:
-    adapter: Any = _target(name).cls("cpu")
+    adapter: Any = on_cpu(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
     assert adapter.capabilities.operations | told == {*OPERATIONS, *BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE}
     assert not adapter.capabilities.operations & told
@@ -168,20 +167,8 @@ def test_a_run_imports_no_arithmetic_of_many_digits() -> None:
 
 
 @cache
-def _target(name: str) -> Any:
-    """Found once: a device that is asked for is probed each time."""
-    return registry.resolve([f"{name}@cpu"])[0]
-
-
-@cache
 def _questions(requirement: str) -> list[direct.Question]:
     return [question for question in direct.questions() if question.requirement.id == requirement]
-
-
-@cache
-def _entries(name: str) -> Any:
-    cls = _target(name).cls
-    return known.load(known.path_for(cls), cls, requirements.load().keys())
 
 
 Change = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -192,7 +179,7 @@ def red(
     name: str, bench: Bench, operation: str, change: Change, *, requirement: str = REQUIREMENT, only: str = ""
 ) -> set[str]:
     """Dtype and region of the red cases of an operation whose answer is changed, or whose gradient is."""
-    target = _target(name)
+    target = on_cpu(name)
     adapter: Any = target.cls("cpu")
     answer, gradient = adapter.operation, adapter.operation_gradient
     adapter.operation = lambda name, operands, **options: change(operands[0], answer(name, operands, **options))
@@ -206,7 +193,7 @@ def red(
             if case.params["operation"] != operation or only not in ("", shown):
                 continue
             assay, error = direct.run(question, Planted(target, adapter), replace(case, hazard=None), bench)
-            if verdict_of(assay, error, _entries(name), bootstrap=False)[0].verdict.is_red:
+            if verdict_of(assay, error, entries_of(name), bootstrap=False)[0].verdict.is_red:
                 found.add(shown)
     return found
 
@@ -215,7 +202,7 @@ def _registered() -> list[tuple[str, str, str]]:
     """Framework, requirement and operation of every deviation of the chapters of functions and losses."""
     found = set()
     for name in FRAMEWORKS:
-        for entry in _entries(name).deviations:
+        for entry in entries_of(name).deviations:
             if entry.requirement in ("FUN-VALUES-1", "FUN-GRADIENT-1", "LOSS-VALUES-1", "LOSS-GRADIENT-1"):
                 found |= {(name, entry.requirement, o) for pattern in entry.cases for o in pattern["operation"]}
     return sorted(found)
@@ -223,7 +210,7 @@ def _registered() -> list[tuple[str, str, str]]:
 
 def _more_than_registered(name: str, requirement: str, operation: str) -> tuple[str, str]:
     """A dtype and a region in which nothing is registered of the operation."""
-    patterns = [p for entry in _entries(name).deviations if entry.requirement == requirement for p in entry.cases]
+    patterns = [p for entry in entries_of(name).deviations if entry.requirement == requirement for p in entry.cases]
     for params in (case.params for question in _questions(requirement) for case in question.cases):
         asked = params["operation"] == operation and "of" not in params and params["region"] not in SMALL
         if asked and not any(matches(pattern, params) for pattern in patterns):

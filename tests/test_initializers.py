@@ -12,13 +12,13 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from tests.targets import entries_of, on_cpu
 from tests.test_planted_defects import Planted
-from touchstone.adapters import known
-from touchstone.adapters.discovery import registry
 from touchstone.golden.cases import initializers as cases
+from touchstone.golden.cases.operations import HALVES
 from touchstone.golden.operations.initializers import DRAWN, INITIALIZERS, SCALED, Law, fans
 from touchstone.golden.store import open_golden, open_recorded
-from touchstone.suites import direct, draws, requirements
+from touchstone.suites import direct, draws
 from touchstone.suites.assay import Bench
 from touchstone.suites.conclusion import verdict_of
 
@@ -169,7 +169,7 @@ def test_draws_that_depend_on_each_other_are_found(fault: str) -> None:
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_initializer_is_spelled_or_absent_with_a_reason(name: str) -> None:
-    capabilities = registry.resolve([f"{name}@cpu"])[0].cls.capabilities
+    capabilities = on_cpu(name).cls.capabilities
     needs = {need for q in questions() for case in q.cases for need in case.needs}
     missing = {need: capabilities.missing(need) for need in needs if capabilities.missing(need) is not None}
     assert all(missing.values())
@@ -180,7 +180,7 @@ def test_every_initializer_is_spelled_or_absent_with_a_reason(name: str) -> None
 
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_a_convolution_is_stored_in_the_order_of_the_framework(name: str) -> None:
-    adapter: Any = registry.resolve([f"{name}@cpu"])[0].cls("cpu")
+    adapter: Any = on_cpu(name).cls("cpu")
     for shape in ((), (5,), (5, 4), (5, 4, 3), (5, 4, 3, 2)):
         (found,) = adapter.initialize("constant", [shape], "float16", 7, value=2.0)
         assert (found.shape, found.dtype) == (shape, np.float16)
@@ -241,7 +241,7 @@ def _answers_in_float32(real: Real, name: str, *arguments: Any, **options: Any) 
 
 def _draws_in_steps(real: Real, name: str, shape: Any, dtype: Any, *arguments: Any, **options: Any) -> list[np.ndarray]:
     found = real(name, shape, dtype, *arguments, **options)
-    if name not in DRAWN or dtype not in cases.HALVES:
+    if name not in DRAWN or dtype not in HALVES:
         return found
     return [_grid(one.astype(np.float64), float(np.abs(one).max()) / 64).astype(one.dtype) for one in found]
 
@@ -323,7 +323,7 @@ FAULTS: dict[str, tuple[Fault, set[str]]] = {
 
 def red(name: str, bench: Bench, fault: Fault | None) -> set[str]:
     """Requirements with a red case, for an adapter whose `initialize` has a fault."""
-    target = registry.resolve([f"{name}@cpu"])[0]
+    target = on_cpu(name)
     adapter: Any = target.cls("cpu")
     real = adapter.initialize
 
@@ -340,12 +340,11 @@ def red(name: str, bench: Bench, fault: Fault | None) -> set[str]:
 
     if fault is not None:
         adapter.initialize = faulty
-    entries = known.load(known.path_for(target.cls), target.cls, requirements.load().keys())
     found = set()
     for question in questions():
         for case in question.cases:
             assay, error = direct.run(question, Planted(target, adapter), replace(case, hazard=None), bench)
-            if verdict_of(assay, error, entries, bootstrap=False)[0].verdict.is_red:
+            if verdict_of(assay, error, entries_of(name), bootstrap=False)[0].verdict.is_red:
                 found.add(question.requirement.id.removeprefix("INITIALIZER-"))
     return found
 

@@ -5,18 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import Call, Composition, Spelling
+from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
 
-_OTHERWISE = {"hardswish": "hard_swish", "softsign": "soft_sign"}
-_NAMES = {"axes": "axis"}
-_OPTIONS = {
-    "leaky_relu": ("negative_slope",),
-    "elu": ("alpha",),
-    "celu": ("alpha",),
-    "glu": ("axis",),
-    "softmax": ("axis", "axes"),
-    "log_softmax": ("axis", "axes"),
-}
+_AXES = {"axis": "axis", "axes": "axis"}
+_TAKES = {"glu": {"axis": "axis"}, "softmax": _AXES, "log_softmax": _AXES}
 
 
 def _step(x: Any) -> Any:
@@ -26,16 +18,15 @@ def _step(x: Any) -> Any:
 
 
 _FUNCTIONS: Mapping[str, Spelling] = {
-    **{
-        name: Call(
-            f"jax.nn.{_OTHERWISE.get(name, name)}",
-            takes={option: _NAMES.get(option, option) for option in _OPTIONS.get(name, ())},
-        )
-        for name in (
+    **functions(
+        "jax.nn",
+        (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid"),
             *("softplus", "silu", "elu", "celu", "selu", "mish", "glu", "softmax", "log_softmax"),
-        )
-    },
+        ),
+        _TAKES,
+        {"hardswish": "hard_swish", "softsign": "soft_sign"},
+    ),
     "tanh": Call("jax.numpy.tanh"),
     "gelu": Call("jax.nn.gelu", {"approximate": False}),
     "gelu_approx": Call("jax.nn.gelu", {"approximate": True}),
@@ -80,9 +71,8 @@ OPERATIONS: Mapping[str, Spelling] = {
     "triplet_loss": _loss("triplet_margin_loss", ("margin", "axis")),
 }
 _NO_DTYPE = "jax.nn has no such option: cast x before"
-_OVERWRITTEN = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
 ABSENT: Mapping[str, str] = {
-    **dict.fromkeys((f"operation:{name} in place" for name in _OVERWRITTEN), "JAX arrays are immutable"),
+    **dict.fromkeys((f"operation:{name} in place" for name in IN_PLACE), "JAX arrays are immutable"),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,
     "operation:gelu_fast_approx": "jax.nn.gelu has two forms, and not this one",

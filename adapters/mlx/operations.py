@@ -5,29 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import Call, Spelling
+from touchstone.adapters.calls import IN_PLACE, Call, Spelling, functions
 
-_NAMES = {"axes": "axis"}
-_OPTIONS = {
-    "leaky_relu": ("negative_slope",),
-    "elu": ("alpha",),
-    "celu": ("alpha",),
-    "softshrink": ("lambd",),
-    "hard_shrink": ("lambd",),
-    "glu": ("axis",),
-    "step": ("threshold",),
-    "softmax": ("axis", "axes"),
-    "softmin": ("axis", "axes"),
-    "log_softmax": ("axis", "axes"),
+_AXES = {"axis": "axis", "axes": "axis"}
+_TAKES = {
+    "glu": {"axis": "axis"},
+    "step": {"threshold": "threshold"},
+    **dict.fromkeys(("softmax", "softmin", "log_softmax"), _AXES),
 }
-_FUNCTIONS: Mapping[str, Spelling] = {
-    name: Call(f"mlx.nn.{name}", takes={option: _NAMES.get(option, option) for option in _OPTIONS.get(name, ())})
-    for name in (
+_FUNCTIONS = functions(
+    "mlx.nn",
+    (
         *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
         *("silu", "tanh", "gelu", "gelu_approx", "gelu_fast_approx", "elu", "celu", "selu", "mish", "softshrink"),
         *("hard_shrink", "step", "prelu", "glu", "softmax", "softmin", "log_softmax"),
-    )
-}
+    ),
+    _TAKES,
+)
 _LOSSES = {
     "l1_loss": (),
     "mse_loss": (),
@@ -62,10 +56,9 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cosine_similarity_loss by default": Call("mlx.nn.losses.cosine_similarity_loss"),
 }
 _NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
-_OVERWRITTEN = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
-        (f"operation:{name} in place" for name in _OVERWRITTEN), "MLX has no function that overwrites its operand"
+        (f"operation:{name} in place" for name in IN_PLACE), "MLX has no function that overwrites its operand"
     ),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import Call, Composition, Spelling
+from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
 
 _OTHERWISE = {"hard_tanh": "hardtanh", "log_sigmoid": "logsigmoid", "hard_shrink": "hardshrink"}
-_OPTIONS = {
-    "leaky_relu": ("negative_slope",),
-    "elu": ("alpha",),
-    "celu": ("alpha",),
-    "softshrink": ("lambd",),
-    "hard_shrink": ("lambd",),
-}
 
 
 def _step(x: Any) -> Any:
@@ -31,25 +24,23 @@ def _in_place(name: str) -> Composition:
     """What the operand holds after the call, whose result is the operand itself."""
 
     def made(x: Any) -> Any:
-        import torch.nn.functional as functions
+        from torch.nn import functional
 
-        getattr(functions, name)(x, inplace=True)
+        getattr(functional, name)(x, inplace=True)
         return x
 
     return Composition(made)
 
 
 _FUNCTIONS: Mapping[str, Spelling] = {
-    **{
-        name: Call(
-            f"torch.nn.functional.{_OTHERWISE.get(name, name)}",
-            takes={option: option for option in _OPTIONS.get(name, ())},
-        )
-        for name in (
+    **functions(
+        "torch.nn.functional",
+        (
             *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "log_sigmoid", "softplus", "silu"),
-            *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink"),
-        )
-    },
+            *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink", "prelu"),
+        ),
+        otherwise=_OTHERWISE,
+    ),
     **{
         name: Call(f"torch.nn.functional.{name}", {"dim": -1}, {"axis": "dim"})
         for name in ("softmax", "softmin", "log_softmax", "glu")
@@ -60,7 +51,6 @@ _FUNCTIONS: Mapping[str, Spelling] = {
     "tanh": Call("torch.tanh"),
     "gelu_approx": Call("torch.nn.functional.gelu", {"approximate": "tanh"}),
     "step": Composition(_step),
-    "prelu": Call("torch.nn.functional.prelu"),
 }
 _LOSSES = {
     "l1_loss": (),
@@ -86,33 +76,28 @@ def _of_classes(name: str) -> Composition:
     """PyTorch takes classes as int64 alone."""
 
     def made(x: Any, classes: Any, **options: Any) -> Any:
-        import torch.nn.functional as functions
+        from torch.nn import functional
 
-        return getattr(functions, name)(x, classes.long(), **options)
+        return getattr(functional, name)(x, classes.long(), **options)
 
     return Composition(made, ("reduction", *_LOSSES[name]))
 
 
-def _of_rows(each: Callable[[Any, Any], Any]) -> Composition:
+def _reduced(each: Any, reduction: str) -> Any:
     """What PyTorch computes of rows, and reduces over elements or not at all."""
-
-    def made(x: Any, y: Any, reduction: str = "none") -> Any:
-        return each(x, y) if reduction == "none" else getattr(each(x, y), reduction)()
-
-    return Composition(made, ("reduction",))
+    return each if reduction == "none" else getattr(each, reduction)()
 
 
-def _kl_div_loss(x: Any, target: Any) -> Any:
-    import torch.nn.functional as functions
+def _kl_div_loss(x: Any, target: Any, reduction: str = "none") -> Any:
+    from torch.nn import functional
 
-    return functions.kl_div(x, target, reduction="none", log_target=True).sum(-1)
+    return _reduced(functional.kl_div(x, target, reduction="none", log_target=True).sum(-1), reduction)
 
 
 def _cosine_similarity_loss(x: Any, y: Any, reduction: str = "none", axis: int = -1) -> Any:
-    import torch.nn.functional as functions
+    from torch.nn import functional
 
-    each = functions.cosine_similarity(x, y, dim=axis)
-    return each if reduction == "none" else getattr(each, reduction)()
+    return _reduced(functional.cosine_similarity(x, y, dim=axis), reduction)
 
 
 def _loss(name: str) -> Call:
@@ -127,13 +112,10 @@ OPERATIONS: Mapping[str, Spelling] = {
     "cross_entropy_of_probabilities": _loss("cross_entropy"),
     "weighted_binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy"),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
-    **{
-        f"{name} in place": _in_place(_OTHERWISE.get(name, name))
-        for name in ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
-    },
+    **{f"{name} in place": _in_place(_OTHERWISE.get(name, name)) for name in IN_PLACE},
     "gelu by default": Call("torch.nn.functional.gelu"),
     "cosine_similarity_loss by default": Call("torch.nn.functional.cosine_similarity"),
-    "kl_div_loss": _of_rows(_kl_div_loss),
+    "kl_div_loss": Composition(_kl_div_loss, ("reduction",)),
     "cosine_similarity_loss": Composition(_cosine_similarity_loss, ("reduction", "axis")),
 }
 _ONE_DIM = "torch.nn.functional takes one dim"

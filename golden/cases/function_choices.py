@@ -11,10 +11,9 @@ from touchstone.golden.cases.functions import CHAPTER
 from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
 
-HALVES = ("float16", "bfloat16")
 CLASS_CASES = [
     operations.case(CHAPTER, one, one.sample, dtype, "ordinary")
-    for one, dtype in product(OF_NUMBERS, HALVES)
+    for one, dtype in product(OF_NUMBERS, operations.HALVES)
     if one.name != "step"
 ]
 KINK_CASES = [
@@ -31,14 +30,12 @@ INTEGER_CASES = [
 
 
 def _by_default(name: str) -> Case:
-    found = [
-        operations.case(CHAPTER, FUNCTIONS[of], FUNCTIONS[of].sample, "float32", "ordinary")
-        for of in BY_DEFAULT[name].values()
-    ]
-    arrays = {"x": found[0].arrays["x"]}
-    for choice, case in zip(BY_DEFAULT[name], found, strict=True):
-        arrays |= {f"{what} {choice}": case.arrays[what] for what in ("value", "error")}
-    return Case({"operation": name, "dtype": "float32"}, arrays, (f"operation:{name}", "dtype:float32"))
+    found = {
+        choice: operations.case(CHAPTER, FUNCTIONS[of], FUNCTIONS[of].sample, "float32", "ordinary")
+        for choice, of in BY_DEFAULT[name].items()
+    }
+    params = {"operation": name, "dtype": "float32"}
+    return Case(params, operations.choices(found), (f"operation:{name}", "dtype:float32"))
 
 
 DEFAULT_CASES = [_by_default(name) for name in BY_DEFAULT]

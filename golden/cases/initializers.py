@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from touchstone.golden.cases.operations import DTYPES, HALVES
 from touchstone.golden.catalogue import Case, spell_shape
 from touchstone.golden.operations.initializers import DRAWN, SCALED
 
@@ -11,8 +12,6 @@ OPTIONS = ("value", "mean", "std", "low", "high", "gain", "mode", "named", "gene
 """Parameters of a case that are options of its initializer."""
 MATRIX, CONV1D, CONV2D, CONV3D = (256, 384), (64, 48, 32), (96, 64, 2, 8), (48, 64, 2, 8, 2)
 """Weights (out, in, *kernel) of 98,304 elements, all of whose sizes differ."""
-DTYPES = ("float32", "float16", "bfloat16")
-HALVES = ("float16", "bfloat16")
 DEFAULT = "default"
 """The dtype of a case in which none is asked for."""
 SIZE: dict[str, dict[str, float]] = {"normal": {"std": 0.5}, "uniform": {"high": 4.0}}

@@ -7,6 +7,7 @@ from itertools import product
 
 from touchstone.golden.cases import operations
 from touchstone.golden.cases.losses import CHAPTER, NONE
+from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.losses import (
     CLASSES,
     DIRECTIONS,
@@ -18,6 +19,7 @@ from touchstone.golden.operations.losses import (
     SIGNS,
     WITHOUT_OPTIONS,
 )
+from touchstone.golden.operations.record import Operation
 
 OF_PAIRS = tuple(one for one in LOSSES.values() if one.sample in (PAIRS, SIGNS, LOGITS))
 """Losses of two arrays of one shape."""
@@ -27,21 +29,15 @@ IGNORED = -100
 OUTSIDE = (24, 31, 10**8)
 """Classes beyond the rows of the samples; the last lies far outside of their memory."""
 
-DEFAULT_CASES = []
-for _loss in LOSSES.values():
-    _many = _loss.samples[-1]
-    _found = {
-        reduction: operations.case(
-            CHAPTER, _loss, _many, "float32", next(iter(_many.regions)), {"reduction": reduction}
-        )
-        for reduction in REDUCTIONS
-    }
-    _arrays = {name: _found["mean"].arrays[name] for name in _many.arguments}
-    for _reduction, _case in _found.items():
-        _arrays |= {f"{what} of {_reduction}": _case.arrays[what] for what in ("value", "error")}
-    _needs = _found["mean"].needs
-    DEFAULT_CASES.append(replace(_found["mean"], params={"operation": _loss.name}, arrays=_arrays, needs=_needs))
 
+def _by_default(loss: Operation) -> Case:
+    many = loss.samples[-1]
+    region = next(iter(many.regions))
+    found = {one: operations.case(CHAPTER, loss, many, "float32", region, {"reduction": one}) for one in REDUCTIONS}
+    return replace(found["mean"], params={"operation": loss.name}, arrays=operations.choices(found))
+
+
+DEFAULT_CASES = [_by_default(loss) for loss in LOSSES.values()]
 EPSILON_CASES = [
     replace(
         operations.case(CHAPTER, LOSSES["cosine_similarity_loss"], DIRECTIONS, "float32", "zero", NONE),

@@ -12,7 +12,10 @@ from touchstone.golden.operations.record import NO_OPTIONS, Operation, spelled
 from touchstone.golden.operations.samples import Argument, Sample
 from touchstone.golden.recipes import Derived
 
-DTYPES = ("float32", "float16", "bfloat16")
+HALVES = ("float16", "bfloat16")
+DTYPES = ("float32", *HALVES)
+RIGHT = ("value", "error", "error in float32")
+"""Roles of what is right: a value, and how far who computes it may be off."""
 LONG = 4096
 """Elements of a result from which on it has a file of its own."""
 
@@ -34,7 +37,7 @@ def arrays(
         of = f"gradient of {argument} of "
     family = f"{chapter} {'gradients' if argument else 'long' if prod(sample.result) >= LONG else 'values'}"
     found = {}
-    for what in ("value", "error", "error in float32")[: 3 if of_both_classes else 2]:
+    for what in RIGHT[: 3 if of_both_classes else 2]:
         key = f"{family}/{name}/{sample.name}/{dtype}/{argument or 'result'}/{what}"
         found[what] = add(key, Derived(f"{what} of {of}{name}", tuple(operands.values())))
     return {**operands, **found}
@@ -56,6 +59,14 @@ def case(
     needs = [f"operation:{operation.name}", f"dtype:{dtype}", *(f"option:{operation.name} {name}" for name in options)]
     held = arrays(chapter, operation, sample, dtype, options, argument)
     return Case(params, held, (*needs, *(["gradients"] if argument else [])))
+
+
+def choices(found: Mapping[str, Case]) -> dict[str, str]:
+    """Role -> golden key, where cases of the same operands say what is right by one choice each: "value of mean"."""
+    cases = list(found.values())
+    operands = {role: key for role, key in cases[0].arrays.items() if role not in RIGHT}
+    rights = {f"{what} of {name}": one.arrays[what] for name, one in found.items() for what in RIGHT[:2]}
+    return operands | rights
 
 
 def values(chapter: str, operations: Iterable[Operation], options: Mapping[str, Any] = NO_OPTIONS) -> Iterator[Case]:

@@ -30,16 +30,15 @@ WIDEST_CONSTANT = 8
 
 @dataclass(frozen=True)
 class Precision:
-    """How finely a computation rounds: u of a step, u of a sum, and the smallest subnormal."""
+    """How finely the steps of a computation round: u, and the smallest subnormal. Sums are in float32 always."""
 
     step: float
-    accumulation: float
     least: float
 
 
-def precision(dtype: str, inside: str) -> Precision:
-    """Of a computation with operands of `dtype` and the steps inside it in `inside`; sums are in float32."""
-    return Precision(unit_roundoff(inside), unit_roundoff("float32"), SMALLEST_SUBNORMAL[inside])
+def precision(inside: str) -> Precision:
+    """Of a computation whose steps are in the dtype `inside`."""
+    return Precision(unit_roundoff(inside), SMALLEST_SUBNORMAL[inside])
 
 
 def mpmath() -> Any:
@@ -176,9 +175,7 @@ class Number:
         count = self.value.size if axis is None else self.shape[axis]
         how: dict[str, Any] = {"axis": axis, "keepdims": axis is not None}
         value = np.asarray(self.value.sum(**how), object)
-        moved = np.asarray(
-            self.error.sum(**how) + gamma(count, self.precision.accumulation) * _size(self.value).sum(**how)
-        )
+        moved = np.asarray(self.error.sum(**how) + gamma(count) * _size(self.value).sum(**how))
         return self._made(value, moved, sums=True)
 
     def mean(self, axis: int | None = -1) -> Number:
@@ -290,11 +287,6 @@ def gaussian(x: Number) -> Number:
     return exp(-(x * x) / 2) * (1 / mp.sqrt(2 * mp.pi))
 
 
-def like(array: np.ndarray, number: Number) -> Number:
-    """Exact constants, one for each element."""
-    return numbers(array, number.precision)
-
-
 def chosen(x: Number, classes: np.ndarray) -> Number:
     """Of each row ``[rows, classes]`` the element of its class."""
     return x[np.arange(len(classes)), classes]
@@ -302,7 +294,7 @@ def chosen(x: Number, classes: np.ndarray) -> Number:
 
 def one_hot(x: Number, classes: np.ndarray) -> Number:
     """One at the class of each row, and zero elsewhere."""
-    return like((np.arange(x.shape[-1]) == classes[:, None]).astype(np.float64), x)
+    return numbers((np.arange(x.shape[-1]) == classes[:, None]).astype(np.float64), x.precision)
 
 
 def log_of_sum(x: Number) -> Number:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from touchstone.golden.bounds import LARGEST, SMALLEST_SUBNORMAL
 from touchstone.golden.operations.regions import magnitudes
-from touchstone.golden.streams import SIGNIFICAND_BITS, words
+from touchstone.golden.rounding import to_dtype
+from touchstone.golden.streams import SIGNIFICAND_BITS, bell, words
 
 
 def make(key: str, shape: tuple[int, ...], dtype: str, styles: tuple[tuple[str, int], ...]) -> np.ndarray:
@@ -18,16 +18,12 @@ def make(key: str, shape: tuple[int, ...], dtype: str, styles: tuple[tuple[str, 
 
 
 def _bell(key: str, count: int, dtype: str) -> np.ndarray:
-    lanes = words(key, count).view(np.uint16).reshape(-1, 4) >> 1
-    values = (lanes.astype(np.int64).sum(-1) - 2**16 + 2) * 2.0**-14
-    return _rounded(values, dtype)
+    return _rounded(2 * bell(key, count), dtype)
 
 
 def _rounded(values: np.ndarray, dtype: str) -> np.ndarray:
-    """To the bits that the dtype holds."""
-    bits = SIGNIFICAND_BITS[dtype]
-    fraction, exponent = np.frexp(values)
-    return np.ldexp(np.rint(np.ldexp(fraction, bits)), exponent - bits)
+    """To what the dtype holds, in float64."""
+    return to_dtype(values, dtype).astype(np.float64)
 
 
 def _spread(low: int, high: int, *, signed: bool = True) -> Callable[[str, int, str], np.ndarray]:
@@ -71,10 +67,6 @@ def _ramp(key: str, count: int, dtype: str) -> np.ndarray:
     return (np.arange(count) * 7 % 641 - 320) / 4.0
 
 
-def _ends(key: str, count: int, dtype: str) -> np.ndarray:
-    return np.resize([LARGEST[dtype], -LARGEST[dtype], SMALLEST_SUBNORMAL[dtype], 0.0], count)
-
-
 _NAN, _INF = float("nan"), float("inf")
 _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "bell": _bell,
@@ -82,9 +74,7 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "third bell": lambda key, count, dtype: _bell(f"{key}/third", count, dtype),
     "close": _close,
     "far": _spread(6, 13),
-    "far positive": _spread(6, 13, signed=False),
     "positive": _spread(-5, 3, signed=False),
-    "small": _spread(-13, -6),
     "wide": _ramp,
     "unit": _unit,
     "signs": _chosen(-1.0, 1.0),
@@ -113,5 +103,4 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "minus infinity once": lambda key, count, dtype: np.concatenate([[-_INF], _bell(key, count - 1, dtype)]),
     "minus infinity": _of(-_INF),
     "infinity once": lambda key, count, dtype: np.concatenate([[_INF], _bell(key, count - 1, dtype)]),
-    "ends": _ends,
 }

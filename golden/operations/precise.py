@@ -12,15 +12,16 @@ from touchstone.golden.operations import arithmetic
 from touchstone.golden.operations.arithmetic import Number
 from touchstone.golden.operations.catalogue import OPERATIONS
 from touchstone.golden.operations.record import Operation, spelled
+from touchstone.golden.streams import DTYPES
 
 INSIDE = {"value": "", "error": "", "error in float32": "float32"}
 """What is stored of a result -> the dtype of the steps inside it, where that is not the operands'."""
 
 
-def numbers_of(operation: Operation, arrays: tuple[np.ndarray, ...], inside: str) -> tuple[Any, ...]:
+def _numbers_of(operation: Operation, arrays: tuple[np.ndarray, ...], inside: str) -> tuple[Any, ...]:
     """Operands as numbers to 50 digits, integers as they are."""
     dtype = next(a.dtype.name for a in arrays if a.dtype.kind != "i")
-    finely = arithmetic.precision(dtype, inside or operation.inside or dtype)
+    finely = arithmetic.precision(inside or operation.inside or dtype)
     limits = operation.sample.limits
     return tuple(a if a.dtype.kind == "i" else arithmetic.numbers(a, finely, limits=limits) for a in arrays)
 
@@ -30,16 +31,10 @@ def _computed(key: tuple[str, str, int], inside: str, held: tuple[tuple[bytes, s
     name, argument, number = key
     operation = OPERATIONS[name]
     options = ({}, *operation.variants)[number]
-    arrays = tuple(np.frombuffer(raw, _dtype(dtype)).reshape(shape) for raw, dtype, shape in held)
+    arrays = tuple(np.frombuffer(raw, DTYPES[dtype]).reshape(shape) for raw, dtype, shape in held)
     with arithmetic.mpmath().workdps(arithmetic.DIGITS):
         made = operation.slopes[argument] if argument else operation.value
-        return made(*numbers_of(operation, arrays, inside), **options)
-
-
-def _dtype(name: str) -> Any:
-    from touchstone.golden.streams import DTYPES
-
-    return DTYPES[name]
+        return made(*_numbers_of(operation, arrays, inside), **options)
 
 
 def made(key: tuple[str, str, int], what: str, *arrays: np.ndarray) -> np.ndarray:
