@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,24 @@ class TestFirstNight:
     def test_what_is_no_target_is_refused(self, target: str) -> None:
         with pytest.raises(NightlyError, match=target):
             candidates.is_first_night(target)
+
+
+def test_a_leg_asks_of_folders_that_are_there_and_of_wide_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Sequence[str]] = []
+
+    def child(command: Sequence[str], limit: float) -> int:
+        asked.append(command)
+        return 0
+
+    monkeypatch.setattr(leg, "child", child)
+    chosen = legs.Leg(required=("reference@cpu",), benchmarks="quick")
+    leg._target(chosen, Ran(target="reference@cpu", required=True), tmp_path, 1.0)
+    suites, benchmarks = asked
+    assert [(leg.ROOT / command[1]).is_dir() for command in asked] == [True, True]
+    assert suites[suites.index("-m") + 1] == "not inductor"
+    assert benchmarks[benchmarks.index("-m") + 1] == "quick"
 
 
 class TestChild:

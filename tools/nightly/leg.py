@@ -19,6 +19,9 @@ from tools.nightly.outcome import Ran
 from touchstone.adapters.discovery import registry
 
 ROOT = Path(__file__).parents[2]
+SUITES, BENCHMARKS = "suites/", "tools/benchmarks/"
+WIDE = ("-m", "not inductor")
+"""Cases of seconds each too, which a run without `-m` leaves out."""
 GENERATED = ("--fuzz-examples", "2000", "--fuzz-seed", "fresh")
 """Other generated cases every night; the seed is printed, and recorded with each case."""
 GRACE = 20.0
@@ -60,11 +63,11 @@ def _target(leg: legs.Leg, ran: Ran, folder: Path, limit: float) -> None:
         return
     ran.first_night = candidates.is_first_night(ran.target)
     chosen = ["--adapter", ran.target, "--report", str(folder.resolve())]
-    suites = ["pytest", "suites/", *chosen, *GENERATED, *(["-k", leg.select] if leg.select else [])]
+    suites = ["pytest", SUITES, *chosen, *GENERATED, *WIDE, *(["-k", leg.select] if leg.select else [])]
     ran.suites = child([*suites, *(["--bootstrap", ran.target] if ran.first_night else [])], limit)
     if leg.benchmarks != "none":
         marker = {"all": "not aim", "quick": "quick"}[leg.benchmarks]
-        ran.benchmarks = child(["pytest", "benchmarks/", *chosen, "-m", marker], limit / 3)
+        ran.benchmarks = child(["pytest", BENCHMARKS, *chosen, "-m", marker], limit / 3)
     ran.read(folder)
 
 
