@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
+from touchstone.adapters.jax import layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
 _TAKES = {"glu": {"axis": "axis"}, "softmax": _AXES, "log_softmax": _AXES}
@@ -15,6 +16,12 @@ def _step(x: Any) -> Any:
     import jax.numpy as jnp
 
     return jnp.heaviside(x, 1)
+
+
+def _relu2(x: Any) -> Any:
+    import jax
+
+    return jax.numpy.square(jax.nn.relu(x))
 
 
 _FUNCTIONS: Mapping[str, Spelling] = {
@@ -31,6 +38,7 @@ _FUNCTIONS: Mapping[str, Spelling] = {
     "gelu": Call("jax.nn.gelu", {"approximate": False}),
     "gelu_approx": Call("jax.nn.gelu", {"approximate": True}),
     "step": Composition(_step),
+    "relu2": Composition(_relu2),
 }
 
 
@@ -56,6 +64,7 @@ def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing
 
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **layer_calls.LAYERS,
     **_FUNCTIONS,
     "gelu by default": Call("jax.nn.gelu"),
     "cosine_similarity_loss by default": Call("optax.losses.cosine_similarity"),
@@ -72,6 +81,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 }
 _NO_DTYPE = "jax.nn has no such option: cast x before"
 ABSENT: Mapping[str, str] = {
+    **layer_calls.ABSENT,
     **dict.fromkeys((f"operation:{name} in place" for name in IN_PLACE), "JAX arrays are immutable"),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, Call, Spelling, functions
+from touchstone.adapters.mlx import layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
 _TAKES = {
@@ -16,7 +17,7 @@ _TAKES = {
 _FUNCTIONS = functions(
     "mlx.nn",
     (
-        *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
+        *("relu", "relu2", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
         *("silu", "tanh", "gelu", "gelu_approx", "gelu_fast_approx", "elu", "celu", "selu", "mish", "softshrink"),
         *("hard_shrink", "step", "prelu", "glu", "softmax", "softmin", "log_softmax"),
     ),
@@ -45,6 +46,7 @@ def _loss(name: str, takes: tuple[str, ...], **options: Any) -> Call:
 
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **layer_calls.LAYERS,
     **_FUNCTIONS,
     **{name: _loss(name, takes) for name, takes in _LOSSES.items()},
     "binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
@@ -57,6 +59,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 }
 _NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
 ABSENT: Mapping[str, str] = {
+    **layer_calls.ABSENT,
     **dict.fromkeys(
         (f"operation:{name} in place" for name in IN_PLACE), "MLX has no function that overwrites its operand"
     ),

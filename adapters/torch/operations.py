@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
+from touchstone.adapters.torch import layer_calls
 
 _OTHERWISE = {"hard_tanh": "hardtanh", "log_sigmoid": "logsigmoid", "hard_shrink": "hardshrink"}
 
@@ -51,6 +52,7 @@ _FUNCTIONS: Mapping[str, Spelling] = {
     "tanh": Call("torch.tanh"),
     "gelu_approx": Call("torch.nn.functional.gelu", {"approximate": "tanh"}),
     "step": Composition(_step),
+    "relu2": Composition(lambda x: x.relu().square()),
 }
 _LOSSES = {
     "l1_loss": (),
@@ -106,6 +108,7 @@ def _loss(name: str) -> Call:
 
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **layer_calls.LAYERS,
     **_FUNCTIONS,
     **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
     **{name: _of_classes(name) for name in _OF_CLASSES},
@@ -120,6 +123,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 }
 _ONE_DIM = "torch.nn.functional takes one dim"
 ABSENT: Mapping[str, str] = {
+    **layer_calls.ABSENT,
     "operation:gelu_fast_approx": "torch.nn.functional.gelu has two forms, and not this one",
     "option:softmax axes": _ONE_DIM,
     "option:softmin axes": _ONE_DIM,

@@ -7,7 +7,7 @@ from itertools import product
 from math import prod
 from typing import Any
 
-from touchstone.golden.catalogue import Case, add
+from touchstone.golden.catalogue import Case, add, spell_shape
 from touchstone.golden.operations.record import NO_OPTIONS, Operation, spelled
 from touchstone.golden.operations.samples import Argument, Sample
 from touchstone.golden.recipes import Derived
@@ -28,7 +28,7 @@ def arrays(
     Of numbers in a half dtype the error of a computation inside float32 is among them.
     """
     of_both_classes = sample.limits and dtype != "float32" and not argument
-    stream = f"{chapter}/{sample.name}/{dtype}"
+    stream = "/".join(filter(None, (chapter, sample.owner, sample.name, dtype)))
     operands = {name: add(f"{stream}/{name}", of.recipe(dtype, stream)) for name, of in sample.arguments.items()}
     name, of = spelled(operation.name, options), ""
     if argument:
@@ -43,6 +43,11 @@ def arrays(
     return {**operands, **found}
 
 
+def told(options: Mapping[str, Any]) -> dict[str, Any]:
+    """As a case's parameters say them: several numbers as "1x2"."""
+    return {name: spell_shape(v) if isinstance(v, tuple) else v for name, v in options.items()}
+
+
 def case(
     chapter: str,
     operation: Operation,
@@ -55,7 +60,7 @@ def case(
     """One region of a result, or of what an argument gets of its cotangent."""
     of = {} if sample is operation.sample else {"of": sample.name}
     by = {"by": argument} if argument not in ("", first(operation)) else {}
-    params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **by, **options}
+    params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **by, **told(options)}
     needs = [f"operation:{operation.name}", f"dtype:{dtype}", *(f"option:{operation.name} {name}" for name in options)]
     held = arrays(chapter, operation, sample, dtype, options, argument)
     return Case(params, held, (*needs, *(["gradients"] if argument else [])))

@@ -67,6 +67,11 @@ def _ramp(key: str, count: int, dtype: str) -> np.ndarray:
     return (np.arange(count) * 7 % 641 - 320) / 4.0
 
 
+def _distinct(key: str, count: int, dtype: str) -> np.ndarray:
+    """Sixteenths from -7.8 to 7.8, of which neighbours along any axis differ."""
+    return (np.arange(count) * 100 % 251 - 125) / 16.0
+
+
 _NAN, _INF = float("nan"), float("inf")
 _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "bell": _bell,
@@ -76,6 +81,7 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "far": _spread(6, 13),
     "positive": _spread(-5, 3, signed=False),
     "wide": _ramp,
+    "distinct": _distinct,
     "unit": _unit,
     "signs": _chosen(-1.0, 1.0),
     "bits": _chosen(0.0, 1.0),

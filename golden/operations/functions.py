@@ -140,6 +140,7 @@ FUNCTIONS: Mapping[str, Operation] = {
         _of(
             "relu6", "min(max(x, 0), 6)", lambda x: least(most(x, 0), 6), lambda x: _step_of(x, 0, 6), kinks=(0.0, 6.0)
         ),
+        _of("relu2", "max(x, 0)**2", lambda x: most(x, 0) * most(x, 0), lambda x: 2 * most(x, 0), kinks=(0.0,)),
         _of(
             "leaky_relu",
             "max(negative_slope x, x)",

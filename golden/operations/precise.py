@@ -16,25 +16,37 @@ from touchstone.golden.streams import DTYPES
 
 INSIDE = {"value": "", "error": "", "error in float32": "float32"}
 """What is stored of a result -> the dtype of the steps inside it, where that is not the operands'."""
+INTEGERS = "iub"
+"""Kinds of dtypes that are ids, packed words or what holds, and no numbers to compute with."""
 
 
 def _numbers_of(operation: Operation, arrays: tuple[np.ndarray, ...], inside: str) -> tuple[Any, ...]:
     """Operands as numbers to 50 digits, integers as they are."""
-    dtype = next(a.dtype.name for a in arrays if a.dtype.kind != "i")
+    dtype = next(a.dtype.name for a in arrays if a.dtype.kind not in INTEGERS)
     finely = arithmetic.precision(inside or operation.inside or dtype)
     limits = operation.sample.limits
-    return tuple(a if a.dtype.kind == "i" else arithmetic.numbers(a, finely, limits=limits) for a in arrays)
+    return tuple(a if a.dtype.kind in INTEGERS else arithmetic.numbers(a, finely, limits=limits) for a in arrays)
+
+
+Held = tuple[tuple[bytes, str, tuple[int, ...]], ...]
+"""Arrays as their bytes, dtype and shape."""
 
 
 @lru_cache(maxsize=4)
-def _computed(key: tuple[str, str, int], inside: str, held: tuple[tuple[bytes, str, tuple[int, ...]], ...]) -> Number:
+def _operands(name: str, inside: str, held: Held) -> tuple[Any, ...]:
+    arrays = tuple(np.frombuffer(raw, DTYPES[dtype]).reshape(shape) for raw, dtype, shape in held)
+    with arithmetic.mpmath().workdps(arithmetic.DIGITS):
+        return _numbers_of(OPERATIONS[name], arrays, inside)
+
+
+@lru_cache(maxsize=4)
+def _computed(key: tuple[str, str, int], inside: str, held: Held) -> Number:
     name, argument, number = key
     operation = OPERATIONS[name]
     options = ({}, *operation.variants)[number]
-    arrays = tuple(np.frombuffer(raw, DTYPES[dtype]).reshape(shape) for raw, dtype, shape in held)
     with arithmetic.mpmath().workdps(arithmetic.DIGITS):
         made = operation.slopes[argument] if argument else operation.value
-        return made(*_numbers_of(operation, arrays, inside), **options)
+        return made(*_operands(name, inside, held), **options)
 
 
 def made(key: tuple[str, str, int], what: str, *arrays: np.ndarray) -> np.ndarray:

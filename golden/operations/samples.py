@@ -14,16 +14,20 @@ from touchstone.golden.recipes import Recipe
 
 @dataclass(frozen=True)
 class Argument:
-    """One operand: a kind of recipe, its shape and its options; in the case's dtype unless one is named."""
+    """One operand: a kind of recipe, its shape and its options; in the case's dtype unless one is named.
+
+    apart: what its stream of numbers is told from those of the sample's other operands by.
+    """
 
     kind: str
     shape: tuple[int, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = ""
+    apart: str = ""
 
     def recipe(self, dtype: str, stream: str) -> Recipe:
         """How the array is made; operands of one sample share a stream, so that one may be close to the other."""
-        return Recipe(self.kind, self.dtype or dtype, self.shape, self.options, stream)
+        return Recipe(self.kind, self.dtype or dtype, self.shape, self.options, stream + self.apart)
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,8 @@ class Sample:
     """Operands by the names of an operation's arguments, and where in the flattened result each region lies.
 
     result: its shape. without_slope: regions in which gradients are not asked. limits: whether limits are right at
-    infinity (`Operation.no_value_at`), as of one number.
+    infinity (`Operation.no_value_at`), as of one number. options: that it is asked with. dtypes: that it is asked in.
+    owner: the operation that it is asked of alone.
     """
 
     name: str
@@ -40,6 +45,9 @@ class Sample:
     result: tuple[int, ...]
     limits: bool = False
     without_slope: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    dtypes: tuple[str, ...] = ()
+    owner: str = ""
 
 
 def _in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:

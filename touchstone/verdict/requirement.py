@@ -18,6 +18,7 @@ Layer = Literal[
     "llama",
     "function",
     "loss",
+    "layer",
     "initializer",
     "checkpoint",
 ]

@@ -1,0 +1,321 @@
+"""How Flax's layers compute, as functions of inputs and parameters in MLX's layouts: weights are [out, *kernel, in]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from touchstone.adapters.calls import Composition, Spelling
+
+
+def _holding(make: Callable[[Any, Any], Any], parameters: Mapping[str, Any]) -> Any:
+    """A module of flax.nnx whose own arrays are never drawn, with these in their place, by dotted names."""
+    from flax import nnx
+
+    module = nnx.eval_shape(lambda: make(nnx, nnx.Rngs(0)))
+    for name, value in parameters.items():
+        *path, last = name.split(".")
+        inner = module
+        for part in path:
+            inner = getattr(inner, part)
+        kind = type(getattr(inner, last))
+        setattr(inner, last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
+    return module
+
+
+def _named(names: tuple[str, ...], parts: Any) -> dict[str, Any]:
+    return dict(zip(names, parts, strict=False))
+
+
+_AFFINE = ("scale", "bias")
+
+
+def _kernel(weight: Any) -> Any:
+    """[out, *kernel, in] as Flax has it: [*kernel, in, out]."""
+    import jax.numpy as jnp
+
+    return jnp.moveaxis(weight, 0, -1)
+
+
+def _embed(weight: Any) -> Any:
+    def make(nnx: Any, rngs: Any) -> Any:
+        return nnx.Embed(*weight.shape, param_dtype=weight.dtype, rngs=rngs)
+
+    return _holding(make, {"embedding": weight})
+
+
+def _embedding(ids: Any, weight: Any) -> Any:
+    return _embed(weight)(ids)
+
+
+def _tied_head(x: Any, weight: Any) -> Any:
+    return _embed(weight).attend(x)
+
+
+def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    out, inner = weight.shape
+    held = {"kernel": weight.T, **({} if bias is None else {"bias": bias})}
+    return _holding(lambda nnx, rngs: nnx.Linear(inner, out, use_bias=bias is not None, rngs=rngs), held)(x)
+
+
+def _sequential(x: Any, *parts: Any) -> Any:
+    first, second = ({"kernel": parts[n].T, "bias": parts[n + 1]} for n in (0, 2))
+
+    def linear(held: Mapping[str, Any]) -> Any:
+        return _holding(lambda nnx, rngs: nnx.Linear(*held["kernel"].shape, rngs=rngs), held)
+
+    import jax
+    from flax import nnx
+
+    return nnx.Sequential(linear(first), jax.nn.relu, linear(second))(x)
+
+
+def _quantized(name: str) -> Composition:
+    def made(x: Any, weight: Any, scales: Any, biases: Any, bits: int = 4, group_size: int = 64) -> Any:
+        from touchstone.adapters.interface import Scheme
+        from touchstone.adapters.jax import modules
+
+        return getattr(modules, name)(weight, scales, biases, Scheme(bits, group_size))(x)
+
+    return Composition(made, ("bits", "group_size"))
+
+
+def _each(value: Any, dims: int) -> tuple[int, ...]:
+    return value if isinstance(value, tuple) else (value,) * dims
+
+
+def _convolution(dims: int) -> Composition:
+    def made(
+        x: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        same: bool = False,
+    ) -> Any:
+        held = {"kernel": _kernel(weight), **({} if bias is None else {"bias": bias})}
+        options = {
+            "strides": _each(stride, dims),
+            "padding": "SAME" if same else [(p, p) for p in _each(padding, dims)],
+            "kernel_dilation": _each(dilation, dims),
+            "feature_group_count": groups,
+            "use_bias": bias is not None,
+        }
+        sizes = (x.shape[-1], weight.shape[0], tuple(weight.shape[1:-1]))
+        return _holding(lambda nnx, rngs: nnx.Conv(*sizes, rngs=rngs, **options), held)(x)
+
+    return Composition(made, ("stride", "padding", "dilation", "groups", "same"))
+
+
+def _transposed(dims: int) -> Composition:
+    """Flax does not flip the kernel, and pads what the strides have spread out."""
+
+    def made(
+        x: Any,
+        weight: Any,
+        bias: Any = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        output_padding: Any = 0,
+    ) -> Any:
+        kernel = tuple(weight.shape[1:-1])
+        edges = [
+            (d * (k - 1) - p, d * (k - 1) - p + q)
+            for d, k, p, q in zip(
+                *(_each(dilation, dims), kernel, _each(padding, dims), _each(output_padding, dims)), strict=True
+            )
+        ]
+        flipped = _kernel(weight)[tuple(slice(None, None, -1) for _ in kernel)]
+        held = {"kernel": flipped, **({} if bias is None else {"bias": bias})}
+        options = {
+            "strides": _each(stride, dims),
+            "padding": edges,
+            "kernel_dilation": _each(dilation, dims),
+            "use_bias": bias is not None,
+        }
+        sizes = (x.shape[-1], weight.shape[0], kernel)
+        return _holding(lambda nnx, rngs: nnx.ConvTranspose(*sizes, rngs=rngs, **options), held)(x)
+
+    return Composition(made, ("stride", "padding", "dilation", "output_padding"))
+
+
+def _pool(name: str, dims: int) -> Composition:
+    def made(x: Any, kernel_size: Any = 2, stride: Any = None, padding: Any = 0) -> Any:
+        from flax import nnx
+
+        steps = _each(kernel_size if stride is None else stride, dims)
+        edges = [(p, p) for p in _each(padding, dims)]
+        return getattr(nnx, name)(x, _each(kernel_size, dims), strides=steps, padding=edges)
+
+    return Composition(made, ("kernel_size", "stride", "padding"))
+
+
+def _layer_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+    return _holding(lambda nnx, rngs: nnx.LayerNorm(x.shape[-1], epsilon=eps, rngs=rngs), _named(_AFFINE, parts))(x)
+
+
+def _rms_norm(x: Any, weight: Any, eps: float = 1e-5) -> Any:
+    return _holding(lambda nnx, rngs: nnx.RMSNorm(x.shape[-1], epsilon=eps, rngs=rngs), {"scale": weight})(x)
+
+
+def _group_norm(x: Any, *parts: Any, num_groups: int = 3, eps: float = 1e-5) -> Any:
+    affine = {"use_scale": bool(parts), "use_bias": bool(parts)}
+    return _holding(
+        lambda nnx, rngs: nnx.GroupNorm(x.shape[-1], num_groups, epsilon=eps, rngs=rngs, **affine),
+        _named(_AFFINE, parts),
+    )(x)
+
+
+def _instance_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+    affine = {"use_scale": bool(parts), "use_bias": bool(parts)}
+    return _holding(
+        lambda nnx, rngs: nnx.InstanceNorm(x.shape[-1], epsilon=eps, rngs=rngs, **affine), _named(_AFFINE, parts)
+    )(x)
+
+
+_STATISTICS = (*_AFFINE, "mean", "var")
+
+
+def _batch_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+    """In training where the statistics are not among the parts."""
+    given = _named(_STATISTICS, parts)
+    if len(parts) == 2:
+        given |= {"mean": parts[0] * 0, "var": parts[0] * 0}
+    module = _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], epsilon=eps, rngs=rngs), given)
+    return module(x, use_running_average=len(parts) == 4)
+
+
+def _running(name: str) -> Composition:
+    """What a statistic is after a call in training; Flax's momentum is the share of what was before."""
+
+    def made(x: Any, before: Any, momentum: float = 0.1) -> Any:
+        held = {"scale": before * 0, "bias": before * 0, "mean": before * 0, "var": before * 0, name: before}
+        module = _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], momentum=1 - momentum, rngs=rngs), held)
+        module(x, use_running_average=False)
+        return getattr(module, name)[...]
+
+    return Composition(made, ("momentum",))
+
+
+def _scanned(cell: Any, x: Any, carry: Any) -> Any:
+    from flax import nnx
+
+    return nnx.RNN(cell)(x, initial_carry=carry)
+
+
+def _rnn(x: Any, into: Any, inner: Any, bias: Any, hidden: Any) -> Any:
+    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_i.bias": bias}
+    sizes = (x.shape[-1], inner.shape[-1])
+    return _scanned(_holding(lambda nnx, rngs: nnx.SimpleCell(*sizes, dtype=x.dtype, rngs=rngs), held), x, hidden)
+
+
+def _lstm(x: Any, into: Any, inner: Any, bias: Any, hidden: Any, cell: Any) -> Any:
+    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_h.bias": bias}
+    sizes = (x.shape[-1], inner.shape[-1])
+    made = _holding(lambda nnx, rngs: nnx.OptimizedLSTMCell(*sizes, dtype=x.dtype, rngs=rngs), held)
+    return _scanned(made, x, (cell, hidden))
+
+
+def _gru_without_bhn(x: Any, into: Any, inner: Any, bias: Any, hidden: Any) -> Any:
+    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_i.bias": bias}
+    sizes = (x.shape[-1], inner.shape[-1])
+    return _scanned(_holding(lambda nnx, rngs: nnx.GRUCell(*sizes, dtype=x.dtype, rngs=rngs), held), x, hidden)
+
+
+def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
+    """jax.nn has heads behind the time."""
+    import jax
+
+    q, k, v = (one.swapaxes(1, 2) for one in (q, k, v))
+    how = {} if mask is None else {"mask" if mask.dtype == bool else "bias": mask[None, None]}
+    return jax.nn.dot_product_attention(q, k, v, scale=scale, is_causal=causal, **how).swapaxes(1, 2)
+
+
+_PROJECTIONS = ("query", "key", "value")
+
+
+def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
+    """Flax splits the projections' axis into heads."""
+    width = arrays[3].shape[0]
+    heads = (num_heads, width // num_heads)
+    held = {f"{n}.kernel": w.T.reshape(-1, *heads) for n, w in zip(_PROJECTIONS, arrays[3:6], strict=True)}
+    held["out.kernel"] = arrays[6].T.reshape(*heads, -1)
+    for name, bias in zip(_PROJECTIONS, arrays[7:10], strict=False):
+        held[f"{name}.bias"] = bias.reshape(heads)
+    held |= {"out.bias": arrays[10]} if len(arrays) > 7 else {}
+    given = {"use_bias": len(arrays) > 7, "decode": False, "qkv_features": width}
+    return _holding(lambda nnx, rngs: nnx.MultiHeadAttention(num_heads, width, rngs=rngs, **given), held)(*arrays[:3])
+
+
+def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
+    from touchstone.adapters.jax.llama import RoPE
+
+    return RoPE(x.shape[-1], base)(x, offset)
+
+
+def _gate(a: Any, b: Any) -> Any:
+    import jax
+
+    return jax.nn.silu(a) * b
+
+
+LAYERS: Mapping[str, Spelling] = {
+    "Embedding": Composition(_embedding),
+    "tied head of Embedding": Composition(_tied_head),
+    "Linear": Composition(_linear),
+    "QuantizedEmbedding": _quantized("QuantizedEmbed"),
+    "QuantizedLinear": _quantized("QuantizedLinear"),
+    "Sequential": Composition(_sequential),
+    "SwiGLU": Composition(_gate),
+    **{f"Conv{n}d": _convolution(n) for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": _transposed(n) for n in (1, 2, 3)},
+    **{f"MaxPool{n}d": _pool("max_pool", n) for n in (1, 2, 3)},
+    **{f"AvgPool{n}d": _pool("avg_pool", n) for n in (1, 2, 3)},
+    "LayerNorm": Composition(_layer_norm, ("eps",)),
+    "RMSNorm": Composition(_rms_norm, ("eps",)),
+    "GroupNorm of neighbours": Composition(_group_norm, ("num_groups", "eps")),
+    "InstanceNorm": Composition(_instance_norm, ("eps",)),
+    "BatchNorm": Composition(_batch_norm, ("eps",)),
+    "BatchNorm in training": Composition(_batch_norm, ("eps",)),
+    "running mean of BatchNorm": _running("mean"),
+    "running biased variance of BatchNorm": _running("var"),
+    "RNN": Composition(_rnn),
+    "LSTM": Composition(_lstm),
+    "GRU without bhn": Composition(_gru_without_bhn),
+    "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
+    "attention where a mask is true": Composition(_attention),
+    "attention with a mask added": Composition(_attention),
+    "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
+    "MultiHeadAttention with biases": Composition(_many_heads),
+    "RoPE of neighbours": Composition(_rope, ("offset", "base")),
+}
+_NO_LAYER = "flax.nnx has no such layer"
+ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *(f"operation:{name}" for name in ("ALiBi", "SinusoidalPositionalEncoding", "Upsample")),
+            *(f"operation:Transformer{half}Layer" for half in ("Encoder", "Decoder")),
+        ),
+        _NO_LAYER,
+    ),
+    **dict.fromkeys(
+        (
+            f"operation:{name}"
+            for name in (
+                *("CELU", "ELU", "GELU", "GLU", "HardShrink", "HardTanh", "Hardswish", "LeakyReLU", "LogSigmoid"),
+                *("LogSoftmax", "Mish", "ReLU", "ReLU2", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin"),
+                *("Softplus", "Softshrink", "Softsign", "Step", "Tanh"),
+            )
+        ),
+        "flax.nnx has functions of activation, and no modules of them",
+    ),
+    "operation:PReLU": "flax.nnx.PReLU has one number, and not one by feature",
+    "operation:GroupNorm": "flax.nnx.GroupNorm takes neighbouring channels as a group, not interleaved ones",
+    "operation:cells of LSTM": "flax.nnx.RNN gives the last cell alone",
+    "operation:GRU": "flax.nnx.GRUCell has no bias of the hidden state's part of the new gate",
+    "operation:RoPE": "flax.nnx has no rotary layer; this adapter's Llama turns neighbours",
+    "operation:running variance of BatchNorm": "flax.nnx.BatchNorm keeps the biased variance",
+}

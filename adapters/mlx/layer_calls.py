@@ -1,0 +1,305 @@
+"""How MLX's layers compute, as functions of their inputs and parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from touchstone.adapters.calls import Composition, Spelling
+
+Sizes = Callable[..., tuple[Any, ...]]
+
+
+def _holding(module: Any, parameters: Mapping[str, Any]) -> Any:
+    """The module with these arrays in the place of its own, by dotted names."""
+    for name, value in parameters.items():
+        *path, last = name.split(".")
+        inner = module
+        for part in path:
+            inner = inner[part] if isinstance(inner, dict) and part in inner else getattr(inner, part)
+        setattr(inner, last, value)
+    return module
+
+
+def _layer(
+    name: str, sizes: Sizes, *parameters: str, inputs: int = 1, takes: tuple[str, ...] = (), **fixed: Any
+) -> Composition:
+    """A layer of mlx.nn, made of sizes that its arrays have; the first arrays are its inputs, the others parameters.
+
+    Where a bias is among its parameters and not among the arrays, it is made without.
+    """
+
+    def made(*arrays: Any, **options: Any) -> Any:
+        from mlx import nn
+
+        held = dict(zip(parameters, arrays[inputs:], strict=False))
+        options |= {"bias": False} if "bias" in parameters and "bias" not in held and name in _WITH_BIAS else {}
+        options |= {"affine": bool(held)} if name in _AFFINE else {}
+        module = _holding(getattr(nn, name)(*sizes(*arrays), **{**fixed, **options}), held)
+        return module(*arrays[:inputs])
+
+    return Composition(made, takes)
+
+
+_WITH_BIAS = ("Linear", *(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)))
+_AFFINE = ("GroupNorm", "InstanceNorm", "LayerNorm")
+
+
+def _of_matrix(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
+    return weight.shape[-1], weight.shape[0]
+
+
+def _of_table(ids: Any, weight: Any) -> tuple[Any, ...]:
+    return weight.shape
+
+
+def _of_kernel(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
+    return x.shape[-1], weight.shape[0], tuple(weight.shape[1:-1])
+
+
+def _of_one_kernel(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
+    return x.shape[-1], weight.shape[0], weight.shape[1]
+
+
+def _of_features(x: Any, *_: Any) -> tuple[Any, ...]:
+    return (x.shape[-1],)
+
+
+def _of_hidden(x: Any, into: Any, hidden: Any, *_: Any) -> tuple[Any, ...]:
+    return x.shape[-1], hidden.shape[-1]
+
+
+def _nothing(*_: Any) -> tuple[Any, ...]:
+    return ()
+
+
+_PACKED = ("weight", "scales", "biases")
+
+
+def _quantized_lookup(ids: Any, *parts: Any, bits: int = 4, group_size: int = 64) -> Any:
+    from mlx import nn
+
+    module = nn.QuantizedEmbedding(1, group_size, group_size=group_size, bits=bits)
+    return _holding(module, dict(zip(_PACKED, parts, strict=True)))(ids)
+
+
+def _quantized_linear(x: Any, *parts: Any, bits: int = 4, group_size: int = 64) -> Any:
+    from mlx import nn
+
+    module = nn.QuantizedLinear(group_size, 1, bias=False, group_size=group_size, bits=bits)
+    return _holding(module, dict(zip(_PACKED, parts, strict=True)))(x)
+
+
+def _tied_head(x: Any, weight: Any) -> Any:
+    from mlx import nn
+
+    return _holding(nn.Embedding(1, 1), {"weight": weight}).as_linear(x)
+
+
+def _sequential(x: Any, *parts: Any) -> Any:
+    from mlx import nn
+
+    names = [f"layers.{at}.{part}" for at in (0, 2) for part in ("weight", "bias")]
+    module = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
+    for name, value in zip(names, parts, strict=True):
+        _, at, part = name.split(".")
+        setattr(module.layers[int(at)], part, value)
+    return module(x)
+
+
+def _gate(a: Any, b: Any) -> Any:
+    from mlx import nn
+
+    return nn.silu(a) * b
+
+
+def _pool(name: str) -> Composition:
+    def made(x: Any, kernel_size: Any = 2, **options: Any) -> Any:
+        from mlx import nn
+
+        return getattr(nn, name)(kernel_size, **options)(x)
+
+    return Composition(made, ("kernel_size", "stride", "padding"))
+
+
+def _group_norm(*, pytorch_compatible: bool) -> Composition:
+    def made(x: Any, *parts: Any, num_groups: int = 3, **options: Any) -> Any:
+        from mlx import nn
+
+        module = nn.GroupNorm(
+            num_groups, x.shape[-1], affine=bool(parts), pytorch_compatible=pytorch_compatible, **options
+        )
+        return _holding(module, dict(zip(("weight", "bias"), parts, strict=False)))(x)
+
+    return Composition(made, ("num_groups", "eps"))
+
+
+_STATISTICS = ("weight", "bias", "running_mean", "running_var")
+
+
+def _batch_norm(x: Any, *parts: Any, **options: Any) -> Any:
+    """Not in training where the statistics are among the parts."""
+    from mlx import nn
+
+    module = _holding(nn.BatchNorm(x.shape[-1], **options), dict(zip(_STATISTICS, parts, strict=False)))
+    module.train(len(parts) == 2)
+    return module(x)
+
+
+def _running(name: str) -> Composition:
+    """What a statistic is after a call in training."""
+
+    def made(x: Any, before: Any, **options: Any) -> Any:
+        from mlx import nn
+
+        module = _holding(nn.BatchNorm(x.shape[-1], **options), {name: before})
+        module(x)
+        return module[name]
+
+    return Composition(made, ("momentum",))
+
+
+def _recurrent(name: str, *parameters: str, states: int = 1, result: int | None = None) -> Composition:
+    def made(x: Any, *arrays: Any) -> Any:
+        from mlx import nn
+
+        held, first = arrays[: len(parameters)], arrays[len(parameters) :]
+        module = _holding(getattr(nn, name)(x.shape[-1], held[1].shape[-1]), dict(zip(parameters, held, strict=True)))
+        given = module(x, *first)
+        return given if result is None else given[result]
+
+    return Composition(made)
+
+
+def _gru_without_bhn(x: Any, Wx: Any, Wh: Any, b: Any, hidden: Any) -> Any:
+    from mlx import nn
+
+    module = _holding(nn.GRU(x.shape[-1], Wh.shape[-1]), {"Wx": Wx, "Wh": Wh, "b": b})
+    module.bhn = None
+    return module(x, hidden)
+
+
+def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
+    import mlx.core as mx
+
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    return mx.fast.scaled_dot_product_attention(q, k, v, scale=scale, mask="causal" if causal else mask)
+
+
+_PROJECTIONS = ("query_proj", "key_proj", "value_proj", "out_proj")
+
+
+def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
+    from mlx import nn
+
+    held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, arrays[3:7], strict=True)}
+    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[7:], strict=False)}
+    module = nn.MultiHeadAttention(arrays[0].shape[-1], num_heads, bias=len(arrays) > 7)
+    return _holding(module, held)(*arrays[:3])
+
+
+def _in_layer(attention: str, arrays: Any) -> dict[str, Any]:
+    return {f"{attention}.{name}.weight": value for name, value in zip(_PROJECTIONS, arrays, strict=True)}
+
+
+def _with_norms(norms: int, arrays: Any) -> dict[str, Any]:
+    places = [*(f"ln{n}" for n in range(1, norms + 1)), "linear1", "linear2"]
+    names = [f"{place}.{part}" for place in places for part in ("weight", "bias")]
+    return dict(zip(names, arrays, strict=True))
+
+
+def _encoder_layer(x: Any, *parts: Any, norm_first: bool = True) -> Any:
+    from mlx import nn
+
+    module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], norm_first=norm_first)
+    return _holding(module, {**_in_layer("attention", parts[:4]), **_with_norms(2, parts[4:])})(x, None)
+
+
+def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) -> Any:
+    from mlx import nn
+
+    module = nn.TransformerDecoderLayer(x.shape[-1], 2, parts[14].shape[0], norm_first=norm_first)
+    held = {**_in_layer("self_attention", parts[:4]), **_in_layer("cross_attention", parts[4:8])}
+    mask = nn.MultiHeadAttention.create_additive_causal_mask(x.shape[1], x.dtype)
+    return _holding(module, {**held, **_with_norms(3, parts[8:])})(x, memory, mask, None)
+
+
+def _rope(x: Any, offset: int = 0, dims: int = 8, **options: Any) -> Any:
+    from mlx import nn
+
+    return nn.RoPE(dims, **options)(x, offset=offset)
+
+
+def _alibi(scores: Any, offset: int = 0) -> Any:
+    from mlx import nn
+
+    return nn.ALiBi()(scores, offset)
+
+
+def _sines(x: Any, **options: Any) -> Any:
+    from mlx import nn
+
+    return nn.SinusoidalPositionalEncoding(8, **options)(x)
+
+
+def _upsampled(x: Any, scale_factor: Any = 2, **options: Any) -> Any:
+    from mlx import nn
+
+    return nn.Upsample(scale_factor, **options)(x)
+
+
+_ACTIVATIONS = (
+    *("CELU", "ELU", "GELU", "GLU", "HardShrink", "HardTanh", "Hardswish", "LeakyReLU", "LogSigmoid", "LogSoftmax"),
+    *("Mish", "ReLU", "ReLU2", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus", "Softshrink"),
+    *("Softsign", "Step", "Tanh"),
+)
+_STEPS = ("stride", "padding", "dilation")
+LAYERS: Mapping[str, Spelling] = {
+    "Embedding": _layer("Embedding", _of_table, "weight"),
+    "tied head of Embedding": Composition(_tied_head),
+    "Linear": _layer("Linear", _of_matrix, "weight", "bias"),
+    "QuantizedEmbedding": Composition(_quantized_lookup, ("bits", "group_size")),
+    "QuantizedLinear": Composition(_quantized_linear, ("bits", "group_size")),
+    "Sequential": Composition(_sequential),
+    "SwiGLU": Composition(_gate),
+    "Conv1d": _layer("Conv1d", _of_one_kernel, "weight", "bias", takes=(*_STEPS, "groups")),
+    "Conv2d": _layer("Conv2d", _of_kernel, "weight", "bias", takes=(*_STEPS, "groups")),
+    "Conv3d": _layer("Conv3d", _of_kernel, "weight", "bias", takes=_STEPS),
+    "ConvTranspose1d": _layer("ConvTranspose1d", _of_one_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
+    "ConvTranspose2d": _layer("ConvTranspose2d", _of_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
+    "ConvTranspose3d": _layer("ConvTranspose3d", _of_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
+    **{f"{kind}{n}d": _pool(f"{kind}{n}d") for kind in ("MaxPool", "AvgPool") for n in (1, 2, 3)},
+    "LayerNorm": _layer("LayerNorm", _of_features, "weight", "bias", takes=("eps",)),
+    "RMSNorm": _layer("RMSNorm", _of_features, "weight", takes=("eps",)),
+    "GroupNorm": _group_norm(pytorch_compatible=False),
+    "GroupNorm of neighbours": _group_norm(pytorch_compatible=True),
+    "InstanceNorm": _layer("InstanceNorm", _of_features, "weight", "bias", takes=("eps",)),
+    "BatchNorm": Composition(_batch_norm, ("eps",)),
+    "BatchNorm in training": Composition(_batch_norm, ("eps",)),
+    "running mean of BatchNorm": _running("running_mean"),
+    "running variance of BatchNorm": _running("running_var"),
+    "RNN": _recurrent("RNN", "Wxh", "Whh", "bias"),
+    "LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=0),
+    "cells of LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=1),
+    "GRU": _recurrent("GRU", "Wx", "Wh", "b", "bhn"),
+    "GRU without bhn": Composition(_gru_without_bhn),
+    "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
+    "attention where a mask is true": Composition(_attention),
+    "attention with a mask added": Composition(_attention),
+    "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
+    "MultiHeadAttention with biases": Composition(_many_heads),
+    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first",)),
+    "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first",)),
+    "RoPE": Composition(_rope, ("offset", "base", "scale", "dims")),
+    "RoPE of neighbours": Composition(lambda x, **options: _rope(x, traditional=True, **options), ("offset", "base")),
+    "ALiBi": Composition(_alibi, ("offset",)),
+    "SinusoidalPositionalEncoding": Composition(_sines, ("cos_first", "scale", "full_turns", "min_freq", "max_freq")),
+    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
+    **{name: _layer(name, _nothing) for name in _ACTIVATIONS},
+    "PReLU": _layer("PReLU", lambda x, alpha: alpha.shape, "weight"),
+}
+_SAME = "mlx.nn's layers pad by numbers alone"
+ABSENT: Mapping[str, str] = {
+    **{f"option:{name} same": _SAME for name in ("Conv1d", "Conv2d", "Conv3d")},
+    "operation:running biased variance of BatchNorm": "mlx.nn.BatchNorm keeps the unbiased variance",
+}

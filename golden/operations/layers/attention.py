@@ -1,0 +1,216 @@
+"""Attention by scaled products, alone and between projections, and the layers of a Transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import sqrt as root
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden.operations.arithmetic import Condition, Number, exp, most, sqrt, where
+from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.record import Operation
+from touchstone.golden.operations.samples import Argument, Sample
+
+_ATTENTION_PAGE = (
+    "https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.fast.scaled_dot_product_attention.html"
+)
+_BATCH, _HEADS, _TIME, _DIMS = 2, 4, 5, 8
+_MODEL, _MODEL_HEADS, _MLP = 8, 2, 12
+
+
+def _softmax(x: Number) -> Number:
+    e = exp(x - x.most())
+    return e / e.sum()
+
+
+def _seen(scores: Number, holds: np.ndarray) -> Number:
+    """Scores where a key is seen, and minus infinity elsewhere."""
+    unknown = np.zeros(holds.shape, bool)
+    return where(Condition(np.broadcast_to(holds, scores.shape), unknown, scores.precision), scores, -np.inf)
+
+
+def _attention(q: Number, k: Number, v: Number, mask: Any = None, causal: bool = False, scale: Any = None) -> Number:
+    """``q [batch, heads, queries, dims]`` over ``k, v [batch, heads / n, keys, dims]``.
+
+    mask: numbers that are added to scores, or which keys a query sees.
+    """
+    repeated = q.shape[1] // k.shape[1]
+    if repeated > 1:
+        heads = np.repeat(np.arange(k.shape[1]), repeated)
+        k, v = k[:, heads], v[:, heads]
+    scores = q @ k.swapped() * (1 / root(q.shape[-1]) if scale is None else scale)
+    if isinstance(mask, np.ndarray):
+        scores = _seen(scores, mask.astype(bool))
+    elif mask is not None:
+        scores = scores + mask
+    if causal:
+        scores = _seen(scores, np.tri(*scores.shape[-2:], dtype=bool))
+    return _softmax(scores) @ v
+
+
+def _heads(x: Number, heads: int) -> Number:
+    return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
+
+
+def _projected(x: Number, weight: Number, bias: Number | None = None) -> Number:
+    made = x @ weight.swapped()
+    return made if bias is None else made + bias
+
+
+def _many_heads(
+    queries: Number,
+    keys: Number,
+    values: Number,
+    query: Number,
+    key: Number,
+    value: Number,
+    out: Number,
+    *biases: Number,
+    num_heads: int = _MODEL_HEADS,
+    causal: bool = False,
+) -> Number:
+    """Weights of the projections, then their biases, if any."""
+    of = biases or (None,) * 4
+    inputs = zip((queries, keys, values), (query, key, value), of, strict=False)
+    q, k, v = (_heads(_projected(x, weight, bias), num_heads) for x, weight, bias in inputs)
+    made = _attention(q, k, v, causal=causal).transpose(0, 2, 1, 3)
+    return _projected(made.reshape(*made.shape[:2], -1), out, of[3])
+
+
+def _layer_norm(x: Number, weight: Number, bias: Number) -> Number:
+    centred = x - x.mean()
+    return centred / sqrt((centred * centred).mean() + 1e-5) * weight + bias
+
+
+def _encoder_layer(x: Number, *parts: Number, norm_first: bool = True) -> Number:
+    """Parts: four projections, weight and bias of two norms and of two linear layers."""
+    attention, first, second, (w1, b1, w2, b2) = parts[:4], parts[4:6], parts[6:8], parts[8:]
+
+    def attended(y: Number) -> Number:
+        return _many_heads(y, y, y, *attention)
+
+    def fed(y: Number) -> Number:
+        return _projected(most(_projected(y, w1, b1), 0), w2, b2)
+
+    if norm_first:
+        x = x + attended(_layer_norm(x, *first))
+        return x + fed(_layer_norm(x, *second))
+    x = _layer_norm(x + attended(x), *first)
+    return _layer_norm(x + fed(x), *second)
+
+
+def _decoder_layer(x: Number, memory: Number, *parts: Number, norm_first: bool = True) -> Number:
+    """Parts: four projections of each attention, weight and bias of three norms and of two linear layers."""
+    own, cross = parts[:4], parts[4:8]
+    norms = [parts[8 + 2 * n : 10 + 2 * n] for n in range(3)]
+    w1, b1, w2, b2 = parts[14:]
+
+    steps: tuple[Callable[[Number], Number], ...] = (
+        lambda y: _many_heads(y, y, y, *own, causal=True),
+        lambda y: _many_heads(y, memory, memory, *cross),
+        lambda y: _projected(most(_projected(y, w1, b1), 0), w2, b2),
+    )
+    for norm, step in zip(norms, steps, strict=True):
+        x = x + step(_layer_norm(x, *norm)) if norm_first else _layer_norm(x + step(x), *norm)
+    return x
+
+
+def _operands(queries: int, keys: int, heads: int = _HEADS, **given: Argument) -> dict[str, Argument]:
+    shapes = {"q": (_BATCH, _HEADS, queries, _DIMS), "k": (_BATCH, heads, keys, _DIMS), "v": (_BATCH, heads, keys, _DIMS)}
+    return arrays({**shapes, **{name: of.shape for name, of in given.items()}}, **given)
+
+
+def _result(queries: int) -> tuple[int, ...]:
+    return (_BATCH, _HEADS, queries, _DIMS)
+
+
+_DIAGONAL = tuple(bool(v) for v in np.tri(_TIME, dtype=bool).reshape(-1))
+_SEEN = Argument("values", (_TIME, _TIME), {"values": _DIAGONAL}, dtype="bool")
+_SIZE = _HEADS * _TIME * _DIMS
+_WILD = styled((2, _HEADS, _TIME, _DIMS), "v", [("special once", _SIZE), ("bell", _SIZE)])
+_PROJECTIONS = {name: (_MODEL, _MODEL) for name in ("query_proj", "key_proj", "value_proj", "out_proj")}
+_HALVED = {name: 0.5 for name in (*_PROJECTIONS, *(f"cross_{name}" for name in _PROJECTIONS), "w1", "w2")}
+_FEED = {"w1": (_MLP, _MODEL), "b1": (_MLP,), "w2": (_MODEL, _MLP), "b2": (_MODEL,)}
+
+
+def _norms(count: int) -> dict[str, tuple[int, ...]]:
+    return {f"norm{n}_{part}": (_MODEL,) for n in range(1, count + 1) for part in ("weight", "bias")}
+
+
+def _model(name: str, shapes: dict[str, tuple[int, ...]], time: int = _TIME, **options: Any) -> Sample:
+    return whole(name, arrays(shapes, _HALVED), (_BATCH, time, _MODEL), **options)
+
+
+_INPUTS = {"queries": (_BATCH, _TIME, _MODEL), "keys": (_BATCH, 7, _MODEL), "values": (_BATCH, 7, _MODEL)}
+_BIASES = {f"{name}_bias": (_MODEL,) for name in _PROJECTIONS}
+_ENCODER = {"x": (_BATCH, _TIME, _MODEL), **_PROJECTIONS, **_norms(2), **_FEED}
+_DECODER = {
+    "x": (_BATCH, _TIME, _MODEL),
+    "memory": (_BATCH, 7, _MODEL),
+    **_PROJECTIONS,
+    **{f"cross_{name}": shape for name, shape in _PROJECTIONS.items()},
+    **_norms(3),
+    **_FEED,
+}
+ATTENTION: tuple[Operation, ...] = (
+    layer(
+        "scaled_dot_product_attention",
+        "softmax(q k' / sqrt(dims)) v",
+        _attention,
+        whole("own", _operands(_TIME, 7), _result(_TIME)),
+        by_entry("specials", _operands(_TIME, _TIME, v=_WILD), _result(_TIME), "NaN", "ordinary"),
+        whole("heads that share keys", _operands(_TIME, 7, heads=2), _result(_TIME)),
+        whole("causal", _operands(_TIME, _TIME), _result(_TIME), causal=True),
+        whole("another scale", _operands(_TIME, 7), _result(_TIME), scale=0.25),
+        whole("one query", _operands(1, 7), _result(1)),
+        page=_ATTENTION_PAGE,
+    ),
+    layer(
+        "attention where a mask is true",
+        "softmax(q k' / sqrt(dims) where seen) v",
+        _attention,
+        whole("own", _operands(_TIME, _TIME, mask=_SEEN), _result(_TIME)),
+        page=_ATTENTION_PAGE,
+    ),
+    layer(
+        "attention with a mask added",
+        "softmax(q k' / sqrt(dims) + mask) v",
+        _attention,
+        whole("own", _operands(_TIME, 7, mask=arrays({"mask": (_TIME, 7)})["mask"]), _result(_TIME)),
+        page=_ATTENTION_PAGE,
+    ),
+    layer(
+        "MultiHeadAttention",
+        "attention of projections by heads, projected",
+        _many_heads,
+        _model("own", {**_INPUTS, **_PROJECTIONS}),
+        _model("own keys", {**_INPUTS, "keys": _INPUTS["queries"], "values": _INPUTS["queries"], **_PROJECTIONS}),
+        _model("four heads", {**_INPUTS, **_PROJECTIONS}, num_heads=4),
+        _model("one head", {**_INPUTS, **_PROJECTIONS}, num_heads=1),
+    ),
+    layer(
+        "MultiHeadAttention with biases",
+        "attention of projections by heads, projected",
+        _many_heads,
+        _model("own", {**_INPUTS, **_PROJECTIONS, **_BIASES}),
+        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.MultiHeadAttention.html",
+    ),
+    layer(
+        "TransformerEncoderLayer",
+        "x + attention(norm(x)), then x + linear(relu(linear(norm(x))))",
+        _encoder_layer,
+        _model("own", _ENCODER),
+        _model("norm last", _ENCODER, norm_first=False),
+        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.Transformer.html",
+    ),
+    layer(
+        "TransformerDecoderLayer",
+        "causal attention, attention to memory, then the linear layers, each of norm(x) and added to x",
+        _decoder_layer,
+        _model("own", _DECODER),
+        _model("norm last", _DECODER, norm_first=False),
+        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.Transformer.html",
+    ),
+)
