@@ -181,7 +181,7 @@ class NotInstalledAtAll(Minimal):
 
 
 class Undeclared(Adapter):
-    """Every method, and no facts about itself."""
+    """What is abstract of an adapter, and no facts about itself."""
 
     def __init__(self, device: str) -> None: ...
 

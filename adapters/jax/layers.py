@@ -33,12 +33,12 @@ def embedding(adapter: JaxAdapter, weight: Any, **options: Any) -> Layer:
     return JaxLayer(adapter, module, _TABLE)
 
 
-def raw_lookup(adapter: JaxAdapter, weight: Any, spelling: str = "", **options: Any) -> Layer:
-    """Indexing of a bare Param, or another function of it with its options."""
+def raw_lookup(adapter: JaxAdapter, weight: Any, spelling: str = "") -> Layer:
+    """Indexing of a bare Param, or another function of it."""
     from touchstone.adapters.jax import modules
 
     if spelling:
-        return _spelled(adapter, SPELLINGS["raw_lookup"][spelling], options, weight=weight)
+        return _spelled(adapter, SPELLINGS["raw_lookup"][spelling], {}, weight=weight)
     return JaxLayer(adapter, modules.RawLookup(adapter.place(weight)), _TABLE)
 
 

@@ -185,14 +185,11 @@ class MLXAdapter(Adapter):
             self.mx.random.seed(seed)
             return [self.fetch(draw) for draw in map(initializers.drawing(self, name, dtype, options), shapes)]
 
-    def _dense(self, kind: str, weight: Any, bias: np.ndarray | None = None) -> Any:
-        return self.layer(kind, weight, bias=bias).native
-
     def converted(
         self, layer: str, weight: np.ndarray, how: str, settings: Mapping[str, Any], bias: np.ndarray | None = None
     ) -> Layer:
         with self.mx.stream(self.native_device):
-            dense = self._dense(layer, weight, bias)
+            dense = self.layer(layer, weight, bias=bias).native
             if how == "method":
                 return MLXLayer(self, dense.to_quantized(**settings))
             if how == "class" and layer == "embedding":
@@ -213,7 +210,7 @@ class MLXAdapter(Adapter):
         with self.mx.stream(self.native_device):
             root, made = self.nn.Module(), dict[str, Any]()
             for path, (kind, weight) in weights.items():
-                made[path] = self._dense(kind, made[weight].weight if isinstance(weight, str) else weight)
+                made[path] = self.layer(kind, made[weight].weight if isinstance(weight, str) else weight).native
                 *parents, name = path.split(".")
                 parent = root
                 for step in parents:
