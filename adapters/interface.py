@@ -64,9 +64,6 @@ class Operand:
 
 FLOATS = frozenset({"float32", "float16", "bfloat16"})
 INTEGERS = frozenset({"int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
-LAYERS = frozenset({"embedding", "raw_lookup", "linear", "quantized_embedding", "quantized_linear"})
-MODELS_OF_LAYERS = frozenset({"tied_model", "stack"})
-"""Small models of dense layers, in which layers meet."""
 AFFINE_BITS = (1, 2, 3, 4, 5, 6, 8)
 AFFINE_GROUPS = (32, 64, 128)
 BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32), "nvfp4": (4, 16)}
@@ -176,6 +173,7 @@ class Capabilities:
     """
 
     layers: frozenset[str]
+    """Names of `Adapter.layers`."""
     dtypes: frozenset[str]
     id_dtypes: frozenset[str]
     layouts: frozenset[str] = frozenset()
@@ -187,9 +185,9 @@ class Capabilities:
     initializers: frozenset[str] = frozenset()
     """Initializers, "normal", and options of theirs, "normal mean", that `Adapter.initialize` takes by name."""
     spellings: frozenset[str] = frozenset()
-    """Other ways of the framework to say a lookup or a product, "raw_lookup take", that `spelled` takes by name."""
+    """Other functions of the framework for a lookup or a product, "raw_lookup take", that `Adapter.layer` takes."""
     options: frozenset[str] = frozenset()
-    """Options of constructors, "embedding padding_idx", that `Adapter.embedding` or another takes by this name."""
+    """Options of constructors, "embedding padding_idx", that `Adapter.layer` or `construct` takes by name."""
     models: frozenset[str] = frozenset()
     """Whole models that it builds: "llama". An adapter of layers alone declares none."""
     gradients: bool = True
@@ -367,15 +365,8 @@ class Layer(abc.ABC):
 
 
 DECLARED: Mapping[str, tuple[str, ...]] = {
-    "layer:embedding": ("embedding",),
-    "layer:raw_lookup": ("raw_lookup",),
-    "layer:linear": ("linear",),
-    "layer:quantized_embedding": ("quantized_embedding",),
-    "layer:quantized_linear": ("quantized_linear",),
     "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
-    "layer:tied_model": ("tied_model",),
-    "layer:stack": ("stack",),
     "model:llama": ("llama",),
 }
 """What an adapter may declare -> the methods of its own that it must have then."""
@@ -386,7 +377,7 @@ class Adapter(abc.ABC):
 
     A third party subclasses this in its own package and selects it as ``package.module:Class``.
     Importing the module must not import the framework; constructing the class does.
-    Only what its capabilities declare has to be there (`DECLARED`); the rest is inherited, and never asked.
+    Only what its capabilities declare has to be there (`layers`, `DECLARED`); the rest is inherited, and never asked.
     """
 
     name: ClassVar[str]
@@ -401,6 +392,8 @@ class Adapter(abc.ABC):
     double_environment: ClassVar[Mapping[str, str]] = {}
     """Settings with which the framework computes in float64, where it needs any."""
     capabilities: ClassVar[Capabilities]
+    layers: ClassVar[Mapping[str, Callable[..., Layer]]] = {}
+    """Name of a layer -> the function of (adapter, weight, **parts) that builds it; see `layer`."""
     convention: ClassVar[str] = "meta"
     """How parameters and modules of its Llama are named: a key of `touchstone.migration.llama_names.CONVENTIONS`."""
     corrupts_memory: ClassVar[bool] = True
@@ -430,42 +423,36 @@ class Adapter(abc.ABC):
         """Bytes free on a device that may hold less than the host; None where the host's count."""
         return None
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        """The framework's embedding layer over ``weight [num_embeddings, dims]``, with options of its constructor."""
-        raise Unsupported(f"{self.name} has no embedding")
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
+        """The layer called `name` over `weight`, an array or an `Operand` where nothing else is said here.
 
-    def raw_lookup(self, weight: Any) -> Layer:
-        """Bare indexing ``weight[ids]`` of an array ``[num_embeddings, dims]``."""
-        raise Unsupported(f"{self.name} has no bare indexing")
+        - "embedding": the framework's layer over ``weight [num_embeddings, dims]``
+        - "raw_lookup": bare indexing ``weight[ids]`` of such an array
+        - "linear": the framework's layer with ``weight [out, in]``; part: ``bias [out]``
+        - "quantized_embedding", "quantized_linear": the same of a `Packed` weight, which is loaded, or of an array,
+          which is quantized by the part `scheme`
+        - "tied_model": an embedding, two linear layers and a head that shares the embedding's parameter; weight: a
+          mapping of "embed" ``[num_embeddings, dims]``, "proj" and "proj_out" ``[dims, dims]``, "proj.bias" and
+          "proj_out.bias" ``[dims]``. These are its roles, and the names of its modules for `Layer.freeze`. ids give
+          ``ids.shape + (num_embeddings,)``
+        - "stack": linear layers without a bias, one after the other, in the framework's own list; weight: a sequence of
+          ``[dims, dims]``
 
-    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        """The framework's linear layer with ``weight [out, in]`` and ``bias [out]``; options as `embedding`."""
-        raise Unsupported(f"{self.name} has no linear layer")
+        Parts of any layer are options of the framework's constructor (`Capabilities.options`), and `spelling`: another
+        function of the framework that computes the layer (`Capabilities.spellings`) and takes the options instead. It
+        may refuse ids that are not of one axis by raising, where its documentation says that it takes no others.
+        A part that is None is left out.
 
-    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
-        """A model of an embedding, two linear layers and a head that shares the embedding's parameter.
+        Raises Unsupported for a layer that `layers` lacks, and ValueError for columns that do not divide by the group
+        of the scheme or, where the framework has no such layer of its own, parts that do not fit (`Packed.check`).
 
-        weights: "embed" ``[num_embeddings, dims]``; "proj" and "proj_out" ``[dims, dims]`` with "proj.bias" and
-        "proj_out.bias" ``[dims]``: names of the model's modules. ids give ``ids.shape + (num_embeddings,)``.
-        Its roles are these names; `freeze` and `unfreeze` take the name of a module.
+        >>> from touchstone.adapters.reference.adapter import ReferenceAdapter
+        >>> ReferenceAdapter("cpu").layer("embedding", np.array([[1, 2], [3, 4]]))(1).tolist()
+        [3, 4]
         """
-        raise Unsupported(f"{self.name} has no model of tied layers")
-
-    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
-        """A model that holds linear layers without a bias, ``weight [dims, dims]`` each, in the framework's own list.
-
-        It applies one after the other.
-        """
-        raise Unsupported(f"{self.name} has no list of layers")
-
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        """A "raw_lookup" or "linear" that is computed by another function of the framework (`Capabilities.spellings`).
-
-        options: of the function, "functional padding_idx" among `Capabilities.options`.
-
-        It may refuse ids that are not of one axis by raising, where its documentation says that it takes no others.
-        """
-        raise Unsupported(f"{self.name} has no other spelling of {layer}")
+        if name not in self.layers:
+            raise Unsupported(f"{self.name} has no layer {name}")
+        return self.layers[name](self, weight, **{part: value for part, value in parts.items() if value is not None})
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         """A function of arrays (`Capabilities.operations`), its operands in the order of its record.
@@ -495,22 +482,6 @@ class Adapter(abc.ABC):
         generator: the seed is that of a generator that is handed over, not of the global one.
         """
         raise Unsupported(f"{self.name} has no initializer {name}")
-
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        """Quantize ``weight [num_embeddings, dims]``; ValueError where dims does not divide by the group."""
-        raise Unsupported(f"{self.name} has no quantized embedding")
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        """A quantized embedding over given packed parts."""
-        raise Unsupported(f"{self.name} has no quantized embedding")
-
-    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        """Quantize ``weight [out, in]``; ValueError where the input size does not divide by the group."""
-        raise Unsupported(f"{self.name} has no quantized linear layer")
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        """A quantized linear layer over given packed parts."""
-        raise Unsupported(f"{self.name} has no quantized linear layer")
 
     def construct(self, layer: str, sizes: Sequence[int], seed: int, **options: Any) -> Layer:
         """A freshly initialised layer by the framework's constructor, seeded.

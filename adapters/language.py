@@ -136,5 +136,5 @@ def check_names(given: Collection[str], wanted: Collection[str]) -> None:
 
 def pack(adapter: Adapter, weight: np.ndarray, scheme: Scheme) -> Packed:
     """``weight [rows, columns]`` quantized by the adapter."""
-    parts = adapter.quantized_linear(weight, scheme).parameters()
+    parts = adapter.layer("quantized_linear", weight, scheme=scheme).parameters()
     return Packed(parts["weight"], parts["scales"], parts.get("biases"), scheme)

@@ -24,7 +24,7 @@ def record(spec: str) -> str:
         dtype, *sizes = (case.params[k] for k in ("dtype", "mode", "bits", "group_size"))
         form = format_of(*sizes)
         scheme = Scheme(form.bits, form.group_size, form.mode)
-        layer = target.adapter.quantized_embedding(store[case.arrays["table"]], scheme)
+        layer = target.adapter.layer("quantized_embedding", store[case.arrays["table"]], scheme=scheme)
         for part, value in layer.parameters().items():
             key = quantized.recorded(form, dtype, part)
             arrays[key] = value

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 
 def roles(table: str = "weight", matrix: str = "weight", *, transposed: bool = False) -> Mapping[str, tuple[str, bool]]:
-    """Role of `Adapter.tied_model` -> the parameter's dotted name, and whether it is transposed.
+    """Role of the layer "tied_model" -> the parameter's dotted name, and whether it is transposed.
 
     table, matrix: what the framework calls the parameter of its embedding, and of its linear layer.
 

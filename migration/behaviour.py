@@ -146,10 +146,10 @@ def answer(adapter: Adapter, sample: Sample, side: Side, method: str) -> np.ndar
     weight = (sample.target if side == "target" else sample.source).astype(named(dtype))
     layer: Layer
     if method == "linear":
-        layer = adapter.load_quantized_linear(packed) if packed else adapter.linear(weight)
+        layer = adapter.layer("quantized_linear", packed) if packed else adapter.layer("linear", weight)
         out = layer(sample.inputs.astype(named(dtype)))
     else:
-        layer = adapter.load_quantized_embedding(packed) if packed else adapter.embedding(weight)
+        layer = adapter.layer("quantized_embedding", packed) if packed else adapter.layer("embedding", weight)
         out = layer(sample.ids) if method == "lookup" else layer.as_linear(sample.inputs.astype(named(dtype)))
     return out.astype(np.float64) if side == "source" else out
 

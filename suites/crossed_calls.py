@@ -230,7 +230,7 @@ def _call(
     return Call(
         layer=assay.params["layer"],
         method=assay.params["method"],
-        spelling=assay.params.get("spelling", ""),
+        spelling=assay.params.get("spelling"),
         weight=weights.given,
         dtype=weights.dtype,
         bias=bias,

@@ -28,7 +28,7 @@ class Call:
 
     layer: str
     method: Method
-    spelling: str
+    spelling: str | None
     weight: Any
     dtype: str
     bias: np.ndarray | None
@@ -84,11 +84,7 @@ def _method(layer: Layer, call: Call) -> Callable[[Any], np.ndarray]:
 
 
 def _made(adapter: Adapter, call: Call) -> Layer:
-    if call.layer == "embedding":
-        return adapter.embedding(call.weight, **call.options)
-    if call.layer == "linear" and not call.spelling:
-        return adapter.linear(call.weight, call.bias, **call.options)
-    return probes.build(adapter, call.layer, call.weight, call.bias, spelling=call.spelling)
+    return adapter.layer(call.layer, call.weight, bias=call.bias, spelling=call.spelling, **call.options)
 
 
 def _changed(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:

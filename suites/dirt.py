@@ -24,7 +24,9 @@ def sizes_of(*values: Any) -> list[int]:
 def dirty(adapter: Adapter, sizes: Sequence[int]) -> None:
     """Place blocks of these many bytes, every float32 in them NaN, and give them back to the framework's allocator."""
     held = [
-        adapter.raw_lookup(np.full((max(1, size // 4), 1), np.nan, np.float32)) for size in sizes for _ in range(COPIES)
+        adapter.layer("raw_lookup", np.full((max(1, size // 4), 1), np.nan, np.float32))
+        for size in sizes
+        for _ in range(COPIES)
     ]
     for layer in held:
         layer.parameters()
@@ -43,11 +45,11 @@ def repeated(
     adapter: Adapter, times: int, layer: str, weight: Any, inputs: np.ndarray, bias: np.ndarray | None = None
 ) -> list[np.ndarray]:
     """The answers of one layer and of as many new ones, each after freed memory was filled with NaN."""
-    kept, answers = probes.build(adapter, layer, weight, bias), []
+    kept, answers = adapter.layer(layer, weight, bias=bias), []
     for _ in range(times // 2):
         answers.append(kept(inputs))
         dirty(adapter, sizes_of(weight, inputs, answers[0]))
-        answers.append(probes.build(adapter, layer, weight, bias)(inputs))
+        answers.append(adapter.layer(layer, weight, bias=bias)(inputs))
     return answers
 
 
@@ -55,7 +57,7 @@ def repeated_vjp(
     adapter: Adapter, times: int, layer: str, weight: Any, inputs: np.ndarray, cotangent: np.ndarray
 ) -> list[dict[str, np.ndarray]]:
     """The same of gradients, by role."""
-    kept, answers = probes.build(adapter, layer, weight), []
+    kept, answers = adapter.layer(layer, weight), []
     for _ in range(times // 2):
         answers.append(probes.by_role(kept, kept.vjp(inputs, cotangent)))
         dirty(adapter, sizes_of(weight, inputs, cotangent))

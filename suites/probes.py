@@ -15,41 +15,14 @@ from touchstone.adapters.interface import Adapter, Layer, Method, Packed, Scheme
 from touchstone.adapters.isolation.outcome import attempt, settled
 
 
-def build(
-    adapter: Adapter, layer: str, weight: Any, bias: Any = None, scheme: Scheme | None = None, spelling: str = ""
-) -> Layer:
-    """The layer called `layer`, or another function that computes it, by its spelling.
-
-    A `Packed` weight is loaded, a float weight quantized where a scheme is given.
-    """
-    if spelling:
-        return adapter.spelled(layer, spelling, weight, bias)
-    if layer == "embedding":
-        return adapter.embedding(weight)
-    if layer == "raw_lookup":
-        return adapter.raw_lookup(weight)
-    if layer == "linear":
-        return adapter.linear(weight, bias)
-    if layer == "quantized_embedding":
-        if isinstance(weight, Packed):
-            return adapter.load_quantized_embedding(weight)
-        assert scheme is not None
-        return adapter.quantized_embedding(weight, scheme)
-    if isinstance(weight, Packed):
-        return adapter.load_quantized_linear(weight, bias)
-    assert layer == "quantized_linear"
-    assert scheme is not None
-    return adapter.quantized_linear(weight, scheme, bias)
-
-
 def call(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
-    """The layer's answer to ids or activations; parts: bias, scheme and spelling, as `build` takes them."""
-    return build(adapter, layer, weight, **parts)(inputs)
+    """The layer's answer to ids or activations; parts as `Adapter.layer` takes them."""
+    return adapter.layer(layer, weight, **parts)(inputs)
 
 
 def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: Any) -> np.ndarray:
-    """Inputs ``[..., dims]`` times the table of an embedding transposed, its tied head; parts as `build` takes them."""
-    return build(adapter, layer, weight, **parts).as_linear(inputs)
+    """Inputs ``[..., dims]`` times the table of an embedding transposed, its tied head."""
+    return adapter.layer(layer, weight, **parts).as_linear(inputs)
 
 
 def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
@@ -73,14 +46,14 @@ def operation_gradient(
 
 def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:
     """The compiled call's answer to its second call, after other ids of the same shape."""
-    function = build(adapter, layer, weight).compiled(compiler)
+    function = adapter.layer(layer, weight).compiled(compiler)
     function(np.zeros_like(inputs))
     return function(inputs)
 
 
 def recompiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:
     """The compiled call's answer after other ids of the same shape and of another shape."""
-    function = build(adapter, layer, weight).compiled(compiler)
+    function = adapter.layer(layer, weight).compiled(compiler)
     function(np.zeros_like(inputs))
     function(np.zeros((2, *inputs.shape), inputs.dtype))
     return function(inputs)
@@ -101,8 +74,8 @@ def tour(
 
     compiler: the one layer is compiled. thread: it is asked from another thread than the one that made it.
     """
-    alone = [_answer(adapter, method_of(build(adapter, layer, weight, **parts), method), one) for one in inputs]
-    made = build(adapter, layer, weight, **parts)
+    alone = [_answer(adapter, method_of(adapter.layer(layer, weight, **parts), method), one) for one in inputs]
+    made = adapter.layer(layer, weight, **parts)
     ask = made.compiled(compiler, method) if compiler else method_of(made, method)
     if thread:
         with ThreadPoolExecutor(1) as other:
@@ -138,7 +111,7 @@ def vjp(
     adapter: Adapter, layer: str, weight: Any, inputs: Any, cotangent: np.ndarray, method: Any = "call", **parts: Any
 ) -> dict[str, np.ndarray]:
     """Gradients by role ("weight", "bias", "x"), with the weight as ``[out, in]`` whatever the framework stores."""
-    found = build(adapter, layer, weight, **parts)
+    found = adapter.layer(layer, weight, **parts)
     return by_role(found, found.vjp(inputs, cotangent, method))
 
 
@@ -151,8 +124,8 @@ def answer_and_gradients(
     method: Method = "call",
     **parts: Any,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """The answer, and the gradients by role, none without a cotangent; parts as `build` takes them."""
-    made = build(adapter, layer, weight, **parts)
+    """The answer, and the gradients by role, none without a cotangent."""
+    made = adapter.layer(layer, weight, **parts)
     answer = method_of(made, method)(inputs)
     return answer, {} if cotangent is None else by_role(made, made.vjp(inputs, cotangent, method))
 
@@ -188,7 +161,7 @@ def packed_of(layer: Layer, scheme: Scheme) -> Packed:
 
 def rows(adapter: Adapter, layer: str, weight: Any, scheme: Scheme, columns: int) -> np.ndarray:
     """The weights ``[rows, columns]`` as the layer gives them out: every row, or its product with the identity."""
-    found = build(adapter, layer, weight, scheme=scheme)
+    found = adapter.layer(layer, weight, scheme=scheme)
     if layer == "quantized_linear":
         dtype = weight.scales.dtype if isinstance(weight, Packed) else weight.dtype
         return np.ascontiguousarray(found(np.eye(columns, dtype=dtype)).T)
@@ -197,14 +170,14 @@ def rows(adapter: Adapter, layer: str, weight: Any, scheme: Scheme, columns: int
 
 def parts(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
     """What a library's own scheme stores, by role; see adapters/libraries/conversion.py for the layouts."""
-    found = build(adapter, layer, weight, scheme=scheme)
+    found = adapter.layer(layer, weight, scheme=scheme)
     held = by_role(found, found.parameters())
     return Packed(held["weight"], held.get("scales"), held.get("biases"), scheme)
 
 
 def quantize(adapter: Adapter, layer: str, weight: np.ndarray, scheme: Scheme) -> Packed:
     """The parts that the layer makes of a float weight ``[rows, columns]``."""
-    return packed_of(build(adapter, layer, weight, scheme=scheme), scheme)
+    return packed_of(adapter.layer(layer, weight, scheme=scheme), scheme)
 
 
 def converted(adapter: Adapter, layer: str, weight: np.ndarray, how: str, settings: Any, bias: Any = None) -> Any:
@@ -243,7 +216,7 @@ def kept_answers(
     adapter: Adapter, table: np.ndarray, other: np.ndarray, ids: np.ndarray, x: np.ndarray, cotangent: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """Whatever an embedding gave out, beside copies made before a step, an update and the same calls again."""
-    layer = adapter.embedding(table)
+    layer = adapter.layer("embedding", table)
 
     def answers() -> list[np.ndarray]:
         gradients = layer.vjp(ids, cotangent, "tied")
@@ -261,9 +234,9 @@ def exercise(adapter: Adapter, style: str, seed: int, sizes: tuple[int, int], id
     """Rows of the from-scratch module and of the framework's own embedding over the same table."""
     layer = adapter.exercise(style, seed, *sizes)
     table = weight_of(layer)
-    own = adapter.embedding(table)(ids.astype(np.int32))
+    own = adapter.layer("embedding", table)(ids.astype(np.int32))
     one_hot = (ids.astype(np.int32)[:, None] == np.arange(len(table))).astype(table.dtype)
-    product = adapter.linear(np.ascontiguousarray(table.T))(one_hot)
+    product = adapter.layer("linear", np.ascontiguousarray(table.T))(one_hot)
     return {"rows": layer(ids), "own": own, "table": table, "one_hot": product}
 
 
@@ -278,7 +251,7 @@ def transposed_exercise(adapter: Adapter, style: str, seed: int, size: int, ids:
 def checked(adapter: Adapter, weight: np.ndarray, ids: Any) -> dict[str, Any]:
     """A checked lookup on a layer that counts how often the framework is called."""
     calls = []
-    inner = adapter.embedding(weight)
+    inner = adapter.layer("embedding", weight)
 
     class Counting:
         def __call__(self, given: Any) -> np.ndarray:

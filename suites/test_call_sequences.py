@@ -139,7 +139,7 @@ def test_calls_from_another_thread(assay: Assay) -> None:
 
 @requirement("KEEP-1", sequences.KEPT_CASES)
 def test_nothing_that_was_given_changes(assay: Assay) -> None:
-    made = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"), **_parts(assay))
+    made = assay.adapter.layer(assay.params["layer"], assay.golden("weight"), **_parts(assay))
     before = made.parameters()
     for name, one in _answered(assay).items():
         _, after = made.call_keeping(one, assay.params["method"])
@@ -158,7 +158,7 @@ def _keeps_parameters(assay: Assay, layer: Layer, before: Mapping[str, np.ndarra
 
 @requirement("KEEP-2", sequences.OVERWRITTEN_CASES)
 def test_answers_are_no_views_of_parameters(assay: Assay) -> None:
-    made = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"), **_parts(assay))
+    made = assay.adapter.layer(assay.params["layer"], assay.golden("weight"), **_parts(assay))
     before = made.parameters()
     for one in _answered(assay).values():
         made.overwrite_answer(one, assay.params["method"])

@@ -17,9 +17,8 @@ from touchstone.suites.requirements import requirement
 
 def _embedding(assay: Assay, weight: np.ndarray, **options: Any) -> Layer:
     """The layer with these options, or the function that takes them itself."""
-    if "spelling" in assay.params:
-        return assay.adapter.spelled("raw_lookup", assay.params["spelling"], weight, **options)
-    return assay.adapter.embedding(weight, **options)
+    spelling = assay.params.get("spelling")
+    return assay.adapter.layer("raw_lookup" if spelling else "embedding", weight, spelling=spelling, **options)
 
 
 def _table_gradient(assay: Assay, want: np.ndarray, **given: object) -> None:
@@ -60,7 +59,7 @@ def test_a_table_that_was_trained(assay: Assay) -> None:
     """Its rows are the table's, that of padding too, and it is frozen unless asked otherwise."""
     weight, ids, freeze = assay.golden("weight"), assay.golden("ids"), assay.params["freeze"]
     given = {} if freeze == "by default" else {"freeze": freeze == "yes"}
-    layer = assay.adapter.embedding(weight, from_pretrained=True, padding_idx=3, **given)
+    layer = assay.adapter.layer("embedding", weight, from_pretrained=True, padding_idx=3, **given)
     assay.same_bits(layer(ids), weight[ids])
     frozen = freeze != "no"
     if bool(layer.trainable()) == frozen:
@@ -111,11 +110,11 @@ def test_the_dtype_of_computing(assay: Assay) -> None:
     target = DTYPES[computed]
     rounded = weight.astype(np.float32).astype(target)
     if name == "embedding":
-        layer = assay.adapter.embedding(weight, dtype=computed)
+        layer = assay.adapter.layer("embedding", weight, dtype=computed)
         assay.same_bits(layer(assay.golden("ids")), rounded[assay.golden("ids")])
     else:
         x, bias = assay.golden("x"), assay.golden("bias")
-        layer = assay.adapter.linear(weight, bias, dtype=computed)
+        layer = assay.adapter.layer("linear", weight, bias=bias, dtype=computed)
         operands = [a.astype(np.float32).astype(target).astype(np.float64) for a in (x, weight, bias)]
         product, magnitude = operands[0] @ operands[1].T, np.abs(operands[0]) @ np.abs(operands[1]).T
         bound = bounds.linear_with_bias(product, magnitude, operands[2], x.shape[-1], computed)
@@ -142,9 +141,8 @@ def test_options_on_every_shape(assay: Assay) -> None:
 def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
     """Answers are in that dtype; each gradient is in the dtype of what it belongs to."""
     name, computed, looks_up = assay.params["layer"], assay.params["computed"], exact.looks_up(assay)
-    parts = [part for part in (assay.golden("weight"), assay.bias) if part is not None]
     option = {assay.params.get("by", "dtype"): computed}
-    layer = {"embedding": assay.adapter.embedding, "linear": assay.adapter.linear}[name](*parts, **option)
+    layer = assay.adapter.layer(name, assay.golden("weight"), bias=assay.bias, **option)
     given = assay.golden("ids" if looks_up else "x")
     method: Method = "call" if looks_up or name == "linear" else "as_linear"
     assay.same_bits(probes.method_of(layer, method)(given), exact.answer(assay, computed), signed_zero=looks_up)
@@ -154,12 +152,9 @@ def test_every_method_in_the_dtype_of_computing(assay: Assay) -> None:
 
 @requirement("OPTION-WIDE-1", options.WIDE_CASES)
 def test_products_in_a_wider_dtype(assay: Assay) -> None:
-    x, weight, spelling = assay.golden("x"), assay.golden("weight"), assay.params.get("spelling", "")
-    if spelling:
-        bias = np.zeros(len(weight), weight.dtype)
-        layer = assay.adapter.spelled("linear", spelling, weight, bias, preferred_element_type="float32")
-    else:
-        layer = assay.adapter.linear(weight, preferred_element_type="float32")
+    x, weight, spelling = assay.golden("x"), assay.golden("weight"), assay.params.get("spelling")
+    parts = {"spelling": spelling, "bias": np.zeros(len(weight), weight.dtype)} if spelling else {}
+    layer = assay.adapter.layer("linear", weight, **parts, preferred_element_type="float32")
     want = x.astype(np.float64) @ weight.astype(np.float64).T
     assay.same_bits(layer(x), want.astype(np.float32), signed_zero=False)
 
@@ -167,7 +162,7 @@ def test_products_in_a_wider_dtype(assay: Assay) -> None:
 @requirement("OPTION-PRECISION-1", options.PRECISION_CASES)
 def test_precision(assay: Assay) -> None:
     x, weight = assay.golden("x"), assay.golden("weight")
-    got = assay.adapter.linear(weight, precision=assay.params["precision"])(x).astype(np.float64)
+    got = assay.adapter.layer("linear", weight, precision=assay.params["precision"])(x).astype(np.float64)
     want = x.astype(np.float64) @ weight.astype(np.float64).T
     if np.array_equal(got, want):
         assay.behaves("float32 products")

@@ -16,7 +16,7 @@ def test_float64(assay: Assay) -> None:
         assay.ask(
             probes.answer_and_gradients,
             layer=assay.params["layer"],
-            spelling=assay.params.get("spelling", ""),
+            spelling=assay.params.get("spelling"),
             method=assay.params["method"],
             weight=weight,
             bias=assay.bias,

@@ -53,7 +53,7 @@ def test_lookup_pairs(assay: Assay) -> None:
 def _cast(assay: Assay) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """The parameters by role after the module was cast, and its answer to an input of the new dtype."""
     name, bias = assay.params["layer"], assay.golden("bias") if assay.params["layer"] == "linear" else None
-    layer = probes.build(assay.adapter, name, assay.golden("weight"), bias)
+    layer = assay.adapter.layer(name, assay.golden("weight"), bias=bias)
     layer.cast(assay.params["to"])
     x = np.ones((2, 8), DTYPES[assay.params["to"]])
     answer = layer(np.array([4, 0], np.int32) if name == "embedding" else x)

@@ -40,6 +40,6 @@ def test_other_functions(assay: Assay) -> None:
     """The answer, and the gradient of every operand."""
     dtype, given = assay.params["dtype"], assay.golden("ids" if exact.looks_up(assay) else "x")
     parts = {"bias": assay.bias, "spelling": assay.params["spelling"]}
-    layer = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"), **parts)
+    layer = assay.adapter.layer(assay.params["layer"], assay.golden("weight"), **parts)
     assay.same_bits(layer(given), exact.answer(assay, dtype), signed_zero=exact.looks_up(assay))
     exact.assay_gradients(assay, layer.vjp(given, assay.golden("cotangent")), exact.gradients(assay), dtype)

@@ -106,7 +106,7 @@ def test_negative_ids(assay: Assay) -> None:
 
 @requirement("GRAD-QUANT-1", quantized.FROZEN_CASES)
 def test_quantized_parameters_are_frozen(assay: Assay) -> None:
-    layer = probes.build(assay.adapter, assay.params["layer"], assay.golden("table"), scheme=assay.scheme)
+    layer = assay.adapter.layer(assay.params["layer"], assay.golden("table"), scheme=assay.scheme)
     trainable = sorted(layer.trainable())
     stored = sorted(layer.parameters())
     assay.behaves(

@@ -52,7 +52,7 @@ def _others(assay: Assay) -> dict[str, np.ndarray]:
 
 
 def _make(assay: Assay, values: dict[str, np.ndarray]) -> Layer:
-    return probes.build(assay.adapter, assay.params["layer"], values["weight"], values.get("bias"))
+    return assay.adapter.layer(assay.params["layer"], values["weight"], bias=values.get("bias"))
 
 
 def use(assay: Assay, state: State) -> None:
@@ -198,7 +198,7 @@ def test_a_conversion_after_every_operation(assay: Assay) -> None:
     DO[assay.params["first"]](assay, state)
     converted = state.layer.quantized(assay.scheme)
     stored, layer = state.stored(), f"quantized_{assay.params['layer']}"
-    fresh = probes.build(assay.adapter, layer, stored["weight"], stored.get("bias"), assay.scheme)
+    fresh = assay.adapter.layer(layer, stored["weight"], bias=stored.get("bias"), scheme=assay.scheme)
     held, want = converted.parameters(), fresh.parameters()
     for name, value in want.items():
         assay.same_bits(held.get(name), value)

@@ -13,9 +13,9 @@ from touchstone.suites.requirements import requirement
 @requirement("STATE-LIST-1", sequences.STACKED_CASES)
 def test_lists_of_layers(assay: Assay) -> None:
     weights = [assay.golden(f"weight {number}") for number in range(sequences.STACKED)]
-    x, model = assay.golden("x"), assay.adapter.stack(weights)
+    x, model = assay.golden("x"), assay.adapter.layer("stack", weights)
     if assay.params["first"] == "save":
-        other = assay.adapter.stack([np.zeros_like(weight) for weight in weights])
+        other = assay.adapter.layer("stack", [np.zeros_like(weight) for weight in weights])
         probes.hand_over(model, other)
         model = other
     if assay.params["first"] == "copy":

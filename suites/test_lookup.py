@@ -12,7 +12,7 @@ from touchstone.suites.requirements import requirement
 
 
 def _assay_rows(assay: Assay) -> None:
-    layer, spelling = assay.params["layer"], assay.params.get("spelling", "")
+    layer, spelling = assay.params["layer"], assay.params.get("spelling")
     outcome = assay.ask(
         probes.call, layer=layer, weight=assay.golden("table"), inputs=assay.golden("ids"), spelling=spelling
     )

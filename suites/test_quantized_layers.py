@@ -195,9 +195,7 @@ def test_exact_input_gradients(assay: Assay) -> None:
 @requirement("QNT-SAVE-1", quantized.SAVE_CASES)
 def test_save_and_load(assay: Assay) -> None:
     table, layer = assay.golden("table"), assay.params["layer"]
-    saved, other = (
-        probes.build(assay.adapter, layer, weight, scheme=assay.scheme) for weight in (table, -2 * table[::-1])
-    )
+    saved, other = (assay.adapter.layer(layer, weight, scheme=assay.scheme) for weight in (table, -2 * table[::-1]))
     product_of = other.as_linear if layer == "quantized_embedding" else other
     x = np.eye(2, table.shape[1], dtype=table.dtype)
     product_of(x)  # so that a product that keeps something of the former parts would show

@@ -25,7 +25,7 @@ class State(Tracked):
 
 
 def _made(assay: Assay, parts: Packed) -> Layer:
-    return probes.build(assay.adapter, assay.params["layer"], parts)
+    return assay.adapter.layer(assay.params["layer"], parts)
 
 
 def _answers(assay: Assay, layer: Layer) -> list[np.ndarray]:

@@ -30,7 +30,7 @@ def test_a_last_axis_that_does_not_match(assay: Assay) -> None:
 
 def _layer(assay: Assay, rows: int = 5, columns: int = 3, bias: bool = True, first: float = 0.0) -> Layer:
     values = np.arange(first, first + rows * columns, dtype=np.float32).reshape(rows, columns)
-    return assay.adapter.linear(values, np.arange(rows, dtype=np.float32) if bias else None)
+    return assay.adapter.layer("linear", values, bias=np.arange(rows, dtype=np.float32) if bias else None)
 
 
 def _misfit(assay: Assay, file: str) -> tuple[Layer, Layer]:
@@ -51,7 +51,7 @@ def _misshapen(assay: Assay) -> tuple[Layer, Layer]:
         np.arange(first, first + rows * columns, dtype=np.float32).reshape(rows, columns)
         for first, (rows, columns) in ((0, (5, 3)), (100, refusals.MISFITS[assay.params["shape"]]))
     )
-    layer, saved = (probes.build(assay.adapter, assay.params["layer"], weight) for weight in weights)
+    layer, saved = (assay.adapter.layer(assay.params["layer"], weight) for weight in weights)
     return layer, saved
 
 

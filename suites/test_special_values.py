@@ -36,9 +36,9 @@ def _product(assay: Assay) -> None:
     """Elsewhere operands are small integers, so that every other element is exact."""
     layer, dtype = assay.params["layer"], assay.params["dtype"]
     x, weight = specials.with_special(assay.case, assay.golden("x"), assay.golden("weight"))
-    spelling = assay.params.get("spelling", "")
+    spelling = assay.params.get("spelling")
     bias = np.zeros(len(weight), weight.dtype) if spelling else None
-    made = probes.build(assay.adapter, layer, weight, bias, spelling=spelling)
+    made = assay.adapter.layer(layer, weight, bias=bias, spelling=spelling)
     method: Method = "call" if layer == "linear" else "as_linear"
     got = (made.compiled("default", method) if assay.params["compiled"] else probes.method_of(made, method))(x)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -72,7 +72,7 @@ def test_rows_beside_special_ones(assay: Assay) -> None:
     if rows in specials.ROW_VALUES:
         plain[1::3] = False
         given[~plain] = float(rows)
-    made = probes.build(assay.adapter, layer, weight)
+    made = assay.adapter.layer(layer, weight)
     method: Method = "call" if layer == "linear" else "as_linear"
     got = probes.method_of(made, method)(lay_out(given, "strided" if rows == "around" else "dense"))
     assay.same_bits(np.array(got[plain]), want[plain], signed_zero=False)
@@ -81,7 +81,7 @@ def test_rows_beside_special_ones(assay: Assay) -> None:
 @requirement("CAST-MODULE-1", specials.CAST_CASES)
 def test_casts(assay: Assay) -> None:
     weight = assay.golden("weight")
-    layer = probes.build(assay.adapter, assay.params["layer"], weight)
+    layer = assay.adapter.layer(assay.params["layer"], weight)
     layer.cast(assay.params["to"])
     _same_numbers(assay, probes.weight_of(layer), _to_dtype(weight, assay.params["to"]))
 
@@ -90,7 +90,7 @@ def test_casts(assay: Assay) -> None:
 def test_a_step_that_rounds(assay: Assay) -> None:
     """Rate and product are rounded to the dtype at most once each, and the difference once."""
     name, dtype, weight = assay.params["layer"], assay.params["dtype"], assay.golden("weight")
-    layer = probes.build(assay.adapter, name, weight)
+    layer = assay.adapter.layer(name, weight)
     inputs = assay.golden("ids" if name == "embedding" else "x")
     gradient = probes.by_role(layer, layer.vjp(inputs, assay.golden("cotangent")))["weight"].astype(np.float64)
     layer.sgd_step(RATE)

@@ -43,7 +43,7 @@ ROLES = ("embed", "proj", "proj.bias", "proj_out", "proj_out.bias")
 
 def _state(assay: Assay) -> State:
     """A new model of the case's weights."""
-    return State(assay.adapter.tied_model({role: assay.golden(role) for role in ROLES}), _values(assay))
+    return State(assay.adapter.layer("tied_model", {role: assay.golden(role) for role in ROLES}), _values(assay))
 
 
 def _values(assay: Assay) -> dict[str, np.ndarray]:
@@ -133,7 +133,7 @@ def cast(assay: Assay, state: State) -> None:
 
 def save(assay: Assay, state: State) -> None:
     """Into a file, and from there into a new model, which takes its place."""
-    other = assay.adapter.tied_model(state.stored(_others(assay)))
+    other = assay.adapter.layer("tied_model", state.stored(_others(assay)))
     probes.hand_over(state.layer, other)
     state.layer, state.frozen = other, set()
 
@@ -141,13 +141,13 @@ def save(assay: Assay, state: State) -> None:
 def load(assay: Assay, state: State) -> None:
     """What another model saved."""
     state.values = _others(assay)
-    probes.hand_over(assay.adapter.tied_model(state.stored(state.values)), state.layer)
+    probes.hand_over(assay.adapter.layer("tied_model", state.stored(state.values)), state.layer)
 
 
 def assign(assay: Assay, state: State) -> None:
     """What another model saved takes the place of the model's own arrays."""
     state.values = _others(assay)
-    probes.hand_over(assay.adapter.tied_model(state.stored(state.values)), state.layer, assign=True)
+    probes.hand_over(assay.adapter.layer("tied_model", state.stored(state.values)), state.layer, assign=True)
 
 
 def freeze(assay: Assay, state: State) -> None:
@@ -202,7 +202,7 @@ def test_a_conversion_of_one_module(assay: Assay) -> None:
         if not name.startswith(f"{module}."):
             assay.same_bits(after.get(name), value)
     layer = "quantized_embedding" if module == "embed" else "quantized_linear"
-    fresh = probes.build(assay.adapter, layer, stored[module], scheme=assay.scheme).parameters()
+    fresh = assay.adapter.layer(layer, stored[module], scheme=assay.scheme).parameters()
     for name, value in fresh.items():
         assay.same_bits(after.get(f"{module}.{name}"), value)
     others = {name for name in trained if not name.startswith(f"{module}.")}

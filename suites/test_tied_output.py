@@ -39,7 +39,7 @@ def _assay_both_uses(assay: Assay, layer: Layer, table: np.ndarray) -> None:
 
 def _embedding(assay: Assay, role: str = "table") -> Layer:
     """A layer whose tied head was used once, so that a head with a copy of the table would show."""
-    layer = assay.adapter.embedding(assay.golden(role))
+    layer = assay.adapter.layer("embedding", assay.golden(role))
     layer.as_linear(assay.golden("x"))
     return layer
 
@@ -72,7 +72,7 @@ def test_after_save_and_load(assay: Assay) -> None:
 @requirement("TIED-SAVE-1", gradients.SAVED_CASES)
 def test_every_bit_is_saved(assay: Assay) -> None:
     table = assay.golden("table")
-    saved, other = (assay.adapter.embedding(weight) for weight in (table, np.zeros_like(table)))
+    saved, other = (assay.adapter.layer("embedding", weight) for weight in (table, np.zeros_like(table)))
     probes.hand_over(saved, other)
     assay.same_bits(other(np.arange(len(table), dtype=np.int32)), table, "table")
     assay.same_bits(probes.weight_of(other), table, "table")
@@ -81,8 +81,8 @@ def test_every_bit_is_saved(assay: Assay) -> None:
 @requirement("TIED-SAVE-1", gradients.SAVED_VIEW_CASES)
 def test_a_table_that_is_a_view_is_saved(assay: Assay) -> None:
     table = assay.golden("table")
-    saved = assay.adapter.embedding(lay_out(table, assay.params["layout"]))
-    other = assay.adapter.embedding(np.zeros_like(table))
+    saved = assay.adapter.layer("embedding", lay_out(table, assay.params["layout"]))
+    other = assay.adapter.layer("embedding", np.zeros_like(table))
     probes.hand_over(saved, other)
     assay.same_bits(probes.weight_of(other), table, "table")
 

@@ -46,7 +46,7 @@ def _asked(assay: Assay, ids: np.ndarray) -> Outcome:
         weight=assay.golden("table"),
         inputs=ids,
         cotangent=None if quantized else assay.golden("cotangent"),
-        spelling="" if spelling == unusual_ids.ITSELF else spelling,
+        spelling=None if spelling == unusual_ids.ITSELF else spelling,
         scheme=assay.scheme if quantized else None,
     )
 

@@ -122,16 +122,17 @@ class Plagued(Minimal):
 
     name = "plagued"
 
-    def linear(self, weight: Any, bias: Any = None, **options: Any) -> Layer:
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
         plague, _, where = os.environ["TOUCHSTONE_TEST_PLAGUE"].partition(" ")
-        if where == "everywhere" or (weight.shape == (4, 31) and bias is not None):
+        met = where == "everywhere" or (weight.shape == (4, 31) and parts.get("bias") is not None)
+        if name == "linear" and met:
             ends: dict[str, Callable[[], object]] = {
                 "abort": os.abort,
                 "exit": lambda: os._exit(0),
                 "hang": lambda: time.sleep(600),
             }
             ends[plague]()
-        return super().linear(weight, bias)
+        return super().layer(name, weight, **parts)
 
 
 class Refuses(Minimal):
@@ -180,7 +181,7 @@ class NotInstalledAtAll(Minimal):
 
 
 class Undeclared(Adapter):
-    """Every method, and no facts about itself."""
+    """What is abstract of an adapter, and no facts about itself."""
 
     def __init__(self, device: str) -> None: ...
 
@@ -191,20 +192,13 @@ class Undeclared(Adapter):
     def precision(self) -> dict[str, str]:
         return {}
 
-    def _none(self, *arguments: Any, **options: Any) -> Layer:
-        raise NotImplementedError
-
-    embedding = raw_lookup = linear = _none
-    quantized_embedding = quantized_linear = construct = _none
-    load_quantized_embedding = load_quantized_linear = _none
-
 
 class Incomplete(Minimal):
     """Declares a layer and a constructor, and has neither."""
 
     name = "incomplete"
     capabilities = replace(ReferenceAdapter.capabilities, construction=True)
-    linear = Adapter.linear
+    layers = {name: made for name, made in Minimal.layers.items() if name != "linear"}
     construct = Adapter.construct
 
 
@@ -217,11 +211,10 @@ class Faulty(Minimal):
 
     name = "faulty"
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        return super().embedding(weight[::-1])
-
-    def raw_lookup(self, weight: Any) -> Layer:
-        raise Unsupported("not today")
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
+        if name == "raw_lookup":
+            raise Unsupported("not today")
+        return super().layer(name, weight[::-1] if name == "embedding" else weight, **parts)
 
 
 class Narrow(Minimal):
@@ -238,10 +231,10 @@ class Dies(Minimal):
 
     name = "dies"
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        if weight.dtype.name == "bfloat16":
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
+        if name == "embedding" and weight.dtype.name == "bfloat16":
             os.kill(os.getppid(), signal.SIGKILL)
-        return super().embedding(weight)
+        return super().layer(name, weight, **parts)
 
 
 class Shifts(Minimal):
@@ -249,6 +242,6 @@ class Shifts(Minimal):
 
     name = "minimal"
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        shifted = weight.dtype.name == "float16"
-        return super().embedding(weight[::-1] if shifted else weight)
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
+        shifted = name == "embedding" and weight.dtype.name == "float16"
+        return super().layer(name, weight[::-1] if shifted else weight, **parts)

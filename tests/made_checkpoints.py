@@ -103,7 +103,7 @@ def packed(weights: Mapping[str, np.ndarray], scheme: Scheme, dtype: str = "floa
     for name, value in weights.items():
         value = value.astype(dtype)
         if value.ndim == 2 and value.shape[1] % scheme.group_size == 0:
-            parts = adapter.quantized_linear(value, scheme).parameters()
+            parts = adapter.layer("quantized_linear", value, scheme=scheme).parameters()
             out |= {f"{name.removesuffix('weight')}{part}": array for part, array in parts.items()}
         else:
             out[name] = value

@@ -33,9 +33,9 @@ def test_a_checked_lookup_takes_ids_of_every_form(name: str, ids: str) -> None:
     adapter = cls("cpu")
     if isinstance(given, Operand) and cls.capabilities.missing("layout:offset"):
         with pytest.raises(Unsupported):
-            checked_lookup(adapter.embedding(TABLE), given, 4)
+            checked_lookup(adapter.layer("embedding", TABLE), given, 4)
         return
-    rows = checked_lookup(adapter.embedding(TABLE), given, 4)
+    rows = checked_lookup(adapter.layer("embedding", TABLE), given, 4)
     assert rows.shape == (*shape, 3)
     np.testing.assert_array_equal(rows, TABLE[host])
 
@@ -43,4 +43,4 @@ def test_a_checked_lookup_takes_ids_of_every_form(name: str, ids: str) -> None:
 @pytest.mark.parametrize("ids", [[0.0], [True], np.zeros(0, np.float32)], ids=repr)
 def test_a_checked_lookup_refuses_what_is_no_integer(ids: Any) -> None:
     with pytest.raises(TypeError, match=r"^ids must be integers, not (float|bool)"):
-        checked_lookup(adapter_class("reference")("cpu").embedding(TABLE), ids, 4)
+        checked_lookup(adapter_class("reference")("cpu").layer("embedding", TABLE), ids, 4)

@@ -15,11 +15,12 @@ import pytest
 
 from tests import test_planted_defects as planted
 from tests.command import copy_repository, run
-from tests.test_planted_defects import Planted, wrap
+from tests.test_planted_defects import QUANTIZED, Planted, give, wrap_layers
 from tests.test_upstream_cases import changes_products
 from touchstone.adapters import known
 from touchstone.adapters.checked import checked_lookup
 from touchstone.adapters.discovery import registry
+from touchstone.adapters.interface import Packed
 from touchstone.golden.cases import generated, regressions
 from touchstone.golden.catalogue import CATALOGUE, Case
 from touchstone.golden.store import open_golden, open_recorded
@@ -84,7 +85,7 @@ def reads_strided_ids_as_dense(adapter: Any) -> None:
 
         layer._call = dense
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def misses_the_last_row(adapter: Any) -> None:
@@ -92,7 +93,7 @@ def misses_the_last_row(adapter: Any) -> None:
         call = layer._call
         layer._call = lambda module, ids: call(module, ids.clamp(max=max(0, len(module.weight) - 2)))
 
-    wrap(adapter, "raw_lookup", change)
+    wrap_layers(adapter, ("raw_lookup",), change)
 
 
 def reads_a_strided_weight_as_dense(adapter: Any) -> None:
@@ -111,7 +112,7 @@ def halves_the_head(adapter: Any) -> None:
         head = layer.as_linear
         layer.as_linear = lambda x: head(x) / 2
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def forgets_a_row_of_the_batch(adapter: Any) -> None:
@@ -125,12 +126,16 @@ def forgets_a_row_of_the_batch(adapter: Any) -> None:
 
         layer.vjp = short
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def multiplies_by_the_bias(adapter: Any) -> None:
-    load = adapter.load_quantized_linear
-    adapter.load_quantized_linear = lambda packed, bias=None: load(packed, None if bias is None else -bias)
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        if parts.get("bias") is not None:
+            parts["bias"] = -parts["bias"]
+        return weight
+
+    give(adapter, ("quantized_linear",), change)
 
 
 def shifts_quantized_gradients(adapter: Any) -> None:
@@ -144,7 +149,7 @@ def shifts_quantized_gradients(adapter: Any) -> None:
 
         layer.vjp = shifted
 
-    wrap(adapter, "load_quantized_linear", change)
+    wrap_layers(adapter, ("quantized_linear",), change)
 
 
 PLANTED: list[tuple[Callable[[Any], None], str, dict[str, Any]]] = [
@@ -392,7 +397,7 @@ def test_a_known_deviation_explains_and_the_search_goes_on(bench: Bench) -> None
 
             layer._call = refusing
 
-        wrap(adapter, "embedding", refuse)
+        wrap_layers(adapter, ("embedding",), refuse)
 
     verdict, message = asked(both)
     assert verdict == "deviates"
@@ -418,12 +423,7 @@ def test_examples_that_do_not_show_what_is_registered_say_nothing_of_it(bench: B
 
 def changes_the_sign_of_scales(adapter: Any) -> None:
     """Steps and codes both mirrored: the same numbers, in other parts."""
-    quantized = adapter._quantized
-
-    def mirrored(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
-        return quantized(kind, -weight, scheme, bias)
-
-    adapter._quantized = mirrored
+    give(adapter, QUANTIZED, lambda weight, parts: weight if isinstance(weight, Packed) else -weight)
 
 
 def test_targets_of_the_run_are_compared_with_each_other(bench: Bench) -> None:

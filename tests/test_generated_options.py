@@ -21,8 +21,9 @@ class Broken(ReferenceAdapter):
     name = "broken"
     is_framework = True
 
-    def linear(self, weight, bias=None):
-        return super().linear(weight, None if bias is None else bias * (len(bias) < 8))
+    def layer(self, name, weight, bias=None, **parts):
+        forgotten = name == "linear" and bias is not None and len(bias) >= 8
+        return super().layer(name, weight, bias=bias * 0 if forgotten else bias, **parts)
 '''
 
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_planted_defects import red_requirements, wrap
+from tests.test_planted_defects import QUANTIZED, red_requirements, wrap_layers
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites.assay import Bench
 
-MAKERS = ("embedding", "raw_lookup", "linear", "load_quantized_embedding", "load_quantized_linear")
 Change = Callable[[Any], None]
 
 
@@ -24,8 +23,7 @@ def bench() -> Iterator[Bench]:
 
 
 def every_layer(adapter: Any, change: Change) -> None:
-    for maker in MAKERS:
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, ("embedding", "raw_lookup", "linear", *QUANTIZED), change)
 
 
 def answering(adapter: Any, answer: Callable[[Any, Callable[[Any], np.ndarray], Any], Any]) -> None:
@@ -90,15 +88,15 @@ def mutates_its_inputs(adapter: Any) -> None:
 
 def mutates_its_weights(adapter: Any) -> None:
     """The table given is written to after it was copied to the device."""
-    for maker in ("embedding", "linear"):
-        original = getattr(adapter, maker)
+    original = adapter.layer
 
-        def made(weight: Any, *rest: Any, original: Any = original) -> Any:
-            layer = original(weight, *rest)
+    def made(name: str, weight: Any, **parts: Any) -> Any:
+        layer = original(name, weight, **parts)
+        if name in ("embedding", "linear"):
             np.asarray(weight)[...] = 0
-            return layer
+        return layer
 
-        setattr(adapter, maker, made)
+    adapter.layer = made
 
 
 def returns_views_of_its_parameters(adapter: Any) -> None:

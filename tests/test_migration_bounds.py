@@ -23,7 +23,9 @@ def bell(dtype: str, rows: int = 256) -> np.ndarray:
 
 
 def quantized(weight: np.ndarray, form: Format) -> Dequantized:
-    parts = QUANTIZER.quantized_linear(weight, Scheme(form.bits, form.group_size, form.mode)).parameters()
+    parts = QUANTIZER.layer(
+        "quantized_linear", weight, scheme=Scheme(form.bits, form.group_size, form.mode)
+    ).parameters()
     return Dequantized.of([parts[n] for n in ("weight", "scales", "biases") if n in parts], form)
 
 

@@ -22,7 +22,9 @@ Parts = list[np.ndarray]
 
 
 def parts_of(weight: np.ndarray, form: Format) -> Parts:
-    parts = QUANTIZER.quantized_linear(weight, Scheme(form.bits, form.group_size, form.mode)).parameters()
+    parts = QUANTIZER.layer(
+        "quantized_linear", weight, scheme=Scheme(form.bits, form.group_size, form.mode)
+    ).parameters()
     return [np.array(parts[n]) for n in ("weight", "scales", "biases") if n in parts]
 
 

@@ -97,9 +97,9 @@ def test_update_writes_the_candidates_beside_the_template(first_run: Path) -> No
 
 def test_a_layer_that_is_declared_and_not_there_is_named(template: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = template / "mybackend" / "touchstone.py"
-    path.write_text(path.read_text().replace("def raw_lookup", "def bare_indexing"))
+    path.write_text(path.read_text().replace("frozenset(layers)", 'frozenset({*layers, "stack"})'))
     monkeypatch.syspath_prepend(template)
-    with pytest.raises(TargetError, match="MyAdapter declares layer:raw_lookup and lacks raw_lookup"):
+    with pytest.raises(TargetError, match="MyAdapter declares layers that `layers` lacks: stack"):
         adapter_class("mybackend.touchstone:MyAdapter")
 
 

@@ -13,6 +13,7 @@ import pytest
 from touchstone.adapters import known
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.discovery.registry import Target
+from touchstone.adapters.interface import Packed
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.suites import direct, requirements
 from touchstone.suites.assay import Bench
@@ -21,6 +22,7 @@ from touchstone.suites.conclusion import verdict_of
 pytestmark = pytest.mark.filterwarnings("default:Initializing zero-element tensors")  # what PyTorch says of no features
 
 CASES_PER_TEST = 8
+QUANTIZED = ("quantized_embedding", "quantized_linear")
 ELSEWHERE = {
     *("Llama", "Migration of a checkpoint", "Extents", "Repeated calls"),
     *("Layer states", "Refusals", "Sizes", "Special values", "Constructor options", "Spellings"),
@@ -103,13 +105,36 @@ def wrap(adapter: Any, maker: str, change: Callable[[Any], None]) -> None:
     setattr(adapter, maker, made)
 
 
+def wrap_layers(adapter: Any, names: Collection[str], change: Callable[[Any], None], part: str = "") -> None:
+    """Apply `change` to every layer of these names that the adapter builds, of those given the part if one is named."""
+    original = adapter.layer
+
+    def made(name: str, weight: Any, **parts: Any) -> Any:
+        layer = original(name, weight, **parts)
+        if name in names and (not part or parts.get(part) is not None):
+            change(layer)
+        return layer
+
+    adapter.layer = made
+
+
+def give(adapter: Any, names: Collection[str], change: Callable[[Any, dict[str, Any]], Any]) -> None:
+    """Have layers of these names made of the weight that `change(weight, parts)` returns, and the parts it left."""
+    original = adapter.layer
+
+    def made(name: str, weight: Any, **parts: Any) -> Any:
+        given = change(weight, parts) if name in names else weight
+        return original(name, given, **parts)
+
+    adapter.layer = made
+
+
 def loses_signed_zero(adapter: Any) -> None:
     def change(layer: Any) -> None:
         call = layer._call
         layer._call = lambda module, ids: call(module, ids) + 0.0
 
-    for maker in ("embedding", "raw_lookup"):
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, ("embedding", "raw_lookup"), change)
 
 
 def truncates_ids_to_int32(adapter: Any) -> None:
@@ -129,12 +154,16 @@ def clamps_ids(adapter: Any) -> None:
 
         layer._call = clamped
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def adds_the_bias_twice(adapter: Any) -> None:
-    linear = adapter.linear
-    adapter.linear = lambda weight, bias=None: linear(weight, None if bias is None else bias + bias)
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        if parts.get("bias") is not None:
+            parts["bias"] = parts["bias"] + parts["bias"]
+        return weight
+
+    give(adapter, ("linear",), change)
 
 
 def rounds_x_to_tf32(adapter: Any) -> None:
@@ -150,7 +179,7 @@ def rounds_x_to_tf32(adapter: Any) -> None:
 
         layer._call = product
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def casts_by_truncation(adapter: Any) -> None:
@@ -165,8 +194,7 @@ def casts_by_truncation(adapter: Any) -> None:
 
         layer.cast = truncating
 
-    for maker in ("embedding", "linear"):
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, ("embedding", "linear"), change)
 
 
 def copies_the_table_for_the_head(adapter: Any) -> None:
@@ -175,21 +203,23 @@ def copies_the_table_for_the_head(adapter: Any) -> None:
         head.weight = adapter.torch.nn.Parameter(layer.native.weight.detach().clone())
         layer._tied_head = lambda: head
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def with_codes(adapter: Any, change: Callable[[Any, Any, Any, Any, Any], Any]) -> None:
     """Have `change(weight, codes, scales, biases, scheme)` choose the codes that the adapter packs."""
     from touchstone.adapters.torch import packing as torch_packing
 
-    def quantized(kind: str, weight: Any, scheme: Any, bias: Any = None) -> Any:
-        placed = adapter.place(weight)
-        words, scales, biases = torch_packing.quantize(placed, scheme)
-        codes = torch_packing.unpack(words, scheme.bits).unflatten(-1, (-1, scheme.group_size))
-        chosen = change(placed, codes, scales, biases, scheme)
-        return adapter._hold(kind, (torch_packing.pack(chosen.flatten(-2), scheme.bits), scales, biases), scheme, bias)
+    def quantize(original: Any) -> Any:
+        def quantized(weight: Any, scheme: Any) -> Any:
+            words, scales, biases = original(weight, scheme)
+            codes = torch_packing.unpack(words, scheme.bits).unflatten(-1, (-1, scheme.group_size))
+            chosen = change(weight, codes, scales, biases, scheme)
+            return torch_packing.pack(chosen.flatten(-2), scheme.bits), scales, biases
 
-    adapter._quantized = quantized
+        return quantized
+
+    replace_in(torch_packing, "quantize", quantize, adapter.undo)
 
 
 def makes_every_code_one_too_high(adapter: Any) -> None:
@@ -261,26 +291,20 @@ def accumulates_in_the_input_dtype(adapter: Any) -> None:
             total += x[..., k : k + 64] @ table[:, k : k + 64].T
         return total
 
-    for kind in ("load_quantized_embedding", "load_quantized_linear"):
-        original = getattr(adapter, kind)
+    def change(layer: Any) -> None:
+        layer.native._matmul = lambda x: product(layer, x)
 
-        def made(*args: Any, original: Any = original, **kwargs: Any) -> Any:
-            layer = original(*args, **kwargs)
-            layer.native._matmul = lambda x: product(layer, x)
-            return layer
-
-        setattr(adapter, kind, made)
+    wrap_layers(adapter, QUANTIZED, change)
 
 
 def turns_nan_into_zero(adapter: Any) -> None:
-    real = adapter._quantized
-
-    def quantized(kind: str, weight: np.ndarray, scheme: Any, bias: Any = None) -> Any:
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        if isinstance(weight, Packed):
+            return weight
         with np.errstate(over="ignore"):
-            finite = np.nan_to_num(weight.astype(np.float32)).astype(weight.dtype)
-        return real(kind, finite, scheme, bias)
+            return np.nan_to_num(weight.astype(np.float32)).astype(weight.dtype)
 
-    adapter._quantized = quantized
+    give(adapter, QUANTIZED, change)
 
 
 def ignores_the_predicate(adapter: Any) -> None:
@@ -295,7 +319,7 @@ def refuses_every_id(adapter: Any) -> None:
 
         layer._call = refuse
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def compiles_the_first_answer(adapter: Any) -> None:
@@ -313,8 +337,7 @@ def compiles_the_first_answer(adapter: Any) -> None:
 
         layer.compiled = frozen
 
-    for maker in ("embedding", "raw_lookup"):
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, ("embedding", "raw_lookup"), change)
 
 
 def draws_one_outlier(adapter: Any) -> None:
@@ -337,8 +360,7 @@ def counts_a_repeated_id_once(adapter: Any) -> None:
 
         layer.vjp = once
 
-    for maker in ("embedding", "raw_lookup"):
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, ("embedding", "raw_lookup"), change)
 
 
 def draws_another_distribution(adapter: Any) -> None:
@@ -362,18 +384,14 @@ def makes_intx_codes_one_too_high(adapter: Any) -> None:
         codes = layer.native.weight.qdata
         layer.native.weight.qdata.copy_((codes.int() + 1).clamp(max=127))
 
-    for maker in ("quantized_embedding", "quantized_linear"):
-        wrap(adapter, maker, change)
+    wrap_layers(adapter, QUANTIZED, change, "scheme")
 
 
 def reads_zero_points_with_the_wrong_sign(adapter: Any) -> None:
-    parts = adapter._parts
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        return replace(weight, biases=-weight.biases) if isinstance(weight, Packed) else weight
 
-    def flipped(packed: Any) -> Any:
-        codes, scales, zeros = parts(packed)
-        return codes, scales, -zeros
-
-    adapter._parts = flipped
+    give(adapter, QUANTIZED, change)
 
 
 def unpacks_codes_in_reverse(adapter: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.test_planted_defects import Planted, wrap
+from tests.test_planted_defects import Planted, give, wrap, wrap_layers
 from touchstone.adapters import known
 from touchstone.adapters.discovery import registry
 from touchstone.golden.store import open_golden, open_recorded
@@ -49,8 +49,7 @@ def red_case(name: str, requirement: str, bench: Bench, plant: Callable[[Any], N
 
 def _changing(makers: tuple[str, ...], change: Callable[[Any, Any], None]) -> Callable[[Any], None]:
     def plant(adapter: Any) -> None:
-        for maker in makers:
-            wrap(adapter, maker, lambda layer: change(adapter, layer))
+        wrap_layers(adapter, makers, lambda layer: change(adapter, layer))
 
     return plant
 
@@ -104,7 +103,7 @@ def in_another_thread(adapter: Any) -> None:
         real = layer._call
         layer._call = lambda module, ids: real(module, ids) * (threading.get_ident() == made_in)
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def compiled_for_a_shape(adapter: Any) -> None:
@@ -117,7 +116,7 @@ def compiled_for_a_shape(adapter: Any) -> None:
 
         layer.compiled = once
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def thaws_when_cast(adapter: Any) -> None:
@@ -130,7 +129,7 @@ def thaws_when_cast(adapter: Any) -> None:
 
         layer.cast = thawing
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def loads_no_bias(adapter: Any) -> None:
@@ -144,7 +143,7 @@ def loads_no_bias(adapter: Any) -> None:
 
         layer.load = partly
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def converts_what_it_was_made_of(adapter: Any) -> None:
@@ -160,7 +159,7 @@ def converts_what_it_was_made_of(adapter: Any) -> None:
 
         layer.quantized = stale
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def steps_in_half_precision(adapter: Any) -> None:
@@ -168,7 +167,7 @@ def steps_in_half_precision(adapter: Any) -> None:
         step = layer.sgd_step
         layer.sgd_step = lambda rate: step(float(np.float16(rate * 1.001)))
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def _loading(strict: bool) -> Callable[[Any], None]:
@@ -200,7 +199,7 @@ def loses_gradients_of_late_rows(adapter: Any) -> None:
 
         layer.vjp = early
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def sends_negative_gradients_to_row_zero(adapter: Any) -> None:
@@ -208,17 +207,25 @@ def sends_negative_gradients_to_row_zero(adapter: Any) -> None:
         vjp = layer.vjp
         layer.vjp = lambda ids, *rest: vjp(np.maximum(ids, 0), *rest)
 
-    wrap(adapter, "raw_lookup", change)
+    wrap_layers(adapter, ("raw_lookup",), change)
 
 
-def _without_option(maker: str, *names: str) -> Callable[[Any], None]:
+def _without_part(layer: str, part: str) -> Callable[[Any], None]:
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        parts.pop(part, None)
+        return weight
+
+    return lambda adapter: give(adapter, (layer,), change)
+
+
+def _without_option(option: str) -> Callable[[Any], None]:
     def plant(adapter: Any) -> None:
-        original = getattr(adapter, maker)
+        original = adapter.construct
 
         def made(*given: Any, **options: Any) -> Any:
-            return original(*given, **{name: value for name, value in options.items() if name not in names})
+            return original(*given, **{name: value for name, value in options.items() if name != option})
 
-        setattr(adapter, maker, made)
+        adapter.construct = made
 
     return plant
 
@@ -229,14 +236,15 @@ def halves_sparse_gradients(adapter: Any) -> None:
             vjp = layer.vjp
             layer.vjp = lambda *given: {name: value / 2 for name, value in vjp(*given).items()}
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def computes_in_bfloat16(adapter: Any) -> None:
-    def plant(weight: Any, bias: Any = None, **options: Any) -> Any:
-        return original(weight, bias, **{**options, "dtype": "bfloat16"})
+    def change(weight: Any, parts: dict[str, Any]) -> Any:
+        parts["dtype"] = "bfloat16"
+        return weight
 
-    original, adapter.linear = adapter.linear, plant
+    give(adapter, ("linear",), change)
 
 
 def _seeding(change: Callable[[int], int]) -> Callable[[Any], None]:
@@ -257,7 +265,7 @@ def rolls_other_functions(adapter: Any) -> None:
         real = layer._call
         layer._call = lambda module, inputs: real(module, inputs).roll(1, 0)
 
-    wrap(adapter, "spelled", change)
+    wrap_layers(adapter, DENSE, change, "spelling")
 
 
 def transposes_a_square_gradient(adapter: Any) -> None:
@@ -271,7 +279,7 @@ def transposes_a_square_gradient(adapter: Any) -> None:
 
         layer.vjp = turned
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def hides_the_bias(adapter: Any) -> None:
@@ -304,7 +312,7 @@ def casts_encoded_scales(adapter: Any) -> None:
         to = {"float16": adapter.mx.float16}
         layer.cast = lambda dtype: layer.native.set_dtype(to[dtype], lambda held: held != adapter.mx.uint32)
 
-    wrap(adapter, "load_quantized_linear", change)
+    wrap_layers(adapter, ("quantized_linear",), change)
 
 
 def packs_the_first_weights(adapter: Any) -> None:
@@ -332,14 +340,14 @@ def unties_copies(adapter: Any) -> None:
 
         layer.copied = untied
 
-    wrap(adapter, "tied_model", change)
+    wrap_layers(adapter, ("tied_model",), change)
 
 
 def answers_are_the_table(adapter: Any) -> None:
     def change(layer: Any) -> None:
         layer.overwrite_answer = lambda inputs, method: layer.native.weight.data.zero_()
 
-    wrap(adapter, "embedding", change)
+    wrap_layers(adapter, ("embedding",), change)
 
 
 def repeats_rows(adapter: Any) -> None:
@@ -355,12 +363,11 @@ def forgets_momentum(adapter: Any) -> None:
         real = layer.momentum_steps
         layer.momentum_steps = lambda inputs, cotangent, steps, rate, _: real(inputs, cotangent, steps, rate, 0.0)
 
-    wrap(adapter, "linear", change)
+    wrap_layers(adapter, ("linear",), change)
 
 
 def sorts_layers_as_text(adapter: Any) -> None:
-    original = adapter.stack
-    adapter.stack = lambda weights: original([weights[n] for n in sorted(range(len(weights)), key=str)])
+    give(adapter, ("stack",), lambda weights, parts: [weights[n] for n in sorted(range(len(weights)), key=str)])
 
 
 def converts_and_thaws(adapter: Any) -> None:
@@ -373,7 +380,7 @@ def converts_and_thaws(adapter: Any) -> None:
 
         layer.convert = convert
 
-    wrap(adapter, "tied_model", change)
+    wrap_layers(adapter, ("tied_model",), change)
 
 
 PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
@@ -394,15 +401,15 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "NaN becomes zero": ("torch", "SPECIAL-PRODUCT-1", _answering(_without_nan)),
     "subnormal numbers are flushed": ("torch", "SPECIAL-SUBNORMAL-1", _answering(_flushes)),
     "negative ids train row zero": ("torch", "GRAD-NEGATIVE-1", sends_negative_gradients_to_row_zero),
-    "padding is ignored": ("torch", "OPTION-PADDING-1", _without_option("embedding", "padding_idx")),
-    "the norm is ignored": ("torch", "OPTION-NORM-1", _without_option("embedding", "max_norm")),
-    "frequency is ignored": ("torch", "OPTION-FREQUENCY-1", _without_option("embedding", "scale_grad_by_freq")),
+    "padding is ignored": ("torch", "OPTION-PADDING-1", _without_part("embedding", "padding_idx")),
+    "the norm is ignored": ("torch", "OPTION-NORM-1", _without_part("embedding", "max_norm")),
+    "frequency is ignored": ("torch", "OPTION-FREQUENCY-1", _without_part("embedding", "scale_grad_by_freq")),
     "sparse gradients are halved": ("torch", "OPTION-SPARSE-1", halves_sparse_gradients),
-    "the dtype of computing is ignored": ("jax", "OPTION-DTYPE-1", _without_option("embedding", "dtype")),
+    "the dtype of computing is ignored": ("jax", "OPTION-DTYPE-1", _without_part("embedding", "dtype")),
     "products are of bfloat16": ("jax", "OPTION-PRECISION-1", computes_in_bfloat16),
-    "the stored dtype is ignored": ("jax", "OPTION-INIT-1", _without_option("construct", "param_dtype")),
-    "options are ignored on every shape": ("torch", "OPTION-SHAPE-1", _without_option("embedding", "padding_idx")),
-    "every method ignores the dtype of computing": ("jax", "OPTION-DTYPE-2", _without_option("linear", "dtype")),
+    "the stored dtype is ignored": ("jax", "OPTION-INIT-1", _without_option("param_dtype")),
+    "options are ignored on every shape": ("torch", "OPTION-SHAPE-1", _without_part("embedding", "padding_idx")),
+    "every method ignores the dtype of computing": ("jax", "OPTION-DTYPE-2", _without_part("linear", "dtype")),
     "another function is one row off": ("torch", "SPELLING-1", rolls_other_functions),
     "a head's gradient is transposed": ("torch", "GRAD-EXACT-1", transposes_a_square_gradient),
     "a layout, a rank and a size turn rows": ("torch", "CROSS-1", _answering(_turns_where_three_meet)),
@@ -413,13 +420,13 @@ PLANTED: dict[str, tuple[str, str, Callable[[Any], None]]] = {
     "the first weights are packed": ("mlx", "STATE-QUANTIZED-3", packs_the_first_weights),
     "a copy is untied": ("torch", "STATE-MODEL-1", unties_copies),
     "answers are the table": ("torch", "KEEP-2", answers_are_the_table),
-    "a new row of padding is drawn": ("torch", "OPTION-PADDING-2", _without_option("construct", "padding_idx")),
+    "a new row of padding is drawn": ("torch", "OPTION-PADDING-2", _without_option("padding_idx")),
     "rows repeat": ("torch", "INIT-ROWS-1", repeats_rows),
-    "a wider dtype is ignored": ("jax", "OPTION-WIDE-1", _without_option("linear", "preferred_element_type")),
+    "a wider dtype is ignored": ("jax", "OPTION-WIDE-1", _without_part("linear", "preferred_element_type")),
     "momentum is forgotten": ("torch", "STATE-STEP-2", forgets_momentum),
     "layers are in the order of text": ("torch", "STATE-LIST-1", sorts_layers_as_text),
     "a conversion thaws": ("mlx", "STATE-MODEL-2", converts_and_thaws),
-    "a trained table is frozen anyhow": ("torch", "OPTION-PRETRAINED-1", _without_option("embedding", "freeze")),
+    "a trained table is frozen anyhow": ("torch", "OPTION-PRETRAINED-1", _without_part("embedding", "freeze")),
     "a repr hides the bias": ("torch", "INIT-REPR-2", hides_the_bias),
     "seeds have 16 bits": ("torch", "INIT-SEED-2", _seeding(lambda seed: seed % 2**16)),
     "a new process draws otherwise": ("torch", "INIT-SEED-3", _seeding(lambda seed: seed + 1)),

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import pytest
 
 from tests import hazards
@@ -68,7 +69,7 @@ UNKNOWN = {
     "tests.hazards:Missing": ["'tests.hazards:Missing'", "tests.hazards has no Missing"],
     "tests.hazards:Unrelated": ["Unrelated is not a subclass of touchstone.adapters.interface.Adapter"],
     "tests.hazards:answer": ["answer is not a subclass of touchstone.adapters.interface.Adapter"],
-    "tests.hazards:Incomplete": ["Incomplete declares layer:linear and lacks linear"],
+    "tests.hazards:Incomplete": ["Incomplete declares layers that `layers` lacks: linear"],
     "tests.hazards:Impostor": ["the name 'mlx' is taken by an adapter of Touchstone"],
     "tests.hazards:Placed": ["its name 'mine@gpu' is to be letters, digits"],
     "tests.hazards:Idle": ["Idle declares exercises and lacks exercise"],
@@ -95,8 +96,7 @@ def test_a_class_that_declares_what_it_lacks(need: str, method: str, monkeypatch
     """One method at a time is the interface's own, which every adapter inherits."""
     everything = {name: lambda self, *_: None for methods in DECLARED.values() for name in methods}
     kind, _, name = need.partition(":")
-    layers = frozenset(n.partition(":")[2] for n in DECLARED if n.startswith("layer:"))
-    facts = replace(hazards.Minimal.capabilities, layers=layers, models=frozenset({"llama"}))
+    facts = replace(hazards.Minimal.capabilities, models=frozenset({"llama"}))
     facts = replace(facts, construction=True, conversion=True)
     members = {**everything, "capabilities": facts, method: getattr(Adapter, method)}
     made = type("Without", (hazards.Minimal,), members)
@@ -106,6 +106,19 @@ def test_a_class_that_declares_what_it_lacks(need: str, method: str, monkeypatch
     without = replace(facts, **({f"{kind}s": getattr(facts, f"{kind}s") - {name}} if name else {kind: False}))
     monkeypatch.setattr(made, "capabilities", without)
     assert adapter_class("tests.hazards:Without") is made
+
+
+def test_layers_that_are_declared_and_not_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = type("Without", (hazards.Minimal,), {"layers": {"embedding": hazards.Minimal.layers["embedding"]}})
+    monkeypatch.setattr(hazards, "Without", made, raising=False)
+    lacking = "linear, quantized_embedding, quantized_linear, raw_lookup"
+    with pytest.raises(TargetError, match=f"Without declares layers that `layers` lacks: {lacking}$"):
+        adapter_class("tests.hazards:Without")
+    one = replace(hazards.Minimal.capabilities, layers=frozenset({"embedding"}))
+    monkeypatch.setattr(made, "capabilities", one)
+    assert adapter_class("tests.hazards:Without") is made
+    with pytest.raises(Unsupported, match=r"^minimal has no layer linear$"):
+        made("cpu").layer("linear", np.ones((2, 2)))
 
 
 @pytest.mark.parametrize("method", sorted(Adapter.__abstractmethods__))

@@ -33,7 +33,7 @@ def layers(adapter: Any) -> int:
 
 
 def test_a_layer_is_called_where_it_was_made(isolation: Isolation) -> None:
-    layer: Any = isolation.adapter().embedding(TABLE)
+    layer: Any = isolation.adapter().layer("embedding", TABLE)
     assert isinstance(layer, Remote)
     assert layer(np.array([2, 0], np.int32)).tolist() == TABLE[[2, 0]].tolist()
     assert layer.as_linear(np.ones(3, np.float32)).tolist() == TABLE.sum(1).tolist()
@@ -43,21 +43,21 @@ def test_a_layer_is_called_where_it_was_made(isolation: Isolation) -> None:
 
 
 def test_layers_in_arguments_and_in_answers_travel_as_themselves(isolation: Isolation) -> None:
-    layer = isolation.adapter().embedding(TABLE)
+    layer = isolation.adapter().layer("embedding", TABLE)
     again = isolation.run(hazards.answer, {"value": {"inner": [layer]}}).value["inner"][0]
     assert isinstance(again, Remote)
     assert again(np.array(1)).tolist() == TABLE[1].tolist()
 
 
 def test_what_is_not_referred_to_is_released(isolation: Isolation) -> None:
-    made = [isolation.adapter().embedding(TABLE) for _ in range(3)]
+    made = [isolation.adapter().layer("embedding", TABLE) for _ in range(3)]
     assert isolation.run(layers, {}).value == 3
     del made[1:]
     assert isolation.run(layers, {}).value == 1
 
 
 def test_an_exception_and_a_death_are_raised_with_their_outcome(isolation: Isolation) -> None:
-    layer = isolation.adapter().embedding(TABLE)
+    layer = isolation.adapter().layer("embedding", TABLE)
     with pytest.raises(Unanswered, match="raises IndexError"):
         layer(np.array(40))
     isolation.run(hazards.abort, {})
@@ -67,7 +67,7 @@ def test_an_exception_and_a_death_are_raised_with_their_outcome(isolation: Isola
 
 
 def test_arrays_are_copies(isolation: Isolation) -> None:
-    layer = isolation.adapter().embedding(TABLE)
+    layer = isolation.adapter().layer("embedding", TABLE)
     given = layer.parameters()["weight"]
     layer.set_parameters({"weight": -TABLE})
     assert given.tolist() == TABLE.tolist()

@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.test_planted_defects import Planted, wrap
+from tests.test_planted_defects import QUANTIZED, Planted, wrap_layers
 from touchstone.adapters import known, memory
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.isolation.outcome import Outcome
@@ -69,7 +69,7 @@ def changes_products(adapter: Any, change: Callable[[Any, Any, Any], Any]) -> No
         call = layer._call
         layer._call = lambda module, x: change(module, x, call(module, x))
 
-    wrap(adapter, "linear", planted)
+    wrap_layers(adapter, ("linear",), planted)
 
 
 def wraps_batches_at_16_bits(adapter: Any) -> None:
@@ -140,18 +140,17 @@ def reads_a_broadcast_cotangent_as_dense(adapter: Any) -> None:
 
         layer.vjp = wrong
 
-    wrap(adapter, "linear", planted)
+    wrap_layers(adapter, ("linear",), planted)
 
 
 def changes_packed_products(adapter: Any, change: Callable[[Any, Any], Any]) -> None:
     """Have `change(module, x)` compute the products of quantized layers; None for the right one."""
-    for kind in ("load_quantized_embedding", "load_quantized_linear"):
 
-        def planted(layer: Any) -> None:
-            product = layer.native._matmul
-            layer.native._matmul = lambda x: product(x) if (out := change(layer.native, x)) is None else out
+    def planted(layer: Any) -> None:
+        product = layer.native._matmul
+        layer.native._matmul = lambda x: product(x) if (out := change(layer.native, x)) is None else out
 
-        wrap(adapter, kind, planted)
+    wrap_layers(adapter, QUANTIZED, planted)
 
 
 def table_of(module: Any, x: Any) -> Any:
@@ -212,7 +211,7 @@ def jitters_gradients(adapter: Any) -> None:
 
         layer.vjp = jittered
 
-    wrap(adapter, "linear", planted)
+    wrap_layers(adapter, ("linear",), planted)
 
 
 def leaves_a_row_as_it_was(adapter: Any) -> None:
@@ -355,7 +354,7 @@ def zeroes_late_rows(adapter: Any) -> None:
         call = layer._call
         layer._call = lambda module, ids: call(module, ids) * (ids < 4000).unsqueeze(-1).to(module.weight.dtype)
 
-    wrap(adapter, "embedding", planted)
+    wrap_layers(adapter, ("embedding",), planted)
 
 
 def test_rows_that_are_lost_in_a_large_table_are_found(bench: Bench) -> None:
@@ -401,9 +400,9 @@ def test_a_wrong_row_of_many_is_found(wrong: bool, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(large, "BLOCK", 64)
     adapter = target().cls("cpu")
     if wrong:
-        wrap(
+        wrap_layers(
             adapter,
-            "embedding",
+            ("embedding",),
             lambda layer: setattr(layer, "_call", lambda m, ids: m.weight[(ids + 1) % len(m.weight)]),
         )
     answer = large.many_rows(adapter, np.arange(35, dtype=np.float16).reshape(7, 5), 100)

@@ -184,7 +184,7 @@ def test_a_case_is_asked_again_from_any_folder(installed: Path, elsewhere: Path,
     (elsewhere / "wrong.py").write_text(
         "from touchstone.adapters.reference.adapter import ReferenceAdapter\n\n\n"
         "class Wrong(ReferenceAdapter):\n    name, is_framework = 'wrong', True\n\n"
-        "    def raw_lookup(self, weight):\n        return super().raw_lookup(weight * 2)\n"
+        "    def layer(self, name, weight, **parts):\n        return super().layer(name, weight * 2, **parts)\n"
     )
     command = ("touchstone", "run", "suites/test_lookup.py", "--adapter", "wrong:Wrong", "-k", "raw_lookup", "-q", "-x")
     done = within(installed, elsewhere, *command)

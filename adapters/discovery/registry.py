@@ -66,7 +66,7 @@ def adapter_class(name: str) -> type[Adapter]:
 
 
 def _check_declarations(spec: str, cls: type[Adapter]) -> None:
-    """Raises TargetError where the class lacks a declaration, or a method that it declares."""
+    """Raises TargetError where the class lacks a declaration, or a layer or method that it declares."""
     required = ("name", "distributions", "module", "devices", "capabilities")
     if missing := [a for a in required if not hasattr(cls, a)]:
         raise TargetError(f"adapter {spec!r}: {cls.__name__} does not declare {', '.join(missing)}")
@@ -74,6 +74,8 @@ def _check_declarations(spec: str, cls: type[Adapter]) -> None:
         _check_name(spec, cls)
     if cls.capabilities.exercises and cls.exercise is Adapter.exercise:
         raise TargetError(f"adapter {spec!r}: {cls.__name__} declares exercises and lacks exercise")
+    if absent := sorted(cls.capabilities.layers - cls.layers.keys()):
+        raise TargetError(f"adapter {spec!r}: {cls.__name__} declares layers that `layers` lacks: {', '.join(absent)}")
     for need, methods in DECLARED.items():
         absent = [m for m in methods if getattr(cls, m) is getattr(Adapter, m)]
         if cls.capabilities.missing(need) is None and absent:

@@ -137,9 +137,9 @@ class JaxLlama(LanguageModel):
         dtype = arrays["norm.scale"].dtype
         self.native = nnx.eval_shape(lambda: Llama(config, param_dtype=dtype, rngs=nnx.Rngs(0)))
         for path, parts in packed.items():
-            load = adapter.load_quantized_embedding if path == "embed" else adapter.load_quantized_linear
+            kind = "quantized_embedding" if path == "embed" else "quantized_linear"
             parent, _, name = path.rpartition(".")
-            setattr(resolve(self.native, parent) if parent else self.native, name, load(parts).native)
+            setattr(resolve(self.native, parent) if parent else self.native, name, adapter.layer(kind, parts).native)
         check_names(arrays, self._held(nnx.Param))
         self.set_parameters(arrays)
 

@@ -7,7 +7,7 @@ float16 d and int8 q. The package quantizes, reads and dequantizes to float32, i
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,14 +22,29 @@ TENSOR = "token_embd.weight"
 """The name of the token embedding in GGUF files (llama.cpp, gguf-py/gguf/constants.py)."""
 
 
+def quantized_embedding(adapter: GGUFAdapter, weight: Any, scheme: Scheme | None = None) -> Layer:
+    """Blocks as they are given, or quantized by the package."""
+    if isinstance(weight, Packed):
+        kind, blocks = adapter.type_of(weight.scheme), weight.weight
+    else:
+        assert scheme is not None
+        kind = adapter.type_of(scheme)
+        blocks = adapter.gguf.quants.quantize(np.ascontiguousarray(weight, np.float32), kind)
+    return GGUFLayer(adapter, adapter.through_a_file(blocks, kind), kind)
+
+
+LAYERS: Mapping[str, Callable[..., Layer]] = {"quantized_embedding": quantized_embedding}
+
+
 class GGUFAdapter(Adapter):
     name = "gguf"
     distributions = ("gguf",)
     module = "gguf"
     devices = ("cpu",)
     corrupts_memory = False
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=frozenset({"quantized_embedding"}),
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         schemes=frozenset(map(str, SCHEMES)),
@@ -62,13 +77,13 @@ class GGUFAdapter(Adapter):
     def precision(self) -> dict[str, str]:
         return {"dequantization": "float32"}
 
-    def _type(self, scheme: Scheme) -> Any:
+    def type_of(self, scheme: Scheme) -> Any:
         """Raises ValueError for a scheme other than the two."""
         if str(scheme) not in self.capabilities.schemes:
             raise ValueError(f"the adapter of gguf has no scheme {scheme}")
         return self.gguf.GGMLQuantizationType[scheme.mode.upper()]
 
-    def _through_a_file(self, blocks: np.ndarray, kind: Any) -> np.ndarray:
+    def through_a_file(self, blocks: np.ndarray, kind: Any) -> np.ndarray:
         """uint8 ``[rows, bytes]`` written to a GGUF file and read back, with its type and shape checked."""
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "table.gguf"
@@ -83,15 +98,6 @@ class GGUFAdapter(Adapter):
             if (tensor.tensor_type, tuple(tensor.shape)) != (kind, (columns, len(blocks))):
                 raise RuntimeError(f"wrote {kind} {blocks.shape}, read {tensor.tensor_type} {tuple(tensor.shape)}")
             return np.array(tensor.data)
-
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        kind = self._type(scheme)
-        blocks = self.gguf.quants.quantize(np.ascontiguousarray(weight, np.float32), kind)
-        return GGUFLayer(self, self._through_a_file(blocks, kind), kind)
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        kind = self._type(packed.scheme)
-        return GGUFLayer(self, self._through_a_file(packed.weight, kind), kind)
 
 
 class GGUFLayer(Layer):

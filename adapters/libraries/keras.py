@@ -7,16 +7,39 @@ whole row): q / scale, symmetric (keras.quantizers.AbsMaxQuantizer). The backend
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from touchstone.adapters.interface import FLOATS, Adapter, Capabilities, Layer, Scheme
-from touchstone.adapters.libraries.elsewhere import ABSENT
+from touchstone.adapters.interface import FLOATS, Adapter, Capabilities, Layer, Packed, Scheme, Unsupported
+from touchstone.adapters.libraries.elsewhere import ABSENT, OWN_SCHEMES
 
 SCHEMES = [Scheme(4, group, "keras") for group in (32, 64, 128)]
 SCHEMES += [Scheme(4, columns, "keras_rows") for columns in (128, 256)]
+
+
+def quantized_embedding(adapter: KerasAdapter, weight: Any, scheme: Scheme | None = None) -> Layer:
+    """Raises ValueError for a mode that Keras does not have, or one scale a row for a part of a row."""
+    if isinstance(weight, Packed):
+        raise Unsupported(OWN_SCHEMES)
+    assert scheme is not None
+    if str(scheme) not in adapter.capabilities.schemes:
+        raise ValueError(f"Keras has no scheme {scheme}")
+    rows, columns = weight.shape
+    if scheme.mode == "keras_rows" and scheme.group_size != columns:
+        raise ValueError(f"one scale a row needs a group of {columns}, not {scheme.group_size}")
+    block = -1 if scheme.mode == "keras_rows" else scheme.group_size
+    config = adapter.keras.quantizers.Int4QuantizationConfig(block_size=block)
+    with adapter.keras.device("cpu:0"):
+        layer = adapter.keras.layers.Embedding(rows, columns, dtype=weight.dtype.name)
+        layer.build()
+        layer.embeddings.assign(weight)
+        layer.quantize("int4", config=config)
+    return KerasLayer(adapter, layer)
+
+
+LAYERS: Mapping[str, Callable[..., Layer]] = {"quantized_embedding": quantized_embedding}
 
 
 class KerasAdapter(Adapter):
@@ -26,8 +49,9 @@ class KerasAdapter(Adapter):
     devices = ("cpu",)
     environment = {"KERAS_BACKEND": "jax"}
     corrupts_memory = False
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=frozenset({"quantized_embedding"}),
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         schemes=frozenset(map(str, SCHEMES)),
@@ -62,22 +86,6 @@ class KerasAdapter(Adapter):
 
     def precision(self) -> dict[str, str]:
         return {"backend": self.keras.backend.backend()}
-
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        """Raises ValueError for a mode that Keras does not have, or one scale a row for a part of a row."""
-        if str(scheme) not in self.capabilities.schemes:
-            raise ValueError(f"Keras has no scheme {scheme}")
-        rows, columns = weight.shape
-        if scheme.mode == "keras_rows" and scheme.group_size != columns:
-            raise ValueError(f"one scale a row needs a group of {columns}, not {scheme.group_size}")
-        block = -1 if scheme.mode == "keras_rows" else scheme.group_size
-        config = self.keras.quantizers.Int4QuantizationConfig(block_size=block)
-        with self.keras.device("cpu:0"):
-            layer = self.keras.layers.Embedding(rows, columns, dtype=weight.dtype.name)
-            layer.build()
-            layer.embeddings.assign(weight)
-            layer.quantize("int4", config=config)
-        return KerasLayer(self, layer)
 
 
 class KerasLayer(Layer):

@@ -7,23 +7,48 @@ input axis is channelwise quantization.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme, Unsupported
-from touchstone.adapters.jax.adapter import JaxAdapter, JaxLayer
+from touchstone.adapters.jax.adapter import JaxAdapter
+from touchstone.adapters.jax.layer import JaxLayer
+from touchstone.adapters.jax.layers import linear
 from touchstone.adapters.libraries.elsewhere import ABSENT, OWN_SCHEMES
 
 SCHEMES = [Scheme(bits, tile, "qwix") for bits in (4, 8) for tile in (32, 64, 128, 256)]
+
+
+def quantized_linear(
+    adapter: QwixAdapter, weight: Any, bias: np.ndarray | None = None, scheme: Scheme | None = None
+) -> Layer:
+    """Raises ValueError for a scheme qwix does not have; qwix's own ValueError where the tile does not divide."""
+    import qwix
+
+    if isinstance(weight, Packed):
+        raise Unsupported(OWN_SCHEMES)
+    assert scheme is not None
+    if str(scheme) not in adapter.capabilities.schemes:
+        raise ValueError(f"qwix has no scheme {scheme}")
+    layer = linear(adapter, weight, bias)
+    element = {4: adapter.jnp.int4, 8: adapter.jnp.int8}[scheme.bits]
+    rule = qwix.QuantizationRule(module_path=".*", weight_qtype=element, tile_size=scheme.group_size)
+    example = adapter.place(np.zeros((1, weight.shape[1]), weight.dtype))
+    return QwixLayer(adapter, qwix.quantize_model(layer.native, qwix.PtqProvider([rule]), example), layer.roles)
+
+
+LAYERS: Mapping[str, Callable[..., Layer]] = {"quantized_linear": quantized_linear}
 
 
 class QwixAdapter(JaxAdapter):
     name = "qwix"
     distributions = ("qwix", "flax", "jax", "jaxlib")
     module = "qwix"
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=frozenset({"quantized_linear"}),
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=frozenset(),
         schemes=frozenset(map(str, SCHEMES)),
@@ -44,23 +69,6 @@ class QwixAdapter(JaxAdapter):
             "persistence": "qwix saves models through Flax's state, not the parts of one layer as arrays",
         },
     )
-
-    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        """Raises ValueError for a scheme qwix does not have; qwix's own ValueError where the tile does not divide."""
-        import qwix
-
-        if kind != "linear":
-            raise Unsupported(self.capabilities.absent["layer:quantized_embedding"])
-        if str(scheme) not in self.capabilities.schemes:
-            raise ValueError(f"qwix has no scheme {scheme}")
-        layer = self.linear(weight, bias)
-        element = {4: self.jnp.int4, 8: self.jnp.int8}[scheme.bits]
-        rule = qwix.QuantizationRule(module_path=".*", weight_qtype=element, tile_size=scheme.group_size)
-        example = self.place(np.zeros((1, weight.shape[1]), weight.dtype))
-        return QwixLayer(self, qwix.quantize_model(layer.native, qwix.PtqProvider([rule]), example), layer.roles)
-
-    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
-        raise Unsupported(OWN_SCHEMES)
 
 
 class QwixLayer(JaxLayer):

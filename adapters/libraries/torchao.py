@@ -6,24 +6,76 @@ the dtype of the weight (torchao.quantization.IntxUnpackedToInt8Tensor). Every c
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from touchstone.adapters.interface import FLOATS, Capabilities, Layer, Packed, Scheme
 from touchstone.adapters.libraries.elsewhere import ABSENT
-from touchstone.adapters.torch.adapter import TorchAdapter, TorchLayer
+from touchstone.adapters.torch.adapter import TorchAdapter
+from touchstone.adapters.torch.layer import TorchLayer
+from touchstone.adapters.torch.layers import embedding, linear
 
 SCHEMES = [Scheme(bits, 32, "intx") for bits in range(1, 9)]
 SCHEMES += [Scheme(bits, group, "intx") for bits in (4, 8) for group in (64, 128)]
+
+
+def quantized_embedding(adapter: TorchaoAdapter, weight: Any, scheme: Scheme | None = None) -> Layer:
+    """`nn.Embedding` over torchao's tensor, of parts or quantized."""
+    if not isinstance(weight, Packed):
+        return _quantized(adapter, embedding(adapter, weight).native, scheme)
+    module = adapter.torch.nn.Embedding(*weight.weight.shape, device="meta")
+    return _holding(adapter, module, weight)
+
+
+def quantized_linear(
+    adapter: TorchaoAdapter, weight: Any, bias: np.ndarray | None = None, scheme: Scheme | None = None
+) -> Layer:
+    """`nn.Linear` over torchao's tensor, of parts or quantized."""
+    if not isinstance(weight, Packed):
+        return _quantized(adapter, linear(adapter, weight, bias).native, scheme)
+    rows, columns = weight.weight.shape
+    module = adapter.torch.nn.Linear(columns, rows, bias=bias is not None, device="meta")
+    if bias is not None:
+        module.bias = adapter.parameter(bias)
+    return _holding(adapter, module, weight)
+
+
+def _quantized(adapter: TorchaoAdapter, module: Any, scheme: Scheme | None) -> Layer:
+    from torchao.quantization import IntxWeightOnlyConfig, MappingType, PerGroup, quantize_
+
+    assert scheme is not None
+    element = getattr(adapter.torch, f"int{scheme.bits}")
+    config = IntxWeightOnlyConfig(element, PerGroup(scheme.group_size), MappingType.ASYMMETRIC)
+    quantize_(module, config, filter_fn=lambda module, name: True)
+    return TorchaoLayer(adapter, module)
+
+
+def _holding(adapter: TorchaoAdapter, module: Any, packed: Packed) -> Layer:
+    """The module with these parts as its weight; torchao checks their shapes and dtypes."""
+    from torchao.quantization import IntxUnpackedToInt8Tensor
+
+    codes, scales, zeros = (adapter.place(part) for part in (packed.weight, packed.scales, packed.biases))
+    element, block = getattr(adapter.torch, f"int{packed.scheme.bits}"), (1, packed.scheme.group_size)
+    tensor = IntxUnpackedToInt8Tensor(codes, scales, zeros, element, block, scales.dtype, activation_quantization=None)
+    module.weight = adapter.torch.nn.Parameter(tensor, requires_grad=False)
+    return TorchaoLayer(adapter, module)
+
+
+LAYERS: Mapping[str, Callable[..., Layer]] = {
+    "quantized_embedding": quantized_embedding,
+    "quantized_linear": quantized_linear,
+}
 
 
 class TorchaoAdapter(TorchAdapter):
     name = "torchao"
     distributions = ("torchao", "torch")
     module = "torchao"
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=frozenset({"quantized_embedding", "quantized_linear"}),
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         schemes=frozenset(map(str, SCHEMES)),
@@ -39,42 +91,6 @@ class TorchaoAdapter(TorchAdapter):
             "construction": "torchao quantizes PyTorch's layers and constructs none",
         },
     )
-
-    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from torchao.quantization import IntxWeightOnlyConfig, MappingType, PerGroup, quantize_
-
-        layer = self.embedding(weight) if kind == "embedding" else self.linear(weight, bias)
-        element = getattr(self.torch, f"int{scheme.bits}")
-        config = IntxWeightOnlyConfig(element, PerGroup(scheme.group_size), MappingType.ASYMMETRIC)
-        quantize_(layer.native, config, filter_fn=lambda module, name: True)
-        return TorchaoLayer(self, layer.native)
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        return self._hold("embedding", self._parts(packed), packed.scheme)
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        return self._hold("linear", self._parts(packed), packed.scheme, bias)
-
-    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
-        return self.place(packed.weight), self.place(packed.scales), self.place(packed.biases)
-
-    def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from torchao.quantization import IntxUnpackedToInt8Tensor
-
-        codes, scales, zeros = parts  # torchao checks their shapes and dtypes
-        rows, columns = codes.shape
-        nn, element = self.torch.nn, getattr(self.torch, f"int{scheme.bits}")
-        tensor = IntxUnpackedToInt8Tensor(
-            codes, scales, zeros, element, (1, scheme.group_size), scales.dtype, activation_quantization=None
-        )
-        if kind == "embedding":
-            module = nn.Embedding(rows, columns, device="meta")
-        else:
-            module = nn.Linear(columns, rows, bias=bias is not None, device="meta")
-            if bias is not None:
-                module.bias = self._parameter(bias)
-        module.weight = nn.Parameter(tensor, requires_grad=False)
-        return TorchaoLayer(self, module)
 
 
 class TorchaoLayer(TorchLayer):

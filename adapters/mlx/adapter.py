@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -16,21 +14,19 @@ from touchstone.adapters.calls import options_of
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
-    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
-    MODELS_OF_LAYERS,
     Adapter,
     Capabilities,
     Layer,
-    Method,
     Operand,
-    Packed,
     Scheme,
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.mlx import initializers
+from touchstone.adapters.mlx.layer import MLXLayer
+from touchstone.adapters.mlx.layers import LAYERS
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
 from touchstone.adapters.mlx.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
@@ -44,8 +40,9 @@ class MLXAdapter(Adapter):
     devices = ("gpu", "cpu")
     # On recent Apple and NVIDIA GPUs float32 matmul is TF32-class unless this is 0 (ml-explore/mlx#3534).
     environment = {"MLX_ENABLE_TF32": "0"}
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=LAYERS | MODELS_OF_LAYERS,
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
@@ -137,12 +134,7 @@ class MLXAdapter(Adapter):
             return np.array(value.view(mx.uint16)).view(ml_dtypes.bfloat16)
         return np.array(value)
 
-    def _wrap(self, module: Any, **values: Any) -> MLXLayer:
-        for name, value in values.items():
-            setattr(module, name, self.place(value))
-        return MLXLayer(self, module)
-
-    def _sizes(self, scheme: Scheme) -> tuple[Any, ...]:
+    def sizes(self, scheme: Scheme) -> tuple[Any, ...]:
         """What quantizing methods are given.
 
         Releases before 0.29.0 have no modes: affine goes without its name there, and any other is what they refuse.
@@ -150,53 +142,12 @@ class MLXAdapter(Adapter):
         sizes = (scheme.group_size, scheme.bits)
         return (*sizes, scheme.mode) if self.has_modes or scheme.mode != "affine" else sizes
 
-    def _sizes_by_name(self, scheme: Scheme) -> dict[str, Any]:
-        return dict(zip(("group_size", "bits", "mode"), self._sizes(scheme), strict=False))
+    def sizes_by_name(self, scheme: Scheme) -> dict[str, Any]:
+        return dict(zip(("group_size", "bits", "mode"), self.sizes(scheme), strict=False))
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
+    def layer(self, name: str, weight: Any, **parts: Any) -> Layer:
         with self.mx.stream(self.native_device):
-            return self._wrap(self.nn.Embedding(1, 1), weight=weight)
-
-    def raw_lookup(self, weight: Any) -> Layer:
-        with self.mx.stream(self.native_device):
-            module = self.nn.Module()
-            module.weight = self.place(weight)
-            return MLXLayer(self, module, call=lambda module, ids: module.weight[ids])
-
-    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        with self.mx.stream(self.native_device):
-            module = self.nn.Linear(1, 1, bias=bias is not None)
-            values = {"weight": weight} if bias is None else {"weight": weight, "bias": bias}
-            return self._wrap(module, **values)
-
-    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
-        from touchstone.adapters.mlx import tied
-
-        with self.mx.stream(self.native_device):
-            layer = MLXLayer(self, tied.TiedModel(*weights["embed"].shape), roles=tied.ROLES)
-            layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
-            return layer
-
-    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
-        from touchstone.adapters.mlx import tied
-
-        with self.mx.stream(self.native_device):
-            layer = MLXLayer(self, tied.Stack(len(weights), len(weights[0])))
-            layer.set_parameters({f"layers.{number}.weight": weight for number, weight in enumerate(weights)})
-            return layer
-
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        with self.mx.stream(self.native_device):
-            module, function = self.nn.Module(), SPELLINGS[layer][spelling]
-            parts = _parts(weight) if isinstance(weight, Packed) else {"weight": weight}
-            for name, part in parts.items():
-                setattr(module, name, self.place(part))
-            if isinstance(weight, Packed):
-                module.freeze()
-                module.sizes = self._sizes_by_name(weight.scheme)
-            if bias is not None:
-                module.bias = self.place(bias)
-            return MLXLayer(self, module, call=lambda module, inputs: function(self.mx, module, inputs))
+            return super().layer(name, weight, **parts)
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         with self._uncompiled():
@@ -234,41 +185,11 @@ class MLXAdapter(Adapter):
             self.mx.random.seed(seed)
             return [self.fetch(draw) for draw in map(initializers.drawing(self, name, dtype, options), shapes)]
 
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        with self.mx.stream(self.native_device):
-            source = self.nn.Embedding(1, 1)
-            source.weight = self.place(weight)
-            return MLXLayer(self, source.to_quantized(*self._sizes(scheme)))
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        scheme, dims = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
-        with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedEmbedding(2, dims, *self._sizes(scheme))
-            module.num_embeddings = packed.weight.shape[0]
-            return self._wrap(module, **_parts(packed))
-
-    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        with self.mx.stream(self.native_device):
-            source = self.nn.Linear(1, 1, bias=bias is not None)
-            source.weight = self.place(weight)
-            if bias is not None:
-                source.bias = self.place(bias)
-            return MLXLayer(self, source.to_quantized(*self._sizes(scheme)))
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        scheme, inputs = packed.scheme, packed.scales.shape[1] * packed.scheme.group_size
-        with self.mx.stream(self.native_device):
-            module = self.nn.QuantizedLinear(inputs, 2, bias is not None, *self._sizes(scheme))
-            return self._wrap(module, **_parts(packed), **({} if bias is None else {"bias": bias}))
-
-    def _dense(self, kind: str, weight: Any, bias: np.ndarray | None = None) -> Any:
-        return (self.embedding(weight) if kind == "embedding" else self.linear(weight, bias)).native
-
     def converted(
         self, layer: str, weight: np.ndarray, how: str, settings: Mapping[str, Any], bias: np.ndarray | None = None
     ) -> Layer:
         with self.mx.stream(self.native_device):
-            dense = self._dense(layer, weight, bias)
+            dense = self.layer(layer, weight, bias=bias).native
             if how == "method":
                 return MLXLayer(self, dense.to_quantized(**settings))
             if how == "class" and layer == "embedding":
@@ -289,7 +210,7 @@ class MLXAdapter(Adapter):
         with self.mx.stream(self.native_device):
             root, made = self.nn.Module(), dict[str, Any]()
             for path, (kind, weight) in weights.items():
-                made[path] = self._dense(kind, made[weight].weight if isinstance(weight, str) else weight)
+                made[path] = self.layer(kind, made[weight].weight if isinstance(weight, str) else weight).native
                 *parents, name = path.split(".")
                 parent = root
                 for step in parents:
@@ -339,148 +260,3 @@ def _is_available(mx: Any, device: Any) -> bool:
 
 def _constructors(nn: Any) -> dict[str, Callable[..., Any]]:
     return {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
-
-
-def _parts(packed: Packed) -> dict[str, Any]:
-    parts = {"weight": packed.weight, "scales": packed.scales, "biases": packed.biases}
-    return {name: part for name, part in parts.items() if part is not None}
-
-
-def _call(module: Any, inputs: Any) -> Any:
-    return module(inputs)
-
-
-class MLXLayer(Layer):
-    roles: Mapping[str, tuple[str, bool]] = {"weight": ("weight", False), "bias": ("bias", False)}
-
-    def __init__(
-        self,
-        adapter: MLXAdapter,
-        module: Any,
-        call: Callable[[Any, Any], Any] = _call,
-        roles: Mapping[str, tuple[str, bool]] | None = None,
-    ) -> None:
-        self.adapter, self.native, self._call = adapter, module, call
-        self.roles = roles or self.roles
-        self._gradients: Any = None
-        if "scales" in module and "sizes" not in module:
-            self.scheme = Scheme(module.bits, module.group_size, getattr(module, "mode", "affine"))
-
-    def _apply(self, module: Any, inputs: Any, method: Method) -> Any:
-        if method == "call":
-            return self._call(module, inputs)
-        return module.as_linear(inputs if method == "as_linear" else self._call(module, inputs))
-
-    def _run(self, inputs: Any, method: Method) -> np.ndarray:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            return self.adapter.fetch(self._apply(self.native, self.adapter.place(inputs), method))
-
-    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            placed = self.adapter.place(inputs)
-            answer = self.adapter.fetch(self._apply(self.native, placed, method))
-            return answer, self.adapter.fetch(placed)
-
-    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
-        mx = self.adapter.mx
-        with mx.stream(self.adapter.native_device):
-            answer = self._apply(self.native, self.adapter.place(inputs), method)
-            answer[...] = 0
-            mx.eval(answer)
-
-    def __call__(self, inputs: Any) -> np.ndarray:
-        return self._run(inputs, "call")
-
-    def as_linear(self, inputs: Any) -> np.ndarray:
-        return self._run(inputs, "as_linear")
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            flat = self.adapter.tree_flatten(self.native.parameters())
-            return {name: self.adapter.fetch(value) for name, value in flat}
-
-    def trainable(self) -> frozenset[str]:
-        return frozenset(name for name, _ in self.adapter.tree_flatten(self.native.trainable_parameters()))
-
-    def freeze(self, module: str = "") -> None:
-        (self.native[module] if module else self.native).freeze()
-
-    def unfreeze(self, module: str = "") -> None:
-        (self.native[module] if module else self.native).unfreeze()
-
-    def set_training(self, training: bool) -> None:
-        self.native.train(training)
-
-    def modes(self) -> dict[str, bool]:
-        return {name: module.training for name, module in self.native.named_modules()}
-
-    def copied(self, how: str) -> Layer:
-        return MLXLayer(self.adapter, copy.deepcopy(self.native), self._call, self.roles)
-
-    def _update(self, values: Mapping[str, Any]) -> None:
-        self.native.update(self.adapter.tree_unflatten(list(values.items())))
-
-    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            self._update({name: self.adapter.place(value) for name, value in values.items()})
-
-    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        mx = self.adapter.mx
-        with mx.stream(self.adapter.native_device):
-            placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
-            held = dict(sorted(self.adapter.tree_flatten(self.native.trainable_parameters())))
-            differentiable = mx.issubdtype(placed.dtype, mx.floating)
-
-            def forward(*primals: Any) -> list[Any]:
-                self._update(dict(zip(held, primals, strict=False)))
-                return [self._apply(self.native, primals[-1] if differentiable else placed, method)]
-
-            primals = [*held.values(), placed] if differentiable else [*held.values()]
-            try:
-                _, gradients = mx.vjp(forward, primals, [seed])
-            finally:
-                self._update(held)
-            self._gradients = dict(zip(held, gradients, strict=False))
-            keys = [*held, "x"] if differentiable else [*held]
-            return {k: self.adapter.fetch(g) for k, g in zip(keys, gradients, strict=True)}
-
-    def sgd_step(self, learning_rate: float) -> None:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            gradients = self.adapter.tree_unflatten(list(self._gradients.items()))
-            self.adapter.optimizers.SGD(learning_rate).update(self.native, gradients)
-
-    def momentum_steps(
-        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
-    ) -> None:
-        optimizer = self.adapter.optimizers.SGD(learning_rate, momentum)
-        for _ in range(steps):
-            self.vjp(inputs, cotangent)
-            with self.adapter.mx.stream(self.adapter.native_device):
-                optimizer.update(self.native, self.adapter.tree_unflatten(list(self._gradients.items())))
-
-    def cast(self, dtype: str) -> None:
-        self.native.set_dtype(self.adapter.dtypes[dtype])
-
-    def quantized(self, scheme: Scheme) -> Layer:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            return MLXLayer(self.adapter, self.native.to_quantized(*self.adapter._sizes(scheme)))
-
-    def convert(self, module: str, scheme: Scheme) -> None:
-        with self.adapter.mx.stream(self.adapter.native_device):
-            sizes = self.adapter._sizes_by_name(scheme)
-            self.adapter.nn.quantize(self.native, class_predicate=lambda path, _: path == module, **sizes)
-
-    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        function = self.adapter.mx.compile(lambda inputs: self._apply(self.native, inputs, method))
-
-        def run(inputs: Any) -> np.ndarray:
-            with self.adapter.mx.stream(self.adapter.native_device):
-                return self.adapter.fetch(function(self.adapter.place(inputs)))
-
-        return run
-
-    def save(self, path: Path) -> None:
-        self.native.save_weights(str(path.with_suffix(".safetensors")))
-
-    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
-        self.native.load_weights(str(path.with_suffix(".safetensors")), strict=strict)

@@ -6,63 +6,10 @@ one outside ``[-num_embeddings, num_embeddings)`` raises IndexError, negative id
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import ClassVar
 
-import ml_dtypes
-import numpy as np
-from safetensors.numpy import load_file, save_file
-
-from touchstone import files
-from touchstone.adapters.interface import (
-    INTEGERS,
-    LAYERS,
-    LIBRARY_SCHEMES,
-    MLX_SCHEMES,
-    Adapter,
-    Capabilities,
-    Layer,
-    Method,
-    Operand,
-    Packed,
-    Scheme,
-    Unsupported,
-)
-from touchstone.adapters.reference.packing import dequantize, quantize
-
-_DTYPES = {"float32": np.dtype("f4"), "float16": np.dtype("f2"), "bfloat16": np.dtype(ml_dtypes.bfloat16)}
-
-
-def _plain(value: Any) -> Any:
-    return value.value() if isinstance(value, Operand) else value
-
-
-def _widest(*arrays: np.ndarray) -> np.dtype:
-    """Promotion among the floating dtypes; float16 with bfloat16 gives float32, integers never widen."""
-    floating = {a.dtype for a in arrays if a.dtype in _DTYPES.values()}
-    return floating.pop() if len(floating) == 1 else np.dtype("f4")
-
-
-def _matmul(x: np.ndarray, weight: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """``x @ weight.T + bias`` accumulated in float32 and rounded once."""
-    if x.ndim == 0:
-        raise ValueError("x must have at least one dimension")
-    operands = (x, weight) if bias is None else (x, weight, bias)
-    out = np.matmul(x.astype("f4"), weight.astype("f4").T)
-    if bias is not None:
-        out = out + bias.astype("f4")
-    return out.astype(_widest(*operands))
-
-
-def _rows(table: np.ndarray, ids: Any) -> np.ndarray:
-    ids = np.asarray(ids)
-    if ids.dtype.kind not in "iu" and ids.size:
-        raise TypeError(f"ids must be integers, not {ids.dtype}")
-    if ids.size and (int(ids.max()) >= len(table) or int(ids.min()) < -len(table)):
-        raise IndexError(f"id outside [-{len(table)}, {len(table)})")
-    return table[ids.astype(np.int64)]
+from touchstone.adapters.interface import FLOATS, INTEGERS, LIBRARY_SCHEMES, MLX_SCHEMES, Adapter, Capabilities
+from touchstone.adapters.reference.layers import LAYERS
 
 
 class ReferenceAdapter(Adapter):
@@ -72,9 +19,10 @@ class ReferenceAdapter(Adapter):
     devices: ClassVar[tuple[str, ...]] = ("cpu",)
     is_framework = False
     corrupts_memory = False
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=LAYERS,
-        dtypes=frozenset(_DTYPES),
+        layers=frozenset(LAYERS),
+        dtypes=FLOATS,
         id_dtypes=INTEGERS,
         layouts=frozenset({"offset", "step", "reverse", "permute", "broadcast"}),
         schemes=MLX_SCHEMES,
@@ -104,145 +52,3 @@ class ReferenceAdapter(Adapter):
 
     def precision(self) -> dict[str, str]:
         return {"accumulation": "float32"}
-
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        return _lookup(weight)
-
-    def raw_lookup(self, weight: Any) -> Layer:
-        return _lookup(weight)
-
-    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        values = {"weight": _plain(weight)} | ({} if bias is None else {"bias": bias})
-        return ReferenceLayer(values, lambda p, x: _matmul(x, p["weight"], p.get("bias")))
-
-    def quantized_embedding(self, weight: np.ndarray, scheme: Scheme) -> Layer:
-        return self.load_quantized_embedding(quantize(_plain(weight), scheme))
-
-    def load_quantized_embedding(self, packed: Packed) -> Layer:
-        def lookup(p: Mapping[str, np.ndarray], ids: Any) -> np.ndarray:
-            return dequantize({name: _rows(part, ids) for name, part in p.items()}, packed.scheme)
-
-        return ReferenceLayer(_parts(packed), lookup, packed.scheme)
-
-    def quantized_linear(self, weight: np.ndarray, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        return self.load_quantized_linear(quantize(_plain(weight), scheme), bias)
-
-    def load_quantized_linear(self, packed: Packed, bias: np.ndarray | None = None) -> Layer:
-        values = _parts(packed) | ({} if bias is None else {"bias": bias})
-        return ReferenceLayer(values, lambda p, x: _product(p, x, packed.scheme, p.get("bias")), packed.scheme)
-
-
-def _lookup(weight: Any) -> Layer:
-    return ReferenceLayer({"weight": _plain(weight)}, lambda p, ids: _rows(p["weight"], ids))
-
-
-def _parts(packed: Packed) -> dict[str, np.ndarray]:
-    packed.check()
-    parts = {name: getattr(packed, name) for name in ("weight", "scales", "biases")}
-    return {name: _plain(part) for name, part in parts.items() if part is not None}
-
-
-def _table(values: Mapping[str, np.ndarray], scheme: Scheme | None) -> np.ndarray:
-    return values["weight"] if scheme is None else dequantize(values, scheme)
-
-
-def _product(
-    values: Mapping[str, np.ndarray], x: np.ndarray, scheme: Scheme | None, bias: np.ndarray | None = None
-) -> np.ndarray:
-    """Block modes compute in the dtype of x, as `mlx.core.quantized_matmul`; their table has none of its own."""
-    table = _table(values, scheme)
-    return _matmul(x, table.astype(x.dtype) if scheme and scheme.mode != "affine" else table, bias)
-
-
-class ReferenceLayer(Layer):
-    roles = {"weight": ("weight", False), "bias": ("bias", False)}
-
-    def __init__(
-        self,
-        values: dict[str, np.ndarray],
-        call: Callable[[Mapping[str, np.ndarray], Any], np.ndarray],
-        scheme: Scheme | None = None,
-    ) -> None:
-        self._values, self._forward, self._scheme = values, call, scheme
-        self._gradients: dict[str, np.ndarray] = {}
-        self.native = SimpleNamespace(**values)
-
-    def __call__(self, inputs: Any) -> np.ndarray:
-        return self._forward(self._values, _plain(inputs))
-
-    def as_linear(self, inputs: Any) -> np.ndarray:
-        return _product(self._values, _plain(inputs), self._scheme)
-
-    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
-        (self(inputs) if method == "call" else self.as_linear(inputs))[...] = 0
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        return dict(self._values)
-
-    def trainable(self) -> frozenset[str]:
-        return frozenset() if self._scheme else frozenset(self._values)
-
-    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        self._values.update(values)
-
-    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        """Gradients in float32, rounded once to the dtype of what they belong to."""
-        x = _plain(inputs)
-        out: dict[str, np.ndarray] = {}
-        weight = _table(self._values, self._scheme)
-        wide, g = weight.astype("f4"), _plain(cotangent).astype("f4")
-        total = np.zeros(wide.shape, "f4")
-        if method == "tied":
-            hidden = _rows(weight, x).astype("f4").reshape(-1, wide.shape[1])
-            flat = g.reshape(-1, wide.shape[0])
-            total += flat.T @ hidden
-            g = (flat @ wide).reshape(*np.shape(x), wide.shape[1])
-        if method == "tied" or np.asarray(x).dtype.kind in "iu":
-            _rows(weight, x)
-            np.add.at(total, np.asarray(x).reshape(-1), g.reshape(-1, wide.shape[1]))
-        else:
-            flat_x, flat_g = x.astype("f4").reshape(-1, x.shape[-1]), g.reshape(-1, g.shape[-1])
-            total += flat_g.T @ flat_x
-            out["x"] = (flat_g @ wide).reshape(x.shape).astype(x.dtype)
-            if "bias" in self._values and method == "call":
-                out["bias"] = flat_g.sum(0).astype(self._values["bias"].dtype)
-        out["weight"] = total.astype(weight.dtype)
-        if self._scheme:
-            out = {k: v for k, v in out.items() if k == "x"}
-        self._gradients = out
-        return dict(out)
-
-    def sgd_step(self, learning_rate: float) -> None:
-        for name in self.trainable() & self._gradients.keys():
-            value = self._values[name]
-            step = np.float32(learning_rate) * self._gradients[name].astype("f4")
-            self._values[name] = (value.astype("f4") - step).astype(value.dtype)
-
-    def momentum_steps(
-        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
-    ) -> None:
-        velocity: dict[str, np.ndarray] = {}
-        for _ in range(steps):
-            gradients = self.vjp(inputs, cotangent)
-            for name in self.trainable() & gradients.keys():
-                velocity[name] = np.float32(momentum) * velocity.get(name, np.float32(0)) + gradients[name].astype("f4")
-                self._gradients[name] = velocity[name]
-            self.sgd_step(learning_rate)
-
-    def cast(self, dtype: str) -> None:
-        for name, value in self._values.items():
-            if value.dtype in _DTYPES.values():
-                self._values[name] = value.astype(_DTYPES[dtype])
-
-    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        raise Unsupported("NumPy has no compiler")
-
-    def save(self, path: Path) -> None:
-        with files.replacing(path) as temporary:
-            save_file({k: np.ascontiguousarray(v) for k, v in self._values.items()}, temporary)
-
-    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
-        found = load_file(path)
-        if strict and {n: v.shape for n, v in found.items()} != {n: v.shape for n, v in self._values.items()}:
-            raise ValueError(f"{path}: its parameters are not those of the layer, by name and shape")
-        self._values.update(found)

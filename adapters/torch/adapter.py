@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -15,30 +12,24 @@ import numpy as np
 from touchstone.adapters.calls import options_of
 from touchstone.adapters.interface import (
     FLOATS,
-    LAYERS,
     LIBRARY_SCHEMES,
     MLX_SCHEMES,
-    MODELS_OF_LAYERS,
+    Adapter,
     Capabilities,
     Layer,
-    Method,
     Operand,
-    Packed,
-    Scheme,
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.packed import HoldsPacked
 from touchstone.adapters.torch import initializers
+from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
+from touchstone.adapters.torch.layers import LAYERS
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
 from touchstone.adapters.tracing import Traceable
 
-_BACKENDS = {"default": "aot_eager", "inductor": "inductor"}
-"""Compiler, as `Capabilities.compilers` names it -> what torch.compile calls it."""
 
-
-class TorchAdapter(HoldsPacked):
+class TorchAdapter(Adapter):
     name = "torch"
     distributions: ClassVar[tuple[str, ...]] = ("torch",)
     module = "torch"
@@ -46,8 +37,9 @@ class TorchAdapter(HoldsPacked):
     # NVIDIA_TF32_OVERRIDE would beat every setting made below; PyTorch's CUDA notes name it.
     environment = {"NVIDIA_TF32_OVERRIDE": "0"}
     corrupts_memory = False
+    layers = LAYERS
     capabilities = Capabilities(
-        layers=LAYERS | MODELS_OF_LAYERS,
+        layers=frozenset(LAYERS),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         layouts=frozenset({"offset", "step", "permute", "broadcast"}),
@@ -163,58 +155,15 @@ class TorchAdapter(HoldsPacked):
             return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return value.numpy()
 
-    def _parameter(self, value: Any) -> Any:
+    def parameter(self, value: Any) -> Any:
         return self.torch.nn.Parameter(self.place(value))
-
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        placed = self._parameter(weight)
-        if options.pop("from_pretrained", False):
-            return TorchLayer(self, self.torch.nn.Embedding.from_pretrained(placed.detach(), **options))
-        module = self.torch.nn.Embedding(*placed.shape, device="meta", **options)
-        module.weight = placed
-        return TorchLayer(self, module)
-
-    def raw_lookup(self, weight: Any) -> Layer:
-        module = self.torch.nn.Module()
-        module.weight = self._parameter(weight)
-        return TorchLayer(self, module, call=lambda module, ids: module.weight[ids])
-
-    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        placed = self._parameter(weight)
-        module = self.torch.nn.Linear(placed.shape[1], placed.shape[0], bias=bias is not None, device="meta")
-        module.weight = placed
-        if bias is not None:
-            module.bias = self._parameter(bias)
-        return TorchLayer(self, module)
-
-    def tied_model(self, weights: Mapping[str, np.ndarray]) -> Layer:
-        from touchstone.adapters.torch import tied
-
-        native = tied.TiedModel(*weights["embed"].shape).to(self.device, self.place(weights["embed"]).dtype)
-        layer = TorchLayer(self, native, roles=tied.ROLES)
-        layer.set_parameters({tied.ROLES[role][0]: value for role, value in weights.items()})
-        return layer
-
-    def stack(self, weights: Sequence[np.ndarray]) -> Layer:
-        from touchstone.adapters.torch import tied
-
-        layer = TorchLayer(self, tied.Stack(len(weights), len(weights[0])).to(self.device))
-        layer.set_parameters({f"{number}.weight": weight for number, weight in enumerate(weights)})
-        return layer
-
-    def spelled(self, layer: str, spelling: str, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        module, function = self.torch.nn.Module(), partial(SPELLINGS[layer][spelling], self.torch, **options)
-        module.weight = self._parameter(weight)
-        if bias is not None:
-            module.bias = self._parameter(bias)
-        return TorchLayer(self, module, call=function)
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
     def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
         self.torch.compiler.reset()
-        function = self.torch.compile(OPERATIONS[name].function(), backend=_BACKENDS[compiler])
+        function = self.torch.compile(OPERATIONS[name].function(), backend=BACKENDS[compiler])
         placed = [self.place(one) for one in operands]
         with self.torch.no_grad():
             return self.fetch(function(*placed)), self.fetch(function(*placed))
@@ -238,25 +187,6 @@ class TorchAdapter(HoldsPacked):
                 options["generator"] = self.torch.Generator(self.device).manual_seed(seed)
             draw = initializers.drawing(self, name, dtype, options)
             return [self.fetch(draw(shape)) for shape in shapes]
-
-    def _quantized(self, kind: str, weight: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters.torch import packing as torch_packing
-
-        return self._hold(kind, torch_packing.quantize(self.place(weight), scheme), scheme, bias)
-
-    def _parts(self, packed: Packed) -> tuple[Any, Any, Any]:
-        given = packed.weight if isinstance(packed.weight, Operand) else Operand(packed.weight)
-        words = Operand(given.base.view(np.int32), given.view)
-        return self.place(words), self.place(packed.scales), self.place(packed.biases)
-
-    def _hold(self, kind: str, parts: Any, scheme: Scheme, bias: np.ndarray | None = None) -> Layer:
-        from touchstone.adapters.torch import quantized as torch_quantized
-
-        words, scales, biases = parts
-        if kind == "embedding":
-            return TorchLayer(self, torch_quantized.QuantizedEmbedding(words, scales, biases, scheme))
-        placed = None if bias is None else self.place(bias)
-        return TorchLayer(self, torch_quantized.QuantizedLinear(words, scales, biases, scheme, placed))
 
     @classmethod
     def device_of(cls, module: Any) -> str:
@@ -285,125 +215,3 @@ class TorchAdapter(HoldsPacked):
                     raise Unsupported(f"{self.name} constructs no {layer}")
                 made.append(TorchLayer(self, constructors[layer](*sizes, device=self.device, **given)))
             return made
-
-
-def _call(module: Any, inputs: Any) -> Any:
-    return module(inputs)
-
-
-class TorchLayer(Layer):
-    roles: Mapping[str, tuple[str, bool]] = {"weight": ("weight", False), "bias": ("bias", False)}
-
-    def __init__(
-        self,
-        adapter: TorchAdapter,
-        module: Any,
-        call: Callable[[Any, Any], Any] = _call,
-        roles: Mapping[str, tuple[str, bool]] | None = None,
-    ) -> None:
-        self.adapter, self.native, self._call = adapter, module, call
-        self.roles = roles or self.roles
-        self._head: Any = None
-
-    def _tied_head(self) -> Any:
-        """The module's own head, or for `nn.Embedding` an `nn.Linear` that shares its Parameter, as models do."""
-        if hasattr(self.native, "as_linear"):
-            return self.native.as_linear
-        if self._head is None:
-            self._head = self.adapter.torch.nn.Linear(1, 1, bias=False, device="meta")
-        self._head.weight = self.native.weight
-        return self._head
-
-    def _apply(self, inputs: Any, method: Method) -> Any:
-        if method == "call":
-            return self._call(self.native, inputs)
-        return self._tied_head()(inputs if method == "as_linear" else self._call(self.native, inputs))
-
-    def __call__(self, inputs: Any) -> np.ndarray:
-        with self.adapter.torch.no_grad():
-            return self.adapter.fetch(self._apply(self.adapter.place(inputs), "call"))
-
-    def as_linear(self, inputs: Any) -> np.ndarray:
-        with self.adapter.torch.no_grad():
-            return self.adapter.fetch(self._apply(self.adapter.place(inputs), "as_linear"))
-
-    def call_keeping(self, inputs: Any, method: Method = "call") -> tuple[np.ndarray, np.ndarray]:
-        placed = self.adapter.place(inputs)
-        with self.adapter.torch.no_grad():
-            return self.adapter.fetch(self._apply(placed, method)), self.adapter.fetch(placed)
-
-    def overwrite_answer(self, inputs: Any, method: Method = "call") -> None:
-        with self.adapter.torch.no_grad():
-            self._apply(self.adapter.place(inputs), method).zero_()
-
-    def parameters(self) -> dict[str, np.ndarray]:
-        # Copies: on the CPU what is fetched shares its memory with the parameter, which later steps write to.
-        state = {name: np.array(self.adapter.fetch(value)) for name, value in self.native.state_dict().items()}
-        if "scales" in state:
-            state["weight"] = state["weight"].view(np.uint32)
-        return state
-
-    def trainable(self) -> frozenset[str]:
-        return frozenset(name for name, value in self.native.named_parameters() if value.requires_grad)
-
-    def freeze(self, module: str = "") -> None:
-        self.native.get_submodule(module).requires_grad_(False)
-
-    def unfreeze(self, module: str = "") -> None:
-        self.native.get_submodule(module).requires_grad_(True)
-
-    def set_training(self, training: bool) -> None:
-        self.native.train(training)
-
-    def copied(self, how: str) -> Layer:
-        return TorchLayer(self.adapter, copy.deepcopy(self.native), self._call, self.roles)
-
-    def set_parameters(self, values: Mapping[str, np.ndarray]) -> None:
-        with self.adapter.torch.no_grad():
-            for name, value in values.items():
-                self.native.get_parameter(name).copy_(self.adapter.place(value))
-
-    def vjp(self, inputs: Any, cotangent: np.ndarray, method: Method = "call") -> dict[str, np.ndarray]:
-        placed, seed = self.adapter.place(inputs), self.adapter.place(cotangent)
-        wanted = {name: value for name, value in self.native.named_parameters() if value.requires_grad}
-        if placed.is_floating_point():
-            wanted["x"] = placed.requires_grad_()
-        out = self._apply(placed, method)
-        gradients = self.adapter.torch.autograd.grad(out, list(wanted.values()), seed, allow_unused=True)
-        found = {name: g for name, g in zip(wanted, gradients, strict=True) if g is not None}
-        for name, gradient in found.items():
-            if name != "x":
-                wanted[name].grad = gradient
-        return {name: self.adapter.fetch(gradient) for name, gradient in found.items()}
-
-    def sgd_step(self, learning_rate: float) -> None:
-        self.adapter.torch.optim.SGD(self.native.parameters(), lr=learning_rate).step()
-
-    def momentum_steps(
-        self, inputs: Any, cotangent: np.ndarray, steps: int, learning_rate: float, momentum: float
-    ) -> None:
-        optimizer = self.adapter.torch.optim.SGD(self.native.parameters(), lr=learning_rate, momentum=momentum)
-        for _ in range(steps):
-            self.vjp(inputs, cotangent)
-            optimizer.step()
-
-    def cast(self, dtype: str) -> None:
-        self.native.to(self.adapter.dtypes[dtype])
-
-    def compiled(self, compiler: str, method: Method = "call") -> Callable[[Any], np.ndarray]:
-        # Without a reset, the ninth compilation of this one line would silently run uncompiled (recompile_limit).
-        self.adapter.torch.compiler.reset()
-        function = self.adapter.torch.compile(lambda inputs: self._apply(inputs, method), backend=_BACKENDS[compiler])
-
-        def run(inputs: Any) -> np.ndarray:
-            with self.adapter.torch.no_grad():
-                return self.adapter.fetch(function(self.adapter.place(inputs)))
-
-        return run
-
-    def save(self, path: Path) -> None:
-        self.adapter.torch.save(self.native.state_dict(), path)
-
-    def load(self, path: Path, *, strict: bool = True, assign: bool = False) -> None:
-        state = self.adapter.torch.load(path, weights_only=True)
-        self.native.load_state_dict(state, strict=strict, assign=assign)

@@ -130,9 +130,9 @@ class TorchLlama(LanguageModel):
         if config.tied:
             self.native.output.weight = self.native.tok_embeddings.weight
         for path, parts in packed.items():
-            load = adapter.load_quantized_embedding if path == "tok_embeddings" else adapter.load_quantized_linear
+            kind = "quantized_embedding" if path == "tok_embeddings" else "quantized_linear"
             parent, _, name = path.rpartition(".")
-            setattr(self.native.get_submodule(parent), name, load(parts).native)
+            setattr(self.native.get_submodule(parent), name, adapter.layer(kind, parts).native)
         if config.tied and packed:
             table: Any = self.native.tok_embeddings
             # The same tensors, so that there is still one table.

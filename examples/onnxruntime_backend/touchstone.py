@@ -30,14 +30,34 @@ _PROVIDERS = {"cuda": "CUDAExecutionProvider", "coreml": "CoreMLExecutionProvide
 _BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
+def embedding(adapter: OnnxRuntimeAdapter, weight: Any) -> Layer:
+    """The table is part of the model."""
+    nodes = {"call": adapter.graphs.LOOKUP, "as_linear": adapter.graphs.HEAD}
+    return OnnxLayer(adapter, {"weight": _plain(weight)}, nodes)
+
+
+def raw_lookup(adapter: OnnxRuntimeAdapter, weight: Any) -> Layer:
+    """The table is an input of the graph, beside the ids."""
+    return OnnxLayer(adapter, {"weight": _plain(weight)}, {"call": adapter.graphs.LOOKUP}, fed=("weight",))
+
+
+def linear(adapter: OnnxRuntimeAdapter, weight: Any, bias: np.ndarray | None = None) -> Layer:
+    """Holds ``Wᵀ [in, out]``, as exported linear layers do."""
+    values = {"weight": np.ascontiguousarray(_plain(weight).T)} | ({} if bias is None else {"bias": bias})
+    nodes = adapter.graphs.LINEAR if bias is None else adapter.graphs.LINEAR_WITH_BIAS
+    roles = {"weight": ("weight", True), "bias": ("bias", False)}
+    return OnnxLayer(adapter, values, {"call": nodes}, roles=roles)
+
+
 class OnnxRuntimeAdapter(Adapter):
     name = "onnxruntime"
     distributions = ("onnxruntime", "onnx")
     module = "onnxruntime"
     devices = tuple(_PROVIDERS)
     corrupts_memory = False
+    layers = {"embedding": embedding, "raw_lookup": raw_lookup, "linear": linear}
     capabilities = Capabilities(
-        layers=frozenset({"embedding", "raw_lookup", "linear"}),
+        layers=frozenset(layers),
         dtypes=FLOATS,
         id_dtypes=frozenset({"int32", "int64"}),
         operations=frozenset(OPERATIONS),
@@ -106,27 +126,12 @@ class OnnxRuntimeAdapter(Adapter):
         raw = ctypes.string_at(value.data_ptr(), value.tensor_size_in_bytes())
         return np.frombuffer(raw, _BFLOAT16).reshape(value.shape())
 
-    def embedding(self, weight: Any, **options: Any) -> Layer:
-        graphs = self.graphs
-        return OnnxLayer(self, {"weight": _plain(weight)}, {"call": graphs.LOOKUP, "as_linear": graphs.HEAD})
-
-    def raw_lookup(self, weight: Any) -> Layer:
-        """The table is an input of the graph, beside the ids."""
-        return OnnxLayer(self, {"weight": _plain(weight)}, {"call": self.graphs.LOOKUP}, fed=("weight",))
-
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         """A model of one operator, without a weight."""
         placed = [self.place(np.asarray(_plain(one))) for one in operands]
         kind = self.graphs.element_type(np.asarray(_plain(operands[0])).dtype)
         session = self.session(self.graphs.function(*OPERATIONS[name], kind))
         return self.fetch(session.run_with_ort_values(None, {self.graphs.INPUT: placed[0]})[0])
-
-    def linear(self, weight: Any, bias: np.ndarray | None = None, **options: Any) -> Layer:
-        """Holds ``Wᵀ [in, out]``, as exported linear layers do."""
-        values = {"weight": np.ascontiguousarray(_plain(weight).T)} | ({} if bias is None else {"bias": bias})
-        nodes = self.graphs.LINEAR if bias is None else self.graphs.LINEAR_WITH_BIAS
-        roles = {"weight": ("weight", True), "bias": ("bias", False)}
-        return OnnxLayer(self, values, {"call": nodes}, roles=roles)
 
 
 def _plain(value: Any) -> Any:

@@ -105,7 +105,7 @@ def _cast(draw: Draw, case: Case, capabilities: Capabilities) -> Example:
 
 
 def _ask_cast(assay: Assay) -> None:
-    layer = probes.build(assay.adapter, assay.params["layer"], assay.golden("weight"))
+    layer = assay.adapter.layer(assay.params["layer"], assay.golden("weight"))
     layer.cast(assay.params["to"])
     with np.errstate(over="ignore"):
         want = assay.golden("weight").astype(np.float32).astype(DTYPES[assay.params["to"]])

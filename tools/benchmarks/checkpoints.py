@@ -67,7 +67,7 @@ def generate(folder: Path, size: int) -> dict[str, tuple[Path, Path]]:
         save_file({name: t.astype(np.float16) for name, t in few.items()}, paths["float16"] / shard)
         packed: dict[str, np.ndarray] = {}
         for name, t in few.items():
-            parts = adapter.quantized_linear(t, SCHEME).parameters()
+            parts = adapter.layer("quantized_linear", t, scheme=SCHEME).parameters()
             packed |= {f"{name.removesuffix('weight')}{part}": array for part, array in parts.items()}
         save_file(packed, paths["quantized"] / shard)
     settings = {"quantization": {"bits": SCHEME.bits, "group_size": SCHEME.group_size}}

@@ -10,7 +10,7 @@ import numpy as np
 from tools.benchmarks import calls
 from tools.benchmarks.calls import DTYPES
 from tools.benchmarks.workloads import Workload, scheme_of
-from touchstone.adapters.interface import Adapter, Layer
+from touchstone.adapters.interface import Adapter
 from touchstone.golden import packing
 
 SAMPLES = 5
@@ -32,12 +32,11 @@ class Placed:
             form = packing.format_of(made.scheme.mode, made.scheme.bits, made.scheme.group_size)
             biases = None if made.biases is None else made.biases[self.rows]
             self.expected = packing.dequantize(made.weight[self.rows], made.scales[self.rows], biases, form)
-            tied = workload.layer.endswith("embedding")
-            self.layer: Layer = (adapter.load_quantized_embedding if tied else adapter.load_quantized_linear)(made)
+            self.layer = adapter.layer(workload.layer, made)
         else:
             matrix = _dense(workload.rows, workload.columns, dtype)
             self.expected = matrix[self.rows].astype(np.float64)
-            self.layer = (adapter.embedding if workload.layer == "embedding" else adapter.linear)(matrix)
+            self.layer = adapter.layer(workload.layer, matrix)
 
     @staticmethod
     def key(workload: Workload) -> tuple[Any, ...]:

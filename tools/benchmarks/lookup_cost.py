@@ -23,7 +23,6 @@ from tools.benchmarks.calls import jitted, native_call, packed, synchronised
 from tools.benchmarks.workloads import scheme_of
 from touchstone.adapters.discovery import registry
 from touchstone.adapters.interface import Adapter
-from touchstone.suites import probes
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = 384
@@ -46,9 +45,9 @@ def lookup(adapter: Adapter, layer: str, rows: int, ids: int) -> Callable[[], An
         module = nnx.Embed(rows, COLUMNS, dtype=jnp.bfloat16, param_dtype=jnp.float32, rngs=nnx.Rngs(0))
         return synchronised(adapter, jitted(module) if layer.startswith("jit ") else module, chosen)
     if layer in ("embedding", "raw_lookup"):
-        native = probes.build(adapter, layer, np.ones((rows, COLUMNS), np.float32))
+        native = adapter.layer(layer, np.ones((rows, COLUMNS), np.float32))
     else:
-        native = adapter.load_quantized_embedding(packed(rows, COLUMNS, scheme_of(layer)))
+        native = adapter.layer("quantized_embedding", packed(rows, COLUMNS, scheme_of(layer)))
     return synchronised(adapter, native_call(native), chosen)
 
 

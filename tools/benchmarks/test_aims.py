@@ -44,11 +44,11 @@ def head(target: Target, kind: str, dtype: str) -> Callable[[], Any]:
     rows, columns = DECODE
     adapter: Any = target.adapter
     if kind == "dense linear":
-        layer = adapter.linear(_dense(rows, columns, dtype))
+        layer = adapter.layer("linear", _dense(rows, columns, dtype))
     elif kind == "dense as_linear":
-        layer = adapter.embedding(_dense(rows, columns, dtype))
+        layer = adapter.layer("embedding", _dense(rows, columns, dtype))
     else:
-        layer = adapter.load_quantized_embedding(_packed(rows, columns, scheme_of(kind), dtype))
+        layer = adapter.layer("quantized_embedding", _packed(rows, columns, scheme_of(kind), dtype))
     return synchronised(adapter, as_used(adapter, layer, tied=kind != "dense linear"), _dense(1, columns, dtype))
 
 
@@ -60,8 +60,8 @@ def kernel(target: Target, group_size: int, dtype: str) -> Callable[[], Any]:
 
     from touchstone.adapters.torch import int4 as torch_int4
 
-    words, scales, biases = adapter._parts(_packed(rows, columns, Scheme(4, group_size), dtype))
-    made = torch_int4.repack(words, scales, biases, Scheme(4, group_size))
+    held = adapter.layer("quantized_linear", _packed(rows, columns, Scheme(4, group_size), dtype)).native
+    made = torch_int4.repack(held.weight, held.scales, held.biases, held.scheme)
     native = torch.ops.aten._weight_int4pack_mm_for_cpu
     return synchronised(
         adapter, lambda x: native(x, made.codes, group_size, made.scales_and_zeros), _dense(1, columns, dtype)
@@ -110,7 +110,7 @@ def test_512_ids_take_no_more_than_three_times_mlx(aims: list[str], target: Targ
     timed[target.id] = lookup_cost.lookup(target.adapter, layer, 32_000, 512)
     if target.cls.name == "jax":
         packed = _packed(32_000, COLUMNS, scheme_of(layer), "float32")
-        module = target.adapter.load_quantized_embedding(packed).native
+        module = target.adapter.layer("quantized_embedding", packed).native
         ids = np.linspace(0, 31_999, 512).astype(np.int32)
         timed["jit"] = synchronised(target.adapter, jitted(module), ids)
     found = lookup_cost.taking_turns(timed)

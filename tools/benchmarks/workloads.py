@@ -65,7 +65,7 @@ class Workload:
     def layer(self) -> str:
         """What holds the matrix; lookups and tied heads share one layer."""
         kind = "linear" if self.operation.split()[-1] == "linear" else "embedding"
-        return f"quantized {kind}" if self.scheme else kind
+        return f"quantized_{kind}" if self.scheme else kind
 
     @property
     def sizes(self) -> dict[str, int]:
