@@ -23,6 +23,7 @@ from touchstone.adapters.interface import (
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
 from touchstone.adapters.torch import initializers
 from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
+from touchstone.adapters.torch.layer_calls import TOGETHER
 from touchstone.adapters.torch.layers import LAYERS
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
@@ -62,6 +63,7 @@ class TorchAdapter(Adapter):
         copying=frozenset({"deepcopy"}),
         assigning=True,
         lenient=True,
+        together=TOGETHER,
         absent={
             **ABSENT,
             "scheme": LIBRARY_SCHEMES,
