@@ -188,12 +188,16 @@ def _batch_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
     return module(x, use_running_average=len(parts) == 4)
 
 
-def _running(name: str) -> Composition:
-    """What a statistic is after a call in training; Flax's momentum is the share of what was before."""
+def _running(name: str, **by_default: float) -> Composition:
+    """What a statistic is after a call in training; by_default: its momentum where a case names none.
 
-    def made(x: Any, before: Any, momentum: float = 0.1) -> Any:
+    Flax's momentum is the share of what was before.
+    """
+
+    def made(x: Any, before: Any, **options: Any) -> Any:
+        share = {option: 1 - value for option, value in {**by_default, **options}.items()}
         held = {"scale": before * 0, "bias": before * 0, "mean": before * 0, "var": before * 0, name: before}
-        module = _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], momentum=1 - momentum, rngs=rngs), held)
+        module = _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], rngs=rngs, **share), held)
         module(x, use_running_average=False)
         return getattr(module, name)[...]
 
@@ -250,6 +254,40 @@ def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
     return _holding(lambda nnx, rngs: nnx.MultiHeadAttention(num_heads, width, rngs=rngs, **given), held)(*arrays[:3])
 
 
+def _dropout(axes: tuple[int, ...]) -> Composition:
+    """axes: along which one number is dropped with all others."""
+
+    def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
+        from flax import nnx
+
+        return nnx.Dropout(p, broadcast_dims=axes, rngs=nnx.Rngs(seed))(x, deterministic=not training)
+
+    return Composition(made, ("p", "seed", "training"))
+
+
+def _masked_heads(x: Any, mask: Any) -> Any:
+    """Queries of zeros, and projections that change nothing: the mean of the rows that each query sees."""
+    import jax.numpy as jnp
+
+    width = x.shape[-1]
+    one = jnp.eye(width)
+    held = {f"{name}.kernel": one.reshape(width, 1, width) for name in _PROJECTIONS}
+    held["out.kernel"] = one.reshape(1, width, width)
+    module = _holding(lambda nnx, rngs: nnx.MultiHeadAttention(1, width, use_bias=False, decode=False, rngs=rngs), held)
+    return module(jnp.zeros_like(x), x, x, mask=mask)
+
+
+def _by_default(name: str, *sizes: int, **options: Any) -> Composition:
+    """A layer as its constructor makes it, outside of training; without sizes it is made of its input's features."""
+
+    def made(x: Any) -> Any:
+        from flax import nnx
+
+        return getattr(nnx, name)(*(sizes or (x.shape[-1],)), rngs=nnx.Rngs(0), **options)(x)
+
+    return Composition(made)
+
+
 def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     from touchstone.adapters.jax.llama import RoPE
 
@@ -280,8 +318,10 @@ LAYERS: Mapping[str, Spelling] = {
     "InstanceNorm": Composition(_instance_norm, ("eps",)),
     "BatchNorm": Composition(_batch_norm, ("eps",)),
     "BatchNorm in training": Composition(_batch_norm, ("eps",)),
-    "running mean of BatchNorm": _running("mean"),
-    "running biased variance of BatchNorm": _running("var"),
+    "running mean of BatchNorm": _running("mean", momentum=0.1),
+    "running biased variance of BatchNorm": _running("var", momentum=0.1),
+    "running mean of BatchNorm by default": _running("mean"),
+    "running variance of BatchNorm by default": _running("var"),
     "RNN": Composition(_rnn),
     "LSTM": Composition(_lstm),
     "GRU without bhn": Composition(_gru_without_bhn),
@@ -291,6 +331,13 @@ LAYERS: Mapping[str, Spelling] = {
     "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
     "MultiHeadAttention with biases": Composition(_many_heads),
     "RoPE of neighbours": Composition(_rope, ("offset", "base")),
+    "Dropout": _dropout(()),
+    "Dropout2d": _dropout((1, 2)),
+    "Dropout3d": _dropout((1, 2, 3)),
+    "MultiHeadAttention where a mask is true": Composition(_masked_heads),
+    **{f"{name} by default": _by_default(name) for name in ("LayerNorm", "RMSNorm", "InstanceNorm")},
+    "GroupNorm by default": _by_default("GroupNorm", 8, 2),
+    "Conv1d by default": _by_default("Conv", 8, 2, 3),
 }
 _NO_LAYER = "flax.nnx has no such layer"
 ABSENT: Mapping[str, str] = {
@@ -298,6 +345,7 @@ ABSENT: Mapping[str, str] = {
         (
             *(f"operation:{name}" for name in ("ALiBi", "SinusoidalPositionalEncoding", "Upsample")),
             *(f"operation:Transformer{half}Layer" for half in ("Encoder", "Decoder")),
+            "operation:TransformerEncoderLayer by default",
         ),
         _NO_LAYER,
     ),

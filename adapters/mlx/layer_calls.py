@@ -146,13 +146,13 @@ def _batch_norm(x: Any, *parts: Any, **options: Any) -> Any:
     return module(x)
 
 
-def _running(name: str) -> Composition:
-    """What a statistic is after a call in training."""
+def _running(name: str, **by_default: float) -> Composition:
+    """What a statistic is after a call in training; by_default: its momentum where a case names none."""
 
     def made(x: Any, before: Any, **options: Any) -> Any:
         from mlx import nn
 
-        module = _holding(nn.BatchNorm(x.shape[-1], **options), {name: before})
+        module = _holding(nn.BatchNorm(x.shape[-1], **{**by_default, **options}), {name: before})
         module(x)
         return module[name]
 
@@ -190,12 +190,7 @@ _PROJECTIONS = ("query_proj", "key_proj", "value_proj", "out_proj")
 
 
 def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
-    from mlx import nn
-
-    held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, arrays[3:7], strict=True)}
-    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[7:], strict=False)}
-    module = nn.MultiHeadAttention(arrays[0].shape[-1], num_heads, bias=len(arrays) > 7)
-    return _holding(module, held)(*arrays[:3])
+    return _of_heads(arrays[0].shape[-1], num_heads, arrays[3:])(*arrays[:3])
 
 
 def _in_layer(attention: str, arrays: Any) -> dict[str, Any]:
@@ -248,6 +243,51 @@ def _upsampled(x: Any, scale_factor: Any = 2, **options: Any) -> Any:
     return nn.Upsample(scale_factor, **options)(x)
 
 
+def _dropout(name: str) -> Composition:
+    def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
+        import mlx.core as mx
+        from mlx import nn
+
+        mx.random.seed(seed)
+        return getattr(nn, name)(p).train(training)(x)
+
+    return Composition(made, ("p", "seed", "training"))
+
+
+def _masked_heads(x: Any, mask: Any) -> Any:
+    """Queries of zeros, and projections that change nothing: the mean of the rows that each query sees."""
+    import mlx.core as mx
+
+    one = mx.eye(x.shape[-1])
+    module = _of_heads(x.shape[-1], 1, [one, one, one, one])
+    return module(mx.zeros_like(x), x, x, mask)
+
+
+def _of_heads(width: int, num_heads: int, arrays: Any) -> Any:
+    from mlx import nn
+
+    held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, arrays[:4], strict=True)}
+    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[4:], strict=False)}
+    return _holding(nn.MultiHeadAttention(width, num_heads, bias=len(arrays) > 4), held)
+
+
+def _by_default(name: str, *sizes: int) -> Composition:
+    """A layer as its constructor makes it, outside of training; without sizes it is made of its input's features."""
+
+    def made(x: Any) -> Any:
+        from mlx import nn
+
+        return getattr(nn, name)(*(sizes or (x.shape[-1],))).eval()(x)
+
+    return Composition(made)
+
+
+def _encoder_by_default(x: Any) -> Any:
+    from mlx import nn
+
+    return nn.TransformerEncoderLayer(x.shape[-1], 2).eval()(x, None)
+
+
 _ACTIVATIONS = (
     *("CELU", "ELU", "GELU", "GLU", "HardShrink", "HardTanh", "Hardswish", "LeakyReLU", "LogSigmoid", "LogSoftmax"),
     *("Mish", "ReLU", "ReLU2", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus", "Softshrink"),
@@ -276,8 +316,10 @@ LAYERS: Mapping[str, Spelling] = {
     "InstanceNorm": _layer("InstanceNorm", _of_features, "weight", "bias", takes=("eps",)),
     "BatchNorm": Composition(_batch_norm, ("eps",)),
     "BatchNorm in training": Composition(_batch_norm, ("eps",)),
-    "running mean of BatchNorm": _running("running_mean"),
-    "running variance of BatchNorm": _running("running_var"),
+    "running mean of BatchNorm": _running("running_mean", momentum=0.1),
+    "running variance of BatchNorm": _running("running_var", momentum=0.1),
+    "running mean of BatchNorm by default": _running("running_mean"),
+    "running variance of BatchNorm by default": _running("running_var"),
     "RNN": _recurrent("RNN", "Wxh", "Whh", "bias"),
     "LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=0),
     "cells of LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=1),
@@ -296,6 +338,12 @@ LAYERS: Mapping[str, Spelling] = {
     "SinusoidalPositionalEncoding": Composition(_sines, ("cos_first", "scale", "full_turns", "min_freq", "max_freq")),
     "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
     **{name: _layer(name, _nothing) for name in _ACTIVATIONS},
+    **{name: _dropout(name) for name in ("Dropout", "Dropout2d", "Dropout3d")},
+    "MultiHeadAttention where a mask is true": Composition(_masked_heads),
+    **{f"{name} by default": _by_default(name) for name in ("LayerNorm", "RMSNorm", "InstanceNorm")},
+    "GroupNorm by default": _by_default("GroupNorm", 2, 8),
+    "Conv1d by default": _by_default("Conv1d", 8, 2, 3),
+    "TransformerEncoderLayer by default": Composition(_encoder_by_default),
     "PReLU": _layer("PReLU", lambda x, alpha: alpha.shape, "weight"),
 }
 _SAME = "mlx.nn's layers pad by numbers alone"

@@ -17,7 +17,18 @@ _TAKES = {
 _FUNCTIONS = functions(
     "mlx.nn",
     (
-        *("relu", "relu2", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "sigmoid", "log_sigmoid", "softplus"),
+        *(
+            "relu",
+            "relu2",
+            "relu6",
+            "leaky_relu",
+            "hard_tanh",
+            "hardswish",
+            "softsign",
+            "sigmoid",
+            "log_sigmoid",
+            "softplus",
+        ),
         *("silu", "tanh", "gelu", "gelu_approx", "gelu_fast_approx", "elu", "celu", "selu", "mish", "softshrink"),
         *("hard_shrink", "step", "prelu", "glu", "softmax", "softmin", "log_softmax"),
     ),

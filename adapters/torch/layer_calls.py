@@ -1,4 +1,4 @@
-"""How PyTorch's layers compute, as functions of inputs and parameters in MLX's layouts: channels last, [out, *kernel, in]."""
+"""How PyTorch's layers compute, as functions of arrays in MLX's layouts: channels last, weights [out, *kernel, in]."""
 
 from __future__ import annotations
 
@@ -144,11 +144,11 @@ def _batch_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
     return _channels_last(_applied(module, _named(_STATISTICS, parts), _channels_first(x)))
 
 
-def _running(name: str) -> Composition:
-    """What a statistic is after a call in training."""
+def _running(name: str, **by_default: float) -> Composition:
+    """What a statistic is after a call in training; by_default: its momentum where a case names none."""
 
-    def made(x: Any, before: Any, momentum: float = 0.1) -> Any:
-        module = _by_space("BatchNorm", x)(x.shape[-1], momentum=momentum, device=x.device, dtype=x.dtype)
+    def made(x: Any, before: Any, **options: Any) -> Any:
+        module = _by_space("BatchNorm", x)(x.shape[-1], device=x.device, dtype=x.dtype, **{**by_default, **options})
         setattr(module, name, before.clone())
         module.train()
         module(_channels_first(x))
@@ -246,6 +246,50 @@ def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) ->
     return _applied(module, held, x, memory, tgt_mask=mask)
 
 
+def _dropout(name: str) -> Composition:
+    """Channels are the last axis of x, and the second of PyTorch's."""
+
+    def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
+        import torch
+        from torch import nn
+
+        module = getattr(nn, name)(p).train(training)
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            return _channels_last(module(_channels_first(x)))
+
+    return Composition(made, ("p", "seed", "training"))
+
+
+def _masked_heads(x: Any, mask: Any) -> Any:
+    """Queries of zeros, and projections that change nothing: the mean of the rows that each query sees."""
+    import torch
+    from torch import nn
+
+    one = torch.eye(x.shape[-1], device=x.device)
+    module = nn.MultiheadAttention(x.shape[-1], 1, bias=False, batch_first=True, device="meta")
+    inputs = (torch.zeros_like(x), x, x)
+    return _applied(module, _held_attention([one, one, one, one]), *inputs, need_weights=False, attn_mask=mask)[0]
+
+
+def _by_default(name: str, *sizes: int, channels_first: bool = True) -> Composition:
+    """A layer as its constructor makes it, outside of training; without sizes it is made of its input's features."""
+
+    def made(x: Any) -> Any:
+        from torch import nn
+
+        module = getattr(nn, name)(*(sizes or (x.shape[-1],)), device=x.device).eval()
+        return _channels_last(module(_channels_first(x))) if channels_first else module(x)
+
+    return Composition(made)
+
+
+def _encoder_by_default(x: Any) -> Any:
+    from torch import nn
+
+    return nn.TransformerEncoderLayer(x.shape[-1], 2, batch_first=True, device=x.device).eval()(x)
+
+
 def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     from touchstone.adapters.torch.llama import RoPE
 
@@ -301,8 +345,10 @@ LAYERS: Mapping[str, Spelling] = {
     "InstanceNorm": Composition(_instance_norm, ("eps",)),
     "BatchNorm": Composition(_batch_norm, ("eps",)),
     "BatchNorm in training": Composition(_batch_norm, ("eps",)),
-    "running mean of BatchNorm": _running("running_mean"),
-    "running variance of BatchNorm": _running("running_var"),
+    "running mean of BatchNorm": _running("running_mean", momentum=0.1),
+    "running variance of BatchNorm": _running("running_var", momentum=0.1),
+    "running mean of BatchNorm by default": _running("running_mean"),
+    "running variance of BatchNorm by default": _running("running_var"),
     "RNN": _simple("RNN"),
     "LSTM": _simple("LSTM"),
     "GRU": Composition(_gru),
@@ -316,6 +362,16 @@ LAYERS: Mapping[str, Spelling] = {
     "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first",)),
     "RoPE of neighbours": Composition(_rope, ("offset", "base")),
     "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
+    "Dropout": _dropout("Dropout"),
+    "Dropout2d": _dropout("Dropout2d"),
+    "Dropout3d": _dropout("Dropout3d"),
+    "MultiHeadAttention where a mask is true": Composition(_masked_heads),
+    "LayerNorm by default": _by_default("LayerNorm", channels_first=False),
+    "RMSNorm by default": _by_default("RMSNorm", channels_first=False),
+    "GroupNorm by default": _by_default("GroupNorm", 2, 8),
+    "InstanceNorm by default": _by_default("InstanceNorm1d"),
+    "Conv1d by default": _by_default("Conv1d", 8, 2, 3),
+    "TransformerEncoderLayer by default": Composition(_encoder_by_default),
     **{name: _activation(name) for name in _ACTIVATIONS},
     **{name: _activation(name, dim=-1) for name in ("Softmax", "Softmin", "LogSoftmax")},
     "HardShrink": _activation("Hardshrink"),
@@ -333,6 +389,9 @@ ABSENT: Mapping[str, str] = {
     "operation:Step": "torch.nn has no such layer",
 }
 TOGETHER: Mapping[tuple[str, ...], str] = {
-    (f"option:Conv{n}d same", f"option:Conv{n}d stride"): "torch.nn.Conv pads to the same size for a stride of one alone"
+    (
+        f"option:Conv{n}d same",
+        f"option:Conv{n}d stride",
+    ): "torch.nn.Conv pads to the same size for a stride of one alone"
     for n in (1, 2, 3)
 }

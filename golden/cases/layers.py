@@ -10,20 +10,24 @@ from touchstone.golden.cases import operations
 from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.golden.operations.layers import LAYERS
+from touchstone.golden.operations.layers.attention import ATTENTION
 from touchstone.golden.operations.layers.convolution import CONVOLUTIONS
 from touchstone.golden.operations.layers.making import ALL
 from touchstone.golden.operations.layers.pooling import POOLS
+from touchstone.golden.operations.layers.positions import POSITIONS
+from touchstone.golden.operations.layers.recurrent import RECURRENT
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Sample
 
 OF_WINDOWS = (*CONVOLUTIONS, *POOLS)
+OF_TOKENS = (*RECURRENT, *ATTENTION, *POSITIONS)
 _CRASHING = (("GroupNorm of neighbours", "two axes"),)
 """Operation and sample whose gradients have ended a framework's process."""
 
 
 def _chapter(one: Operation) -> str:
     """Of golden keys, whose first part is a file's name."""
-    return "windows" if one in OF_WINDOWS else "layers"
+    return "windows" if one in OF_WINDOWS else "sequences of tokens" if one in OF_TOKENS else "layers"
 
 
 def _dtypes(sample: Sample) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Running error analysis (Higham, *Accuracy and Stability of Numerical Algorithms*
 the errors of its operands what its own rounding may be. So the formula of a page, as it is written, is at once what is
 right and the bound on who computes it so. mpmath is imported when numbers are made: never in a run of the suites.
 
-A number remembers which it was made of and what each gets of a cotangent, where one of those is to be differentiated by:
+A number remembers what it was made of, and what each of that gets of a cotangent, where one is differentiated by it:
 `touchstone.golden.operations.reverse` follows that back.
 
 A step's rounding is u of its result and the smallest subnormal. A function call's is 4u of its result, two to four
@@ -221,7 +221,7 @@ class Number:
         slope: Callable[[Any, Any], Any],
         derivative: Callable[[Number, Number], Number] | None = None,
     ) -> Number:
-        """A function call; slope: its derivative, of the argument and the value; derivative: as who computes it does."""
+        """A function call; slope: its derivative, of the argument and the value; derivative: the same, with errors."""
         value = _each(function, self.value)
         steep = _each(lambda x, y: abs(slope(x, y)), self.value, value)
         backward = steep * (self.error + self.precision.step * _size(self.value))
@@ -250,7 +250,9 @@ class Number:
         at = np.argmax(
             np.frompyfunc(lambda v: float("inf") if v != v else v, 1, 1)(self.value), axis=axis, keepdims=True
         )
-        made = Number(np.take_along_axis(self.value, at, axis), np.take_along_axis(self.error, at, axis), self.precision)
+        made = Number(
+            np.take_along_axis(self.value, at, axis), np.take_along_axis(self.error, at, axis), self.precision
+        )
         places = np.moveaxis(np.arange(self.shape[axis]).reshape(-1, *[1] * (len(self.shape) - 1)), 0, axis)
         return made.made_of((self, lambda g: where(Condition(places == at, places < 0, self.precision), g, 0)))
 

@@ -36,7 +36,7 @@ class Sample:
 
     result: its shape. without_slope: regions in which gradients are not asked. limits: whether limits are right at
     infinity (`Operation.no_value_at`), as of one number. options: that it is asked with. dtypes: that it is asked in.
-    owner: the operation that it is asked of alone.
+    owner: the operation that it is asked of alone. exact: whether nothing is rounded, in any order.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Sample:
     options: Mapping[str, Any] = field(default_factory=dict)
     dtypes: tuple[str, ...] = ()
     owner: str = ""
+    exact: bool = False
 
 
 def _in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:

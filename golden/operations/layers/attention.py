@@ -118,8 +118,12 @@ def _decoder_layer(x: Number, memory: Number, *parts: Number, norm_first: bool =
 
 
 def _operands(queries: int, keys: int, heads: int = _HEADS, **given: Argument) -> dict[str, Argument]:
-    shapes = {"q": (_BATCH, _HEADS, queries, _DIMS), "k": (_BATCH, heads, keys, _DIMS), "v": (_BATCH, heads, keys, _DIMS)}
-    return arrays({**shapes, **{name: of.shape for name, of in given.items()}}, **given)
+    shapes = {
+        "q": (_BATCH, _HEADS, queries, _DIMS),
+        "k": (_BATCH, heads, keys, _DIMS),
+        "v": (_BATCH, heads, keys, _DIMS),
+    }
+    return arrays({**shapes, **{name: of.shape for name, of in given.items()}}, {}, **given)
 
 
 def _result(queries: int) -> tuple[int, ...]:
@@ -130,8 +134,8 @@ _DIAGONAL = tuple(bool(v) for v in np.tri(_TIME, dtype=bool).reshape(-1))
 _SEEN = Argument("values", (_TIME, _TIME), {"values": _DIAGONAL}, dtype="bool")
 _SIZE = _HEADS * _TIME * _DIMS
 _WILD = styled((2, _HEADS, _TIME, _DIMS), "v", [("special once", _SIZE), ("bell", _SIZE)])
-_PROJECTIONS = {name: (_MODEL, _MODEL) for name in ("query_proj", "key_proj", "value_proj", "out_proj")}
-_HALVED = {name: 0.5 for name in (*_PROJECTIONS, *(f"cross_{name}" for name in _PROJECTIONS), "w1", "w2")}
+_PROJECTIONS = dict.fromkeys(("query_proj", "key_proj", "value_proj", "out_proj"), (_MODEL, _MODEL))
+_HALVED = dict.fromkeys((*_PROJECTIONS, *(f"cross_{name}" for name in _PROJECTIONS), "w1", "w2"), 0.5)
 _FEED = {"w1": (_MLP, _MODEL), "b1": (_MLP,), "w2": (_MODEL, _MLP), "b2": (_MODEL,)}
 
 

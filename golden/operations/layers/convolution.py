@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 from touchstone.golden.operations.arithmetic import Number, joined
 from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
 from touchstone.golden.operations.record import Operation
-from touchstone.golden.operations.samples import Sample
+from touchstone.golden.operations.samples import Argument, Sample
 
 Sizes = tuple[int, ...]
 _SPACE: Mapping[int, Sizes] = {1: (9,), 2: (7, 6), 3: (5, 4, 6)}
@@ -137,7 +138,15 @@ def _out_transposed(
 
 
 def _sample(
-    name: str, space: Sizes, kernel: Sizes, *, inner: int = 4, out: int = 6, batch: int = 2, bias: bool = True, **given: Any
+    name: str,
+    space: Sizes,
+    kernel: Sizes,
+    *,
+    inner: int = 4,
+    out: int = 6,
+    batch: int = 2,
+    bias: bool = True,
+    **given: Any,
 ) -> Sample:
     groups = given.get("groups", 1)
     shapes = {"x": (batch, *space, inner), "weight": (out, *kernel, inner // groups), "bias": (out,)}
@@ -145,6 +154,15 @@ def _sample(
         del shapes["bias"]
     size = _out(space, kernel, **{k: v for k, v in given.items() if k != "groups"})
     return whole(name, arrays(shapes, {"weight": 0.5}), (batch, *size, out), **given)
+
+
+def _integers(space: Sizes, kernel: Sizes, inner: int) -> Sample:
+    """Numbers whose products a narrow product or sum would round, and whose sums are exact in float32."""
+    shapes = {"x": (1, *space, inner), "weight": (2, *kernel, inner)}
+    given = {
+        name: Argument("wide integers", shapes[name], {"phase": n}, apart=f"/{name}") for n, name in enumerate(shapes)
+    }
+    return replace(whole("integers", given, (1, *_out(space, kernel), 2)), exact=True, dtypes=("float32",))
 
 
 def _transposed_sample(name: str, space: Sizes, kernel: Sizes, **given: Any) -> Sample:
@@ -187,7 +205,9 @@ def _convolution(dims: int) -> Operation:
             _sample("depthwise times two", space, kernel, groups=4, out=8),
         ]
     if dims == 1:
-        samples.append(_sample("sum of 4096", (4,), (4,), inner=1024, out=2, batch=1))
+        samples += [_sample("sum of 4096", (4,), (4,), inner=1024, out=2, batch=1), _integers((4,), (4,), 1024)]
+    else:
+        samples.append(_integers(space, kernel, 16))
     return layer(f"Conv{dims}d", "sum over the window of x w, plus b", convolution, *samples)
 
 
@@ -204,7 +224,9 @@ def _transposed(dims: int) -> Operation:
         _transposed_sample("strided and padded", space, kernel, stride=2, padding=1, output_padding=1),
         _transposed_sample("everything", space, kernel, stride=3, padding=1, dilation=two, output_padding=2),
     ]
-    return layer(f"ConvTranspose{dims}d", "the sum over what a convolution would take x from, plus b", transposed, *samples)
+    return layer(
+        f"ConvTranspose{dims}d", "the sum over what a convolution would take x from, plus b", transposed, *samples
+    )
 
 
 CONVOLUTIONS = tuple(make(dims) for make, dims in product((_convolution, _transposed), (1, 2, 3)))

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from touchstone.golden.operations.arithmetic import Number, most, numbers, sigmoid
 from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
-from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Argument, Sample
 from touchstone.golden.packing import AFFINE, Format, format_of, unpack
 
@@ -76,7 +76,9 @@ def _packed(rows: int, form: Format) -> dict[str, Argument]:
 
 
 _DEFAULT = format_of("affine", 4, 64)
-_OTHERS = tuple(form for form in AFFINE if (form.bits, form.group_size) in ((2, 64), (3, 32), (6, 128), (8, 32), (8, 64)))
+_OTHERS = tuple(
+    form for form in AFFINE if (form.bits, form.group_size) in ((2, 64), (3, 32), (6, 128), (8, 32), (8, 64))
+)
 
 
 def _packed_samples(first: dict[str, Argument], rows: int, result: tuple[int, ...]) -> list[Sample]:
@@ -96,10 +98,12 @@ def _plain(shape: tuple[int, ...]) -> Argument:
     return arrays({"x": shape})["x"]
 
 
-_SPECIAL_X = styled(
-    (4, _IN), "x", [("special once", _IN), ("infinity once", _IN), ("bell", _IN), ("far", _IN)]
-)
+_SPECIAL_X = styled((4, _IN), "x", [("special once", _IN), ("infinity once", _IN), ("bell", _IN), ("far", _IN)])
 _REGIONS = ("NaN", "infinity", "ordinary", "far")
+_INTEGERS = {
+    name: Argument("wide integers", (rows, 512), {"phase": phase}, apart=f"/{name}")
+    for name, rows, phase in (("x", 2, 0), ("weight", _OUT, 1))
+}
 _TWO = {
     "x": (4, _IN),
     "weight": (_OUT, _IN),
@@ -131,6 +135,7 @@ DENSE = (
         whole("no bias", _with_weights(_plain((3, 5, _IN)), bias=False), (3, 5, _OUT)),
         whole("vector", _with_weights(_plain((_IN,))), (_OUT,)),
         whole("sum of 4096", _with_weights(_plain((2, 4096))), (2, _OUT)),
+        replace(whole("integers", _INTEGERS, (2, _OUT)), exact=True, dtypes=("float32",)),
     ),
     layer(
         "QuantizedEmbedding",
@@ -152,5 +157,11 @@ DENSE = (
         _two_layers,
         whole("own", arrays(_TWO, {"weight": 0.5, "second_weight": 0.5}), (4, 5)),
     ),
-    layer("SwiGLU", "a / (1 + exp(-a)) b", _gate, whole("own", arrays({"a": (4, _IN), "b": (4, _IN)}), (4, _IN)), page=_SHAZEER),
+    layer(
+        "SwiGLU",
+        "a / (1 + exp(-a)) b",
+        _gate,
+        whole("own", arrays({"a": (4, _IN), "b": (4, _IN)}), (4, _IN)),
+        page=_SHAZEER,
+    ),
 )

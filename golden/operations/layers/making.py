@@ -49,9 +49,14 @@ def by_entry(name: str, arguments: Mapping[str, Argument], result: tuple[int, ..
 
 
 def layer(
-    name: str, formula: str, value: Callable[..., Number], *samples: Sample, page: str = "", constant: Sequence[str] = ()
+    name: str,
+    formula: str,
+    value: Callable[..., Number],
+    *samples: Sample,
+    page: str = "",
+    constant: Sequence[str] = (),
 ) -> Operation:
-    """A record with gradients by every floating operand; constant: of those, what is never trained or differentiated."""
+    """A record with gradients by every floating operand; constant: those of them that are never differentiated by."""
     slopes = {
         argument: Gradient(value, place)
         for place, (argument, of) in enumerate(samples[0].arguments.items())

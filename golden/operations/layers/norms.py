@@ -53,13 +53,14 @@ def _group_norm(
     bias: Number | None = None,
     num_groups: int = 3,
     eps: float = 1e-5,
-    pytorch_compatible: bool = False,
 ) -> Number:
-    return _scaled(_over_space(x, num_groups, eps, interleaved=not pytorch_compatible), weight, bias)
+    return _scaled(_over_space(x, num_groups, eps, interleaved=True), weight, bias)
 
 
-def _neighbours(x: Number, *parts: Number, **options: Any) -> Number:
-    return _group_norm(x, *parts, pytorch_compatible=True, **options)
+def _neighbours(
+    x: Number, weight: Number | None = None, bias: Number | None = None, num_groups: int = 3, eps: float = 1e-5
+) -> Number:
+    return _scaled(_over_space(x, num_groups, eps), weight, bias)
 
 
 def _instance_norm(x: Number, weight: Number | None = None, bias: Number | None = None, eps: float = 1e-5) -> Number:
@@ -103,13 +104,13 @@ _AFFINE = {"weight": (_FEATURES,), "bias": (_FEATURES,)}
 
 
 def _sample(name: str, x: tuple[int, ...], parts: Sequence[str] = ("weight", "bias"), **options: Any) -> Sample:
-    return whole(name, arrays({"x": x, **{part: x[-1:] for part in parts}}), x, **options)
+    return whole(name, arrays({"x": x, **dict.fromkeys(parts, x[-1:])}), x, **options)
 
 
 def _entries(shape: tuple[int, ...], parts: Sequence[str] = ("weight", "bias")) -> Sample:
     """Entries of a style each."""
     x = styled((len(_KINDS), *shape), "x", [(kind, prod(shape)) for kind in _KINDS])
-    return by_entry("kinds", arrays({"x": x.shape, **{p: shape[-1:] for p in parts}}, x=x), x.shape, *_REGIONS)
+    return by_entry("kinds", arrays({"x": x.shape, **dict.fromkeys(parts, shape[-1:])}, x=x), x.shape, *_REGIONS)
 
 
 def _by_token(name: str, formula: str, value: Any, *parts: str) -> Operation:
@@ -141,8 +142,8 @@ def _by_channel(name: str, formula: str, value: Any, **fixed: Any) -> Operation:
 
 def _statistics(shape: tuple[int, ...], *parts: str) -> dict[str, Any]:
     given = {"running_var": styled((shape[-1],), "running_var", [("positive", shape[-1])])}
-    shapes = {"x": shape, **{part: shape[-1:] for part in parts}}
-    return arrays(shapes, **{name: of for name, of in given.items() if name in parts})
+    shapes = {"x": shape, **dict.fromkeys(parts, shape[-1:])}
+    return arrays(shapes, {}, **{name: of for name, of in given.items() if name in parts})
 
 
 _RUNNING = ("running_mean", "running_var")
@@ -157,6 +158,8 @@ def _batch(name: str, formula: str, value: Any, *parts: str, **more: Any) -> Ope
     shapes = {"own": (6, _FEATURES), "one axis": (3, 5, _FEATURES), "two axes": (2, 3, 4, _FEATURES)}
     samples = [whole(of, _statistics(shape, *parts), shape) for of, shape in shapes.items()]
     samples.append(whole("large epsilon", _statistics((6, _FEATURES), *parts), (6, _FEATURES), eps=0.5))
+    many = styled((4096, 2), "x", [("tens", 8192)])
+    samples.append(whole("many rows", {**_statistics((4096, 2), *parts), "x": many}, (4096, 2)))
     return layer(name, formula, value, *samples, page=_BATCH_PAGE, **more)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from itertools import product
 from math import prod
 from typing import Any
@@ -45,7 +46,12 @@ def _out(space: Sizes, kernel_size: Any = 2, stride: Any = None, padding: Any = 
 
 def _sample(name: str, space: Sizes, x: Argument | None = None, **options: Any) -> Sample:
     shape = (2, *space, _CHANNELS)
-    return whole(name, {"x": x or styled(shape, "x", [("distinct", prod(shape))])}, (2, *_out(space, **options), _CHANNELS), **options)
+    return whole(
+        name,
+        {"x": x or styled(shape, "x", [("distinct", prod(shape))])},
+        (2, *_out(space, **options), _CHANNELS),
+        **options,
+    )
 
 
 def _specials(space: Sizes) -> Sample:
@@ -61,7 +67,8 @@ def _large(dims: int) -> Sample:
     side = {1: 4096, 2: 64, 3: 16}[dims]
     shape = (1, *(side,) * dims, 1)
     x = styled(shape, "x", [("tens", side**dims)])
-    return whole("large window", {"x": x}, (1, *(1,) * dims, 1), kernel_size=side)
+    made = whole("large window", {"x": x}, (1, *(1,) * dims, 1), kernel_size=side)
+    return replace(made, dtypes=("float32", "float16", "bfloat16"))
 
 
 def _pool(name: str, dims: int, formula: str, value: Callable[..., Number]) -> Operation:

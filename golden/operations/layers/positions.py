@@ -37,10 +37,7 @@ def _turned(
     halves = (..., slice(0, dims // 2)), (..., slice(dims // 2, None))
     a, b = (inner[place] for place in (pair if traditional else halves))
     parts = [a * c - b * s, a * s + b * c]
-    if traditional:
-        made = joined([one.reshape(*one.shape, 1) for one in parts]).reshape(*inner.shape)
-    else:
-        made = joined(parts)
+    made = joined([one.reshape(*one.shape, 1) for one in parts] if traditional else parts).reshape(*inner.shape)
     return made if dims == x.shape[-1] else joined([made, x[..., dims:]])
 
 

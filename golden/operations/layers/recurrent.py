@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from touchstone.golden.operations.arithmetic import Number, joined, sigmoid, tanh
@@ -86,10 +87,14 @@ def _recurrent(name: str, formula: str, value: Any, gates: int, names: Mapping[s
         return whole(of, arrays(_shapes(gates, _BATCH, time, names), scales), (_BATCH, time, _HIDDEN))
 
     size = _TIME * _IN
-    x = styled((3, _TIME, _IN), "x", [("special once", size), ("bell", size), ("far", size)])
+    x = styled((3, _TIME, _IN), "x", [("special once", size), ("bell", size), ("positive", size)])
     kinds = arrays(_shapes(gates, 3, _TIME, names), scales, x=x)
-    entries = by_entry("specials", kinds, (3, _TIME, _HIDDEN), "NaN", "ordinary", "far")
-    return layer(name, formula, value, sample("own", _TIME), entries, sample("one step", 1), page=page)
+    entries = by_entry("specials", kinds, (3, _TIME, _HIDDEN), "NaN", "ordinary", "positive")
+    long = replace(
+        sample("200 steps", 200), dtypes=("float32",), regions={"every step": slice(0, _BATCH * 200 * _HIDDEN)}
+    )
+    samples = (sample("own", _TIME), entries, sample("one step", 1), long)
+    return layer(name, formula, value, *samples, page=page)
 
 
 _LSTM = {"x": "x", "Wx": "input", "Wh": "hidden", "bias": "bias", "hidden": "state", "cell": "state"}
