@@ -104,7 +104,7 @@ def test_gradients_of_what_is_trained(assay: Assay) -> None:
     held, dtype = _held(assay), DTYPES[assay.params.get("dtype", "float32")]
     order = modules.ORDER if assay.params["model"] == "nested" else modules.SHORT_ORDER
     rows = held[f"{order[-1]}.weight"].shape[0]
-    x, cotangent = modules.X.astype(dtype), modules.integers((2, rows), 3).astype(dtype)
+    x, cotangent = modules.X.astype(dtype), module_trees.integers((2, rows), 3).astype(dtype)
     steps = modules.STEPS[assay.params["frozen"]][1]
     value, found = _answer(assay, steps=steps, order=order, x=x, cotangent=cotangent)
     want, every = modules.gradients(held, order, x, cotangent)
@@ -123,7 +123,7 @@ def test_gradients_where_nothing_is_trained(assay: Assay) -> None:
 
 @requirement("MOD-GRADIENT-3", modules.UNUSED_CASES)
 def test_gradients_of_a_layer_that_is_not_called(assay: Assay) -> None:
-    cotangent = modules.integers((2, 5), 3)
+    cotangent = module_trees.integers((2, 5), 3)
     _, found = _answer(assay, steps=(), order=modules.ORDER[:-1], x=modules.X, cotangent=cotangent)
     of_it = [value for name, value in found.items() if name.startswith("head.")]
     assay.behaves("zeros" if of_it and not any(value.any() for value in of_it) else "something" if of_it else "none")
@@ -133,7 +133,7 @@ def test_gradients_of_a_layer_that_is_not_called(assay: Assay) -> None:
 def test_gradients_beside_what_is_frozen(assay: Assay) -> None:
     """Of a layer that is trained, in a model whose own arrays are not."""
     held = _held(assay)
-    x, cotangent = modules.X, modules.integers((2, 2), 3)
+    x, cotangent = modules.X, module_trees.integers((2, 2), 3)
     _, found = _answer(
         assay, steps=modules.BESIDE[assay.params["frozen"]], order=("inner.proj",), x=x, cotangent=cotangent
     )
@@ -170,7 +170,7 @@ def test_a_step_of_a_layer_in_two_places(assay: Assay) -> None:
 @requirement("MOD-TIED-1", modules.TIED_CASES)
 def test_an_array_in_two_layers(assay: Assay) -> None:
     other, after = modules.tree(assay.case, 3), assay.params["after"]
-    run = {"order": modules.SHORT_ORDER, "x": modules.X, "cotangent": modules.integers((2, 3), 3)}
+    run = {"order": modules.SHORT_ORDER, "x": modules.X, "cotangent": module_trees.integers((2, 3), 3)}
     found = _answer(assay, after=after, path="head", to="proj", other=other, **run)
     alike = "head.weight" not in found or np.array_equal(found["head.weight"], found["proj.weight"])
     assay.behaves("one array" if alike else "two arrays")
@@ -252,7 +252,7 @@ def test_an_update_of_some_parameters(assay: Assay) -> None:
 def test_an_update_that_does_not_fit(assay: Assay) -> None:
     path, shape = modules.WRONG_UPDATES[assay.params["of"]]
     how = {} if assay.params["strict"] else {"strict": False}
-    held, found = _held(assay), _answer(assay, values={path: modules.integers(shape, 0)}, **how)
+    held, found = _held(assay), _answer(assay, values={path: module_trees.integers(shape, 0)}, **how)
     after = found["parameters"]
     told = "takes another shape" if path in held and after[path].shape == shape else "adds it"
     assay.behaves(found["ended"] or (told if after.get(path, path) is not path else "leaves it out"))
@@ -457,3 +457,14 @@ def test_a_parameter_called_as_a_method(assay: Assay) -> None:
 @requirement("MOD-AVERAGE-1", modules.AVERAGE_CASES)
 def test_gradients_averaged_in_one_process(assay: Assay) -> None:
     _same(assay, _answer(assay), _held(assay))
+
+
+@requirement("MOD-AVERAGE-2", modules.RING_CASES)
+def test_gradients_averaged_over_two_processes(assay: Assay) -> None:
+    """Of integers the mean is exact, and both processes have it."""
+    size = assay.params["bytes"]
+    options = {"all_reduce_size": size} if isinstance(size, int) else {}
+    held, others = _held(assay), _held(assay, 3)
+    want = {name: ((value + others[name]) / 2).astype(value.dtype) for name, value in held.items()}
+    for found in _answer(assay, other=modules.tree(assay.case, 3), **options):
+        _same(assay, found, want, signed_zero=False)

@@ -381,6 +381,10 @@ def _returned(action: Callable[[JaxAdapter, Any], Any]) -> Callable[..., str]:
     return returned
 
 
+def _update_with_its_own(adapter: JaxAdapter, root: Any) -> Any:
+    return adapter.nnx.update(root, adapter.nnx.state(root))
+
+
 ANSWERS: Mapping[str, Callable[..., Any]] = {
     "parameters": parameters,
     "freeze": freeze,
@@ -404,13 +408,14 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "state": state,
     "return of train": _returned(lambda adapter, root: root.train()),
     "return of eval": _returned(lambda adapter, root: root.eval()),
-    "return of update": _returned(lambda adapter, root: adapter.nnx.update(root, adapter.nnx.state(root))),
+    "return of update": _returned(_update_with_its_own),
 }
 _BY_FILTER = (
     "Flax freezes by the filter given to an optimizer and a gradient (wrt, nnx.DiffState): modules hold no such state"
 )
 _ONE_STRICTNESS = "nnx.update and nnx.replace_by_pure_dict know no strictness"
 _BY_TREE = "Flax changes a model's state by jax.tree.map and nnx.update: a module has no method for it"
+_AVERAGE = "JAX averages by jax.lax.pmean inside a mapped function"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
         (f"module:save {form}" for form in ("npz", "safetensors", "torch")), "Flax saves a state by msgpack or Orbax"
@@ -427,5 +432,5 @@ ABSENT: Mapping[str, str] = {
     "module:return of cast": _BY_TREE,
     "module:return of load": _ONE_STRICTNESS,
     "module:leaves": "nnx.iter_modules lists modules whether they hold others or not",
-    "module:average": "JAX averages by jax.lax.pmean inside a mapped function, which one process alone does not have",
+    **dict.fromkeys(("module:average", "module:average over processes"), _AVERAGE),
 }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from touchstone.adapters.isolation.outcome import ended
+from touchstone.adapters.mlx import ring
 
 if TYPE_CHECKING:
     from touchstone.adapters.mlx.adapter import MLXAdapter
@@ -283,9 +284,23 @@ def _returned(action: Callable[[MLXAdapter, Any], Any]) -> Callable[..., str]:
     return returned
 
 
+def _cast_to_half(adapter: MLXAdapter, root: Any) -> Any:
+    return root.set_dtype(adapter.mx.float16)
+
+
+def _load_its_own(adapter: MLXAdapter, root: Any) -> Any:
+    return root.load_weights(adapter.tree_flatten(root.parameters()))
+
+
 def average(adapter: MLXAdapter, tree: Any) -> Arrays:
     """The parameters, as if they were gradients, averaged over the processes."""
     return _arrays(adapter, adapter.nn.average_gradients(_built(adapter, tree).parameters()))
+
+
+def average_over_processes(adapter: MLXAdapter, tree: Any, other: Any, **options: Any) -> list[Arrays]:
+    """The same in each of two processes, of which one has these parameters and one those of the other tree."""
+    given = [_arrays(adapter, _built(adapter, one).parameters()) for one in (tree, other)]
+    return ring.averaged(adapter.device, given, options)
 
 
 ANSWERS: Mapping[str, Callable[..., Any]] = {
@@ -317,14 +332,15 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "run": run,
     "state": state,
     "average": average,
+    "average over processes": average_over_processes,
     "return of freeze": _returned(lambda adapter, root: root.freeze()),
     "return of unfreeze": _returned(lambda adapter, root: root.unfreeze()),
     "return of train": _returned(lambda adapter, root: root.train()),
     "return of eval": _returned(lambda adapter, root: root.eval()),
     "return of apply": _returned(lambda adapter, root: root.apply(lambda value: value)),
     "return of update": _returned(lambda adapter, root: root.update(root.parameters())),
-    "return of cast": _returned(lambda adapter, root: root.set_dtype(adapter.mx.float16)),
-    "return of load": _returned(lambda adapter, root: root.load_weights(adapter.tree_flatten(root.parameters()))),
+    "return of cast": _returned(_cast_to_half),
+    "return of load": _returned(_load_its_own),
 }
 _ONE_FORMAT = "mlx.nn.Module.save_weights writes .npz and .safetensors"
 ABSENT: Mapping[str, str] = dict.fromkeys(

@@ -266,6 +266,10 @@ def _returned(action: Callable[[TorchAdapter, Any], Any]) -> Callable[..., str]:
     return returned
 
 
+def _cast_to_half(adapter: TorchAdapter, root: Any) -> Any:
+    return root.to(adapter.torch.float16)
+
+
 ANSWERS: Mapping[str, Callable[..., Any]] = {
     "parameters": parameters,
     "freeze": freeze,
@@ -292,11 +296,12 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "return of train": _returned(lambda adapter, root: root.train()),
     "return of eval": _returned(lambda adapter, root: root.eval()),
     "return of apply": _returned(lambda adapter, root: root.apply(lambda module: None)),
-    "return of cast": _returned(lambda adapter, root: root.to(adapter.torch.float16)),
+    "return of cast": _returned(_cast_to_half),
     "return of load": _returned(lambda adapter, root: root.load_state_dict(root.state_dict())),
 }
 _NO_FILTER = "torch.nn.Module has no filter of its members"
 _STRICT = "torch.nn.Module.load_state_dict has one strictness, which MOD-LOAD-1 and MOD-LOAD-2 ask"
+_AVERAGE = "PyTorch averages gradients by DistributedDataParallel, which wraps a model in a process group"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
         (f"module:save {form}" for form in ("npz", "msgpack", "orbax")), "PyTorch saves by torch.save, or safetensors"
@@ -309,5 +314,5 @@ ABSENT: Mapping[str, str] = {
     "module:filter": _NO_FILTER,
     "module:cast by predicate": "torch.nn.Module.to casts what is floating, and takes no predicate",
     "module:leaves": "torch.nn.Module lists modules whether they hold others or not",
-    "module:average": "PyTorch averages gradients by DistributedDataParallel, which wraps a model in a process group",
+    **dict.fromkeys(("module:average", "module:average over processes"), _AVERAGE),
 }

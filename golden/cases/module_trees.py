@@ -51,6 +51,12 @@ def _mixed(phase: int = 0, dtype: str = "float32") -> Tree:
     return "module", {**held, "head": linear(2, 3, phase)}
 
 
+def _floats(phase: int = 0, dtype: str = "float32") -> Tree:
+    """Parameters of several floating dtypes."""
+    _, held = _mixed(phase, dtype)
+    return "module", {name: value for name, value in held.items() if name != "of_int32"}
+
+
 _SPECIALS = {
     "float32": ("uint32", (0x80000000, 0x7F800001, 0xFFC01234, 0x7F800000, 0x00000001, 0x807FFFFF, 0x7F7FFFFF)),
     "float16": ("uint16", (0x8000, 0x7C01, 0xFE12, 0x7C00, 0x0001, 0x83FF, 0x7BFF)),
@@ -93,7 +99,7 @@ def _lists(phase: int = 0, dtype: str = "float32") -> Tree:
 
 def _with_empty(phase: int = 0, dtype: str = "float32") -> Tree:
     """A list, a dictionary and a module that hold nothing."""
-    nothing = {"none": ("list", []), "nobody": ("dictionary", {}), "nothing": ("module", {})}
+    nothing: dict[str, Tree] = {"none": ("list", []), "nobody": ("dictionary", {}), "nothing": ("module", {})}
     return "module", {**nothing, "head": linear(2, 3, phase, dtype=dtype)}
 
 
@@ -158,6 +164,7 @@ MODELS = {
     "own arrays": _with_own,
     "arrays": _with_arrays,
     "mixed dtypes": _mixed,
+    "mixed floats": _floats,
     "specials": _specials,
     "long list": _long,
     "lists of lists": _lists,

@@ -257,4 +257,18 @@ PLAIN_CASES = [
     for kind, question in product(("list", "tuple", "dictionary"), ("parameters", "modules"))
 ]
 BUFFER_CASES = [_case("norms", "parameters", what="running statistics")]
-AVERAGE_CASES = [_case("nested", "average", processes=1)]
+AVERAGE_CASES = [_case(model, "average", processes=1) for model in ("nested", "arrays")]
+BYTES = ("by default", 0, 16)
+"""From how many bytes on gradients are sent: all in one message, each in its own, or a few together."""
+RING_CASES = [
+    *(_case("nested", "average over processes", processes=2, bytes=size) for size in BYTES),
+    *(_case("mixed floats", "average over processes", processes=2, bytes=size) for size in BYTES[:1]),
+    *(
+        Case(
+            {"model": "arrays", "processes": 2, "bytes": size, "dtype": dtype},
+            {},
+            (f"dtype:{dtype}", "module:average over processes"),
+        )
+        for dtype, size in (("float16", BYTES[0]), ("bfloat16", BYTES[2]))
+    ),
+]
