@@ -367,7 +367,8 @@ def state(adapter: JaxAdapter, tree: Any, path: str) -> Arrays:
     (place,) = _paths(adapter, {path: np.zeros((1, 1), np.float32)})
     for step in place:
         found = found[step]
-    releases.assign(found, adapter.jnp.zeros_like(found.value))
+    (held,) = adapter.jax.tree.leaves(found)
+    releases.assign(found, adapter.jnp.zeros_like(held))
     return _parameters(adapter, root)
 
 
