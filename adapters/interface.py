@@ -153,6 +153,7 @@ _OPTIONAL = {
     "spelling": "this adapter has layers, and no function beside them",
     "operation": "this adapter has layers, and no function beside them",
     "initializer": "this adapter has layers, and no initializer beside them",
+    "module": "this adapter builds layers, and no nested modules of them",
     "option": "this adapter's layers are made without options",
     "lenient": "this adapter loads what fits and nothing else",
     "assigning": "this adapter's layers copy what they load",
@@ -190,6 +191,8 @@ class Capabilities:
     """Options of constructors, "embedding padding_idx", that `Adapter.layer` or `construct` takes by name."""
     models: frozenset[str] = frozenset()
     """Whole models that it builds: "llama". An adapter of layers alone declares none."""
+    module_questions: frozenset[str] = frozenset()
+    """What `Adapter.module_answer` answers about nested models."""
     gradients: bool = True
     optimizer: bool = True
     persistence: bool = True
@@ -240,6 +243,7 @@ class Capabilities:
             "operation": self.operations,
             "initializer": self.initializers,
             "model": self.models,
+            "module": self.module_questions,
             "doubles": self.doubles,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
@@ -368,6 +372,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "construction": ("construct_several",),
     "conversion": ("converted", "quantized_model"),
     "model:llama": ("llama",),
+    "module_questions": ("module_answer",),
 }
 """What an adapter may declare -> the methods of its own that it must have then."""
 
@@ -527,6 +532,21 @@ class Adapter(abc.ABC):
         model is to have; or quantized matrices as `Packed`. KeyError where one is missing or unknown.
         """
         raise Unsupported(f"{self.name} builds no Llama")
+
+    def module_answer(self, question: str, **given: Any) -> Any:
+        """What a nested model of the framework's own modules shows (`Capabilities.module_questions`), as plain data.
+
+        tree: the model, as (kind, content). Kinds that hold others are "module" {name: tree}, "list" [tree] and
+        "dictionary" {key: tree} (the framework's own, where it has such), "plain list", "plain tuple" and
+        "plain dictionary" (Python's). Others are "linear" {"weight" ``[out, in]``, "bias"}, "parameter" (an array),
+        "parameters" (a list of arrays), "dropout" (its probability), "batch_norm" (features) and "shared" (the path of
+        the layer that is here too). Names and paths, "layers.0.weight", are those of the tree, whatever the
+        framework calls a parameter.
+
+        Arrays come as ``{path: array}``, and a refusal that is part of the answer as "ended": "raises ValueError",
+        empty where there was none. docs/new-adapter.md has no more of it: adapters/mlx/module_answers.py shows each.
+        """
+        raise Unsupported(f"{self.name} builds no nested modules")
 
     @classmethod
     def device_of(cls, module: Any) -> str:

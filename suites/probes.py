@@ -30,6 +30,11 @@ def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: A
     return adapter.operation(name, operands, **options)
 
 
+def module_answer(adapter: Adapter, question: str, **given: Any) -> Any:
+    """What a nested model shows (`Adapter.module_answer`)."""
+    return adapter.module_answer(question, **given)
+
+
 def compiled_operation(
     adapter: Adapter, name: str, operands: Sequence[Any], compiler: str
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -99,12 +104,6 @@ def hand_over(saved: Layer, into: Layer, **how: Any) -> None:
         path = Path(folder) / "layer"
         saved.save(path)
         into.load(path, **how)
-
-
-def ended(action: Callable[[], object]) -> str:
-    """The class of error that something ended with, as "raises ValueError"; empty where it did not."""
-    outcome = settled(attempt(lambda adapter: action(), None, {}))
-    return "" if outcome.kind == "value" else str(outcome.behaviour)
 
 
 def vjp(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.adapters.interface import Layer
-from touchstone.adapters.isolation.outcome import Outcome
+from touchstone.adapters.isolation.outcome import Outcome, ended
 from touchstone.golden.cases import refusals
 from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
@@ -60,8 +60,8 @@ def _loaded(assay: Assay, strict: bool) -> tuple[str, dict[str, np.ndarray], dic
     layer, saved = _misshapen(assay) if "shape" in assay.params else _misfit(assay, assay.params["file"])
     before = probes.by_role(layer, layer.parameters())
     how = {} if strict else {"strict": False}
-    ended = probes.ended(lambda: probes.hand_over(saved, layer, **how))
-    return ended, before, probes.by_role(layer, layer.parameters())
+    how_ended = ended(lambda: probes.hand_over(saved, layer, **how))
+    return how_ended, before, probes.by_role(layer, layer.parameters())
 
 
 @requirement("REFUSE-FILE-1", refusals.FILE_CASES)
@@ -100,7 +100,7 @@ def _told(outcome: Outcome) -> str:
 def _file(file: str) -> Callable[[Assay], str]:
     def ask(assay: Assay) -> str:
         layer, saved = _misfit(assay, file)
-        return probes.ended(lambda: probes.hand_over(saved, layer)) or "not refused"
+        return ended(lambda: probes.hand_over(saved, layer)) or "not refused"
 
     return ask
 

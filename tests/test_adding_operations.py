@@ -14,7 +14,7 @@ from touchstone.adapters.torch import operations as torch_operations
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.catalogue import CATALOGUE, Case
 from touchstone.golden.operations import functions, precise
-from touchstone.golden.operations.arithmetic import Number, most, sqrt
+from touchstone.golden.operations.arithmetic import Number, most, sqrt, where
 from touchstone.golden.operations.catalogue import OPERATIONS
 from touchstone.golden.operations.losses import PAIRS
 from touchstone.golden.operations.record import NO_OPTIONS, Operation
@@ -23,7 +23,7 @@ from touchstone.suites import judging, requirements
 from touchstone.suites.assay import Assay, Bench
 from touchstone.verdict.observation import Deviates
 
-ONE_LINE = functions._of("relu2", "max(x, 0)**2", lambda x: most(x, 0) * most(x, 0), lambda x: 2 * most(x, 0))
+ONE_LINE = functions._of("hinge", "max(1 - x, 0)", lambda x: most(1 - x, 0), lambda x: where(x < 1, -1, 0), kinks=(1.0,))
 
 
 def _pseudo_huber(x: Number, y: Number) -> Number:
@@ -44,8 +44,8 @@ COMPOSITE = Operation(
 )
 
 
-def _relu2(x: Any) -> Any:
-    return x.relu() * x.relu()
+def _hinge(x: Any) -> Any:
+    return (1 - x).relu()
 
 
 def _of_pairs(x: Any, y: Any) -> Any:
@@ -54,7 +54,7 @@ def _of_pairs(x: Any, y: Any) -> Any:
 
 
 SPELLED: dict[str, tuple[Operation, Callable[..., Any], Callable[..., Any]]] = {
-    "relu2": (ONE_LINE, _relu2, lambda x: x.relu() * x.relu() * 1.01),
+    "hinge": (ONE_LINE, _hinge, lambda x: (1 - x).relu() * 1.01),
     "pseudo_huber": (COMPOSITE, _of_pairs, lambda x, y: ((x - y) ** 2 + 0.75).sqrt() - 1),
 }
 """The record, how PyTorch computes it, and how it does not."""

@@ -70,6 +70,12 @@ def attempt(function: Callable[..., Any], adapter: Any, arguments: Mapping[str, 
         return Outcome("raised", None, names, str(error).strip()[:2000], _slip(error))
 
 
+def ended(action: Callable[[], object]) -> str:
+    """The class of error that something ended with, as "raises ValueError"; empty where it did not."""
+    outcome = settled(attempt(lambda adapter: action(), None, {}))
+    return "" if outcome.kind == "value" else str(outcome.behaviour)
+
+
 def _slip(error: BaseException) -> str:
     if isinstance(error, Unsupported) or not blame.slipped(error):
         return ""

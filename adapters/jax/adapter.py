@@ -21,7 +21,7 @@ from touchstone.adapters.interface import (
     Operand,
     Unsupported,
 )
-from touchstone.adapters.jax import initializers
+from touchstone.adapters.jax import initializers, module_answers
 from touchstone.adapters.jax.layer import JaxLayer
 from touchstone.adapters.jax.layers import LAYERS
 from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
@@ -60,6 +60,7 @@ class JaxAdapter(Adapter):
         doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         operations=frozenset(OPERATIONS),
+        module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
@@ -71,6 +72,7 @@ class JaxAdapter(Adapter):
         | options_of(OPERATIONS),
         absent={
             **ABSENT,
+            **module_answers.ABSENT,
             **initializers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
@@ -167,6 +169,10 @@ class JaxAdapter(Adapter):
             keys = self.jax.random.split(self.jax.random.key(seed), len(shapes))
             draw = initializers.drawing(self, name, dtype, options)
             return [self.fetch(draw(key, shape)) for key, shape in zip(keys, shapes, strict=True)]
+
+    def module_answer(self, question: str, **given: Any) -> Any:
+        with self.jax.default_device(self.native_device):
+            return module_answers.ANSWERS[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:

@@ -24,7 +24,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.mlx import initializers
+from touchstone.adapters.mlx import initializers, module_answers
 from touchstone.adapters.mlx.layer import MLXLayer
 from touchstone.adapters.mlx.layers import LAYERS
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
@@ -50,6 +50,7 @@ class MLXAdapter(Adapter):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         operations=frozenset(OPERATIONS),
+        module_questions=frozenset(module_answers.ANSWERS),
         options=options_of(OPERATIONS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -62,6 +63,7 @@ class MLXAdapter(Adapter):
         conversion=True,
         absent={
             **ABSENT,
+            **module_answers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "doubles": "float64 is computed on the CPU only (mlx.core data types)",
             "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
@@ -221,6 +223,10 @@ class MLXAdapter(Adapter):
             predicate = None if choices is None else lambda path, module: choices.get(path, True)
             self.nn.quantize(root, class_predicate=predicate, **settings)
             return {path: MLXLayer(self, dict(root.named_modules())[path]) for path in weights}
+
+    def module_answer(self, question: str, **given: Any) -> Any:
+        with self._uncompiled():
+            return module_answers.ANSWERS[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:

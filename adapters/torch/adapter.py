@@ -21,7 +21,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.torch import initializers
+from touchstone.adapters.torch import initializers, module_answers
 from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
 from touchstone.adapters.torch.layer_calls import TOGETHER
 from touchstone.adapters.torch.layers import LAYERS
@@ -54,6 +54,7 @@ class TorchAdapter(Adapter):
         )
         | options_of(OPERATIONS),
         operations=frozenset(OPERATIONS),
+        module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
@@ -66,6 +67,7 @@ class TorchAdapter(Adapter):
         together=TOGETHER,
         absent={
             **ABSENT,
+            **module_answers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
@@ -189,6 +191,9 @@ class TorchAdapter(Adapter):
                 options["generator"] = self.torch.Generator(self.device).manual_seed(seed)
             draw = initializers.drawing(self, name, dtype, options)
             return [self.fetch(draw(shape)) for shape in shapes]
+
+    def module_answer(self, question: str, **given: Any) -> Any:
+        return module_answers.ANSWERS[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:

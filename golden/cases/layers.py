@@ -21,7 +21,7 @@ from touchstone.golden.operations.samples import Sample
 
 OF_WINDOWS = (*CONVOLUTIONS, *POOLS)
 OF_TOKENS = (*RECURRENT, *ATTENTION, *POSITIONS)
-_CRASHING = (("GroupNorm of neighbours", "two axes"),)
+CRASHING = (("GroupNorm of neighbours", "two axes"),)
 """Operation and sample whose gradients have ended a framework's process."""
 
 
@@ -49,7 +49,7 @@ def _gradients(one: Operation) -> Iterator[Case]:
         for dtype, argument in product(dtypes, one.slopes):
             if argument in sample.arguments:
                 case = operations.case(_chapter(one), one, sample, dtype, ALL, sample.options, argument)
-                yield replace(case, hazard="reads") if (one.name, sample.name) in _CRASHING else case
+                yield replace(case, hazard="reads") if (one.name, sample.name) in CRASHING else case
 
 
 _EACH = [pair for one in LAYERS.values() for pair in _values(one)]

@@ -19,6 +19,7 @@ Layer = Literal[
     "function",
     "loss",
     "layer",
+    "module",
     "initializer",
     "checkpoint",
 ]

@@ -25,10 +25,14 @@ def _softmax(x: Number) -> Number:
     return e / e.sum()
 
 
+_UNSEEN = -1024
+"""A score that stands for minus infinity: its power has no part in the first 400 digits, and its error is a number."""
+
+
 def _seen(scores: Number, holds: np.ndarray) -> Number:
-    """Scores where a key is seen, and minus infinity elsewhere."""
+    """Scores where a key is seen, and next to nothing elsewhere."""
     unknown = np.zeros(holds.shape, bool)
-    return where(Condition(np.broadcast_to(holds, scores.shape), unknown, scores.precision), scores, -np.inf)
+    return where(Condition(np.broadcast_to(holds, scores.shape), unknown, scores.precision), scores, _UNSEEN)
 
 
 def _attention(q: Number, k: Number, v: Number, mask: Any = None, causal: bool = False, scale: Any = None) -> Number:

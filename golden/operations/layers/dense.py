@@ -116,8 +116,8 @@ DENSE = (
         "Embedding",
         "weight[ids]",
         _lookup,
-        whole("own", {"ids": _ids(3, 4), **arrays({"weight": (_ROWS, _IN)})}, (3, 4, _IN)),
-        whole("one id", {"ids": _ids(), **arrays({"weight": (_ROWS, _IN)})}, (_IN,)),
+        replace(whole("own", {"ids": _ids(3, 4), **arrays({"weight": (_ROWS, _IN)})}, (3, 4, _IN)), exact=True),
+        replace(whole("one id", {"ids": _ids(), **arrays({"weight": (_ROWS, _IN)})}, (_IN,)), exact=True),
     ),
     layer(
         "tied head of Embedding",
