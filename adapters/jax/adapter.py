@@ -159,8 +159,8 @@ class JaxAdapter(Adapter):
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
     ) -> np.ndarray:
-        made = _compiled_operation(name, tuple(options.items()), place)
-        return self.fetch(made(self.place(cotangent), *map(self.place, operands)))
+        made = _compiled_gradients(name, tuple(options.items()))
+        return self.fetch(made(self.place(cotangent), *map(self.place, operands))[place])
 
     def initialize(
         self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any
@@ -225,20 +225,27 @@ def _promoted(to: Any, arrays: tuple[Any, ...], *, dtype: Any = None, **how: Any
 
 
 @cache
-def _compiled_operation(
-    name: str, options: tuple[tuple[str, Any], ...], place: int | None = None
-) -> Callable[..., Any]:
-    """Under jax.jit, the operation or its gradient: made once, for each would be compiled again."""
+def _compiled_operation(name: str, options: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    """Under jax.jit: made once, for each would be compiled again."""
     import jax
 
+    return jax.jit(OPERATIONS[name].function(**dict(options)))
+
+
+@cache
+def _compiled_gradients(name: str, options: tuple[tuple[str, Any], ...]) -> Callable[..., dict[int, Any]]:
+    """What every floating operand gets of a cotangent, by its place: one program for all of them."""
+    import jax
+    import jax.numpy as jnp
+
     function = OPERATIONS[name].function(**dict(options))
-    if place is None:
-        return jax.jit(function)
-    number = place
 
-    def gradient(cotangent: Any, *operands: Any) -> Any:
-        before, after = operands[:number], operands[number + 1 :]
-        _, pull = jax.vjp(lambda x: function(*before, x, *after), operands[number])
-        return pull(cotangent)[0]
+    def gradients(cotangent: Any, *operands: Any) -> dict[int, Any]:
+        floating = {n: one for n, one in enumerate(operands) if jnp.issubdtype(one.dtype, jnp.floating)}
 
-    return jax.jit(gradient)
+        def of(given: dict[int, Any]) -> Any:
+            return function(*(given.get(n, one) for n, one in enumerate(operands)))
+
+        return jax.vjp(of, floating)[1](cotangent)[0]
+
+    return jax.jit(gradients)
