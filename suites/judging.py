@@ -10,7 +10,7 @@ import numpy as np
 
 from touchstone.golden import bounds
 from touchstone.golden.cases.operations import told
-from touchstone.golden.operations.record import NO_OPTIONS, Operation
+from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Sample
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
@@ -24,9 +24,9 @@ def sample_of(assay: Assay, operation: Operation) -> Sample:
 
 def options_of(assay: Assay, operation: Operation) -> Mapping[str, Any]:
     """The options that the case names."""
-    names = {name for options in operation.variants for name in options}
+    names = {name for options in operation.every_option for name in options}
     given = {name: value for name, value in assay.params.items() if name in names}
-    return next(options for options in (NO_OPTIONS, *operation.variants) if told(options) == given)
+    return next(options for options in operation.every_option if told(options) == given)
 
 
 def operands_of(assay: Assay, operation: Operation) -> list[np.ndarray]:
@@ -85,6 +85,21 @@ def chosen(assay: Assay, got: np.ndarray, choices: Iterable[str], place: slice |
         if (np.abs(got.astype(np.float64) - want) <= bound)[place].all():
             return choice
     return ""
+
+
+def beyond_its_range(assay: Assay, operation: Operation) -> None:
+    """Of an option that its page does not allow: what the formula gives, another value, or an exception's class."""
+    asked = {"name": operation.name, "operands": operands_of(assay, operation), **options_of(assay, operation)}
+    outcome = assay.ask(probes.operation, **asked)
+    if outcome.kind != "value":
+        assay.behaves(str(outcome.behaviour), message=outcome.message)
+        return
+    place = sample_of(assay, operation).regions[assay.params["region"]]
+    got, want = (one[place].astype(np.float64) for one in (outcome.value, assay.golden("value")))
+    bound = assay.golden("error")[place].astype(np.float64) + bounds.rounding(want, "float32")
+    with np.errstate(invalid="ignore"):
+        right = (np.abs(got - want) <= bound) | (got == want) | (np.isnan(got) & np.isnan(want))
+    assay.behaves("as the formula" if right.all() else "another value", message=f"{int((~right).sum())} differ")
 
 
 def _has_a_slope(x: np.ndarray, kinks: tuple[float, ...], dtype: str) -> np.ndarray:

@@ -211,6 +211,11 @@ def constructed(
     return [by_role(layer, layer.parameters()) for layer in adapter.construct_several(plan, seed, **options)]
 
 
+def new_parameters(adapter: Adapter, layer: str, sizes: Sequence[int], seed: int) -> dict[str, np.ndarray]:
+    """Parameters of a freshly made layer under the framework's own names."""
+    return adapter.construct(layer, sizes, seed).parameters()
+
+
 def kept_answers(
     adapter: Adapter, table: np.ndarray, other: np.ndarray, ids: np.ndarray, x: np.ndarray, cotangent: np.ndarray
 ) -> list[tuple[np.ndarray, np.ndarray]]:

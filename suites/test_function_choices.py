@@ -67,3 +67,8 @@ def test_defaults(assay: Assay) -> None:
     place = FUNCTIONS[next(iter(BY_DEFAULT[name].values()))].sample.regions["ordinary"]
     found = judging.chosen(assay, got, BY_DEFAULT[name], place)
     assay.behaves(found or "another function", conforms=bool(found))
+
+
+@requirement("FUN-RANGE-1", function_choices.RANGE_CASES)
+def test_options_beyond_their_range(assay: Assay) -> None:
+    judging.beyond_its_range(assay, FUNCTIONS[assay.params["operation"]])

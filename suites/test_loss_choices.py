@@ -124,3 +124,8 @@ def test_the_gradient_at_zero(assay: Assay) -> None:
     got = assay.value(assay.ask(probes.operation_gradient, place=0, cotangent=np.ones(4, np.float32), **asked))
     others = got.shape == predictions.shape and bool(np.isfinite(got[1:]).all())
     assay.behaves("finite" if np.isfinite(got[0]).all() else "NaN", conforms=others)
+
+
+@requirement("LOSS-RANGE-1", loss_choices.RANGE_CASES)
+def test_options_beyond_their_range(assay: Assay) -> None:
+    judging.beyond_its_range(assay, LOSSES[assay.params["operation"]])

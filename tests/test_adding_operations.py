@@ -23,7 +23,9 @@ from touchstone.suites import judging, requirements
 from touchstone.suites.assay import Assay, Bench
 from touchstone.verdict.observation import Deviates
 
-ONE_LINE = functions._of("hinge", "max(1 - x, 0)", lambda x: most(1 - x, 0), lambda x: where(x < 1, -1, 0), kinks=(1.0,))
+ONE_LINE = functions._of(
+    "hinge", "max(1 - x, 0)", lambda x: most(1 - x, 0), lambda x: where(x < 1, -1, 0), kinks=(1.0,)
+)
 
 
 def _pseudo_huber(x: Number, y: Number) -> Number:

@@ -16,6 +16,7 @@ import pytest
 from tests.targets import entries_of, on_cpu
 from tests.test_planted_defects import Planted
 from touchstone.golden import bounds
+from touchstone.golden.cases import layer_choices, layers
 from touchstone.golden.cases import operations as cases
 from touchstone.golden.operations import arithmetic, precise, regions
 from touchstone.golden.operations.catalogue import OPERATIONS
@@ -152,7 +153,8 @@ def test_every_region_is_what_it_is_called(dtype: str) -> None:
 def test_every_operation_is_spelled_or_absent(name: str) -> None:
     adapter: Any = on_cpu(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
-    assert adapter.capabilities.operations | told == {*OPERATIONS, *BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE}
+    others = {*BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE, *layers.ACTIVATIONS, *layer_choices.WITHOUT_RECORD}
+    assert adapter.capabilities.operations | told == {*OPERATIONS, *others}
     assert not adapter.capabilities.operations & told
     found = adapter.operation("softplus", [np.zeros(3, np.float32)])
     np.testing.assert_allclose(found, math.log(2), rtol=1e-6)

@@ -40,7 +40,7 @@ def _wide(operands: Operands) -> Operands:
 
 
 def _number(operation: Operation, sample: Sample) -> int:
-    return ({}, *operation.variants).index(dict(sample.options))
+    return [dict(one) for one in operation.every_option].index(dict(sample.options))
 
 
 def _samples(chosen: Callable[[str, Sample], bool]) -> list[Any]:

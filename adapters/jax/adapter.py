@@ -21,7 +21,7 @@ from touchstone.adapters.interface import (
     Operand,
     Unsupported,
 )
-from touchstone.adapters.jax import initializers, module_answers
+from touchstone.adapters.jax import initializers, layer_calls, module_answers
 from touchstone.adapters.jax.layer import JaxLayer
 from touchstone.adapters.jax.layers import LAYERS
 from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
@@ -203,12 +203,16 @@ class JaxAdapter(Adapter):
         with self.jax.default_device(self.native_device):
             rngs, made = self.nnx.Rngs(seed), list[Layer]()
             for layer, sizes in plan:
-                if layer not in _CONSTRUCTED:
+                if layer in layer_calls.CONSTRUCTED:
+                    name, order = layer_calls.CONSTRUCTED[layer]
+                    roles, sizes = {}, order(*sizes)
+                elif layer in _CONSTRUCTED:
+                    name, roles = _CONSTRUCTED[layer]
+                else:
                     raise Unsupported(f"{self.name} constructs no {layer}")
-                name, roles = _CONSTRUCTED[layer]
-                made.append(
-                    JaxLayer(self, getattr(self.nnx, name)(*sizes, rngs=rngs, **given, **inits.get(layer, {})), roles)
-                )
+                given_rngs = {} if name == "PReLU" else {"rngs": rngs}
+                native = getattr(self.nnx, name)(*sizes, **given_rngs, **given, **inits.get(layer, {}))
+                made.append(JaxLayer(self, native, roles))
             return made
 
     def exercise(self, style: str, seed: int, num_embeddings: int, dims: int) -> Layer:

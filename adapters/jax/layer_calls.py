@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from touchstone.adapters.calls import Composition, Spelling
@@ -367,3 +368,30 @@ ABSENT: Mapping[str, str] = {
     "operation:RoPE": "flax.nnx has no rotary layer; this adapter's Llama turns neighbours",
     "operation:running variance of BatchNorm": "flax.nnx.BatchNorm keeps the biased variance",
 }
+
+
+def _of_space(dims: int, *sizes: int) -> tuple[Any, ...]:
+    inner, out, kernel = sizes
+    return inner, out, (kernel,) * dims
+
+
+def _turned(*sizes: int) -> tuple[int, ...]:
+    return sizes[::-1]
+
+
+def _as_they_are(*sizes: int) -> tuple[int, ...]:
+    return sizes
+
+
+CONSTRUCTED: Mapping[str, tuple[str, Callable[..., tuple[Any, ...]]]] = {
+    **{f"Conv{n}d": ("Conv", partial(_of_space, n)) for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": ("ConvTranspose", partial(_of_space, n)) for n in (1, 2, 3)},
+    **{name: (name, _as_they_are) for name in ("LayerNorm", "RMSNorm", "InstanceNorm", "BatchNorm")},
+    "GroupNorm": ("GroupNorm", _turned),
+    "RNN": ("SimpleCell", _as_they_are),
+    "LSTM": ("OptimizedLSTMCell", _as_they_are),
+    "GRU": ("GRUCell", _as_they_are),
+    "MultiHeadAttention": ("MultiHeadAttention", _turned),
+    "PReLU": ("PReLU", lambda *sizes: ()),
+}
+"""Layer -> its class of flax.nnx, and MLX's sizes in that class's order."""

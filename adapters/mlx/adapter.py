@@ -24,7 +24,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.mlx import initializers, module_answers
+from touchstone.adapters.mlx import initializers, layer_calls, module_answers
 from touchstone.adapters.mlx.layer import MLXLayer
 from touchstone.adapters.mlx.layers import LAYERS
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
@@ -265,4 +265,5 @@ def _is_available(mx: Any, device: Any) -> bool:
 
 
 def _constructors(nn: Any) -> dict[str, Callable[..., Any]]:
-    return {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
+    others = {name: getattr(nn, name) for name in layer_calls.CONSTRUCTED}
+    return {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm, **others}

@@ -351,3 +351,9 @@ ABSENT: Mapping[str, str] = {
     **{f"option:{name} same": _SAME for name in ("Conv1d", "Conv2d", "Conv3d")},
     "operation:running biased variance of BatchNorm": "mlx.nn.BatchNorm keeps the unbiased variance",
 }
+CONSTRUCTED = (
+    *("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "LayerNorm", "RMSNorm"),
+    *("GroupNorm", "InstanceNorm", "BatchNorm", "RNN", "LSTM", "GRU", "MultiHeadAttention", "PReLU"),
+    "TransformerEncoderLayer",
+)
+"""Layers that are made by their sizes alone."""

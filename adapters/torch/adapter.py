@@ -21,9 +21,8 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.torch import initializers, module_answers
+from touchstone.adapters.torch import initializers, layer_calls, module_answers
 from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
-from touchstone.adapters.torch.layer_calls import TOGETHER
 from touchstone.adapters.torch.layers import LAYERS
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
 from touchstone.adapters.torch.spellings import SPELLINGS
@@ -64,7 +63,7 @@ class TorchAdapter(Adapter):
         copying=frozenset({"deepcopy"}),
         assigning=True,
         lenient=True,
-        together=TOGETHER,
+        together=layer_calls.TOGETHER,
         absent={
             **ABSENT,
             **module_answers.ABSENT,
@@ -212,6 +211,7 @@ class TorchAdapter(Adapter):
     def construct_several(self, plan: Sequence[tuple[str, Sequence[int]]], seed: int, **options: Any) -> list[Layer]:
         nn = self.torch.nn
         constructors = {"embedding": nn.Embedding, "linear": nn.Linear, "rms_norm": nn.RMSNorm}
+        constructors |= {name: getattr(nn, of) for name, of in layer_calls.CONSTRUCTED.items()}
         given = {n: v for n, v in options.items() if n != "param_dtype"}
         given |= {"dtype": self.dtypes[options["param_dtype"]]} if "param_dtype" in options else {}
         with self.torch.random.fork_rng():

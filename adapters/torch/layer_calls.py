@@ -395,3 +395,12 @@ TOGETHER: Mapping[tuple[str, ...], str] = {
     ): "torch.nn.Conv pads to the same size for a stride of one alone"
     for n in (1, 2, 3)
 }
+CONSTRUCTED: Mapping[str, str] = {
+    **{f"{kind}{n}d": f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)},
+    **{name: name for name in ("LayerNorm", "RMSNorm", "GroupNorm", "RNN", "LSTM", "GRU", "PReLU")},
+    "InstanceNorm": "InstanceNorm1d",
+    "BatchNorm": "BatchNorm1d",
+    "MultiHeadAttention": "MultiheadAttention",
+    "TransformerEncoderLayer": "TransformerEncoderLayer",
+}
+"""Layer -> its class of torch.nn, which takes the sizes in the same order."""

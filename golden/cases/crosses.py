@@ -16,6 +16,7 @@ from typing import Any
 
 from touchstone.golden.cases.exact_gradients import SPELLINGS
 from touchstone.golden.catalogue import Case, add
+from touchstone.golden.packing import format_of
 from touchstone.golden.recipes import Recipe
 
 FIELD, SMALL_FIELD = 7, 5
@@ -180,6 +181,12 @@ def _arrays() -> dict[str, str]:
     }
 
 
+def _needs(layer: str) -> tuple[str, ...]:
+    """The layer, and if it is quantized every scheme that its calls have."""
+    schemes = [f"scheme:{format_of(*scheme).name}" for scheme in _SCHEMES]
+    return (f"layer:{layer}", *(schemes if layer.startswith("quantized") else ()))
+
+
 def _own(layer: str) -> tuple[str, ...]:
     """What a framework has that quantizes layers itself, and is not given them by its adapter."""
     return ("conversion",) * layer.startswith("quantized")
@@ -188,10 +195,10 @@ def _own(layer: str) -> tuple[str, ...]:
 def _cases() -> list[Case]:
     """Pairs for every layer, head and other function; triples for a framework's own layers where it has layouts."""
     ways: list[tuple[dict[str, str], tuple[str, ...]]] = [
-        ({"layer": layer, "method": method}, (f"layer:{layer}",)) for layer, method in DIMENSIONS
+        ({"layer": layer, "method": method}, _needs(layer)) for layer, method in DIMENSIONS
     ]
     spelled = [
-        ({"layer": layer, "method": "call", "spelling": name}, (f"layer:{layer}", f"spelling:{layer} {name}"))
+        ({"layer": layer, "method": "call", "spelling": name}, (*_needs(layer), f"spelling:{layer} {name}"))
         for layer, names in SPELLINGS.items()
         for name in names
     ]

@@ -39,3 +39,8 @@ def _by_default(name: str) -> Case:
 
 
 DEFAULT_CASES = [_by_default(name) for name in BY_DEFAULT]
+RANGE_CASES = [
+    operations.case(CHAPTER, one, one.sample, "float32", "ordinary", options)
+    for one in FUNCTIONS.values()
+    for options in one.beyond
+]

@@ -76,3 +76,8 @@ ZERO_CASES = [
     for one in [LOSSES["cosine_similarity_loss"]]
     for case in [operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE)]
 ]
+RANGE_CASES = [
+    operations.case(CHAPTER, one, one.sample, "float32", "ordinary", options)
+    for one in LOSSES.values()
+    for options in one.beyond
+]

@@ -148,6 +148,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             lambda x, negative_slope="0.01": where(x > 0, 1, negative_slope),
             kinks=(0.0,),
             variants=({"negative_slope": 0.25}, {"negative_slope": 0.75}),
+            beyond=({"negative_slope": -0.5}, {"negative_slope": 1.5}),
         ),
         _of(
             "hard_tanh",
@@ -204,6 +205,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             lambda x, alpha=1.0: where(x > 0, 1, alpha * exp(least(x, 0))),
             kinks=(0.0,),
             variants=({"alpha": 0.5}, {"alpha": 2.0}),
+            beyond=({"alpha": -1.0},),
         ),
         _of(
             "celu",
@@ -228,6 +230,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             _outside,
             kinks=(-0.5, 0.5),
             variants=({"lambd": 0.0}, {"lambd": 2.0}),
+            beyond=({"lambd": -0.5},),
         ),
         _of(
             "hard_shrink",
@@ -236,6 +239,7 @@ FUNCTIONS: Mapping[str, Operation] = {
             _outside,
             kinks=(-0.5, 0.5),
             variants=({"lambd": 0.0}, {"lambd": 2.0}),
+            beyond=({"lambd": -0.5},),
         ),
         Operation(
             "step",

@@ -148,6 +148,7 @@ def _loss(
     *,
     others: Mapping[str, Callable[..., Number]] | None = None,
     variants: Sequence[Mapping[str, Any]] = (),
+    beyond: Sequence[Mapping[str, Any]] = (),
     page: str = "",
 ) -> Operation:
     """each: of every element or row. slope: the derivative by the first operand; others: by others, of their names."""
@@ -167,7 +168,9 @@ def _loss(
     slopes = {argument: gradient(of) for argument, of in derivatives.items()}
     options = tuple({"reduction": "none", **one} for one in ({}, *variants))
     reduced = tuple({"reduction": one} for one in REDUCTIONS)
-    return Operation(name, formula, page or _MLX.format(name), value, samples, slopes, variants=(*options, *reduced))
+    outside = tuple({"reduction": "none", **one} for one in beyond)
+    found = page or _MLX.format(name)
+    return Operation(name, formula, found, value, samples, slopes, variants=(*options, *reduced), beyond=outside)
 
 
 def _huber(x: Number, y: Number, delta: float = 1.0) -> Number:
@@ -300,6 +303,7 @@ LOSSES: Mapping[str, Operation] = {
             _huber_slope,
             others={"targets": lambda x, y: _huber_slope(y, x)},
             variants=({"delta": 0.5}, {"delta": 2.0}),
+            beyond=({"delta": 0.0}, {"delta": -1.0}),
         ),
         _loss(
             "smooth_l1_loss",
@@ -308,6 +312,7 @@ LOSSES: Mapping[str, Operation] = {
             (PAIRS, MANY_PAIRS),
             lambda x, y, beta=1.0: limited((x - y) / beta, -1, 1),
             variants=({"beta": 0.5}, {"beta": 2.0}),
+            beyond=({"beta": -1.0},),
         ),
         _loss("log_cosh_loss", "log(cosh(x - y))", _log_cosh, (PAIRS, MANY_PAIRS), _log_cosh_slope),
         _loss(
@@ -325,6 +330,7 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, other, y, margin=0.0: where(-y * (x - other) + margin > 0, -y, 0),
             others={"others": lambda x, other, y, margin=0.0: where(-y * (x - other) + margin > 0, y, 0)},
             variants=({"margin": 0.25},),
+            beyond=({"margin": -0.5},),
         ),
         _loss(
             "binary_cross_entropy",
@@ -362,6 +368,7 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, y, v, full=False, eps=1e-6: (x - y) / most(v, eps),
             others={"targets": lambda x, y, v: (y - x) / most(v, 1e-6), "variances": _likelihood_by_variance},
             variants=({"full": True}, {"eps": 0.125}),
+            beyond=({"eps": 0.0}, {"eps": -1.0}),
         ),
         _loss(
             "cross_entropy",
@@ -370,6 +377,7 @@ LOSSES: Mapping[str, Operation] = {
             (CLASSES, MANY_KINDS, MANY_CLASSES),
             _cross_entropy_slope,
             variants=({"label_smoothing": 0.125},),
+            beyond=({"label_smoothing": 1.0}, {"label_smoothing": 1.5}, {"label_smoothing": -0.5}),
         ),
         _loss(
             "weighted_cross_entropy",
@@ -416,6 +424,7 @@ LOSSES: Mapping[str, Operation] = {
             _triplet_slope,
             others={"positives": _triplet_by_positive, "negatives": _triplet_by_negative},
             variants=({"margin": 0.25},),
+            beyond=({"margin": -0.5},),
         ),
         _loss(
             "triplet_margin_loss",
@@ -423,6 +432,7 @@ LOSSES: Mapping[str, Operation] = {
             _triplet_by_difference,
             (TRIPLETS, MANY_TRIPLETS),
             variants=({"margin": 0.25},),
+            beyond=({"margin": -0.5},),
             page="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html",
         ),
     )

@@ -43,7 +43,7 @@ def _operands(name: str, inside: str, held: Held) -> tuple[Any, ...]:
 def _computed(key: tuple[str, str, int], inside: str, held: Held) -> Number:
     name, argument, number = key
     operation = OPERATIONS[name]
-    options = ({}, *operation.variants)[number]
+    options = operation.every_option[number]
     with arithmetic.mpmath().workdps(arithmetic.DIGITS):
         made = operation.slopes[argument] if argument else operation.value
         return made(*_operands(name, inside, held), **options)
@@ -72,7 +72,7 @@ def made(key: tuple[str, str, int], what: str, *arrays: np.ndarray) -> np.ndarra
 def _named() -> Mapping[str, Callable[..., np.ndarray]]:
     found = {}
     for name, operation in OPERATIONS.items():
-        for number, options in enumerate(({}, *operation.variants)):
+        for number, options in enumerate(operation.every_option):
             for argument in ("", *operation.slopes):
                 for what in INSIDE:
                     of = f"gradient of {argument} of " if argument else ""

@@ -21,8 +21,9 @@ class Operation:
     it: how it is written is how it may round. slopes: argument -> what its gradient is, of the result's cotangent and
     the arguments. no_value_at: infinities at which the formula is infinity times zero, or over infinity, and NaN is as
     right as the limit. kinks: arguments at which it has no slope. samples: what it is asked of; the first one in
-    every respect. variants: other options than the defaults, in MLX's names. inside: the dtype of its steps and of its
-    result, where it is asked to be another than the operands'.
+    every respect. variants: other options than the defaults, in MLX's names. beyond: options that its page does not
+    allow, for which the formula gives something nevertheless. inside: the dtype of its steps and of its result, where
+    it is asked to be another than the operands'.
     """
 
     name: str
@@ -34,7 +35,13 @@ class Operation:
     no_value_at: tuple[float, ...] = ()
     kinks: tuple[float, ...] = ()
     variants: tuple[Mapping[str, Any], ...] = ()
+    beyond: tuple[Mapping[str, Any], ...] = ()
     inside: str = ""
+
+    @property
+    def every_option(self) -> tuple[Mapping[str, Any], ...]:
+        """Its defaults, and all others that it is asked with."""
+        return (NO_OPTIONS, *self.variants, *self.beyond)
 
     @property
     def sample(self) -> Sample:
