@@ -203,9 +203,10 @@ class JaxAdapter(Adapter):
         with self.jax.default_device(self.native_device):
             rngs, made = self.nnx.Rngs(seed), list[Layer]()
             for layer, sizes in plan:
+                roles: Mapping[str, tuple[str, bool]] = {}
                 if layer in layer_calls.CONSTRUCTED:
                     name, order = layer_calls.CONSTRUCTED[layer]
-                    roles, sizes = {}, order(*sizes)
+                    sizes = order(*sizes)
                 elif layer in _CONSTRUCTED:
                     name, roles = _CONSTRUCTED[layer]
                 else:
