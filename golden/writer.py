@@ -57,15 +57,7 @@ def compose(arrays: Mapping[str, np.ndarray], made: Mapping[str, str], facts: Ma
 
 def generated() -> dict[str, bytes]:
     """The content of every generated file, from the catalogue alone."""
-    import touchstone.golden.cases  # noqa: F401  fills the catalogue
-
-    arrays: dict[str, np.ndarray] = {}
-    for key, how in CATALOGUE.items():
-        if isinstance(how, Derived):
-            function = DERIVED.get(how.function) or oracle.FUNCTIONS[how.function]
-            arrays[key] = function(*(arrays[name] for name in how.inputs))
-        else:
-            arrays[key] = how.make(key)
+    arrays = _made()
     made = {key: how.describe() for key, how in CATALOGUE.items()}
     out = compose(arrays, made, {"generator": GENERATOR, "seed": SEED})
     if (total := sum(map(len, out.values()))) > LIMIT:
@@ -78,17 +70,24 @@ def recomputed(share: int) -> dict[str, str]:
 
     Which ones follows from the keys of their operands: always the same, and all results of the same operands.
     """
+    return {key: digest(array) for key, array in _made(share).items()}
+
+
+def _made(share: int = 1) -> dict[str, np.ndarray]:
+    """Every array of the catalogue, but of the operations' results one in `share`, chosen by their operands."""
     import touchstone.golden.cases  # noqa: F401  fills the catalogue
 
     arrays: dict[str, np.ndarray] = {}
     for key, how in CATALOGUE.items():
         if not isinstance(how, Derived):
             arrays[key] = how.make(key)
-        elif how.function not in DERIVED:
-            arrays[key] = oracle.FUNCTIONS[how.function](*(arrays[name] for name in how.inputs))
-        elif int(hashlib.sha256("".join(how.inputs).encode()).hexdigest(), 16) % share == 0:
-            arrays[key] = DERIVED[how.function](*(arrays[name] for name in how.inputs))
-    return {key: digest(array) for key, array in arrays.items()}
+        elif (
+            how.function not in DERIVED
+            or int(hashlib.sha256("".join(how.inputs).encode()).hexdigest(), 16) % share == 0
+        ):
+            function = DERIVED.get(how.function) or oracle.FUNCTIONS[how.function]
+            arrays[key] = function(*(arrays[name] for name in how.inputs))
+    return arrays
 
 
 def write(files: Mapping[str, bytes], folder: Path, manifest: Path) -> None:

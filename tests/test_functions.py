@@ -169,7 +169,8 @@ def test_a_run_imports_no_arithmetic_of_many_digits() -> None:
 
 
 @cache
-def _questions(requirement: str) -> list[direct.Question]:
+def questions(requirement: str) -> list[direct.Question]:
+    """The tests of one requirement."""
     return [question for question in direct.questions() if question.requirement.id == requirement]
 
 
@@ -189,7 +190,7 @@ def red(
         operands[0], gradient(name, operands, place, cotangent, **options)
     )
     found = set()
-    for question in _questions(requirement):
+    for question in questions(requirement):
         for case in question.cases:
             shown = f"{case.params['dtype']} {case.params['region']}"
             if case.params["operation"] != operation or only not in ("", shown):
@@ -213,7 +214,7 @@ def _registered() -> list[tuple[str, str, str]]:
 def _more_than_registered(name: str, requirement: str, operation: str) -> tuple[str, str]:
     """A dtype and a region in which nothing is registered of the operation."""
     patterns = [p for entry in entries_of(name).deviations if entry.requirement == requirement for p in entry.cases]
-    for params in (case.params for question in _questions(requirement) for case in question.cases):
+    for params in (case.params for question in questions(requirement) for case in question.cases):
         asked = params["operation"] == operation and "of" not in params and params["region"] not in SMALL
         if asked and not any(matches(pattern, params) for pattern in patterns):
             return params["dtype"], params["region"]

@@ -53,9 +53,13 @@ def _tied_head(x: Any, weight: Any) -> Any:
     return _embed(weight).attend(x)
 
 
+def _with_bias(kernel: Any, bias: Any) -> dict[str, Any]:
+    return {"kernel": kernel} if bias is None else {"kernel": kernel, "bias": bias}
+
+
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
     out, inner = weight.shape
-    held = {"kernel": weight.T, **({} if bias is None else {"bias": bias})}
+    held = _with_bias(weight.T, bias)
     return _holding(lambda nnx, rngs: nnx.Linear(inner, out, use_bias=bias is not None, rngs=rngs), held)(x)
 
 
@@ -85,6 +89,14 @@ def _each(value: Any, dims: int) -> tuple[int, ...]:
     return value if isinstance(value, tuple) else (value,) * dims
 
 
+def _convolved(name: str, x: Any, kernel: Any, bias: Any, **options: Any) -> Any:
+    """By a layer of that name with ``kernel [*kernel, in, out]``."""
+    *space, _, out = kernel.shape
+    sizes, options = (x.shape[-1], out, tuple(space)), {**options, "use_bias": bias is not None}
+    held = _with_bias(kernel, bias)
+    return _holding(lambda nnx, rngs: getattr(nnx, name)(*sizes, rngs=rngs, **options), held)(x)
+
+
 def _convolution(dims: int) -> Composition:
     def made(
         x: Any,
@@ -96,16 +108,16 @@ def _convolution(dims: int) -> Composition:
         groups: int = 1,
         same: bool = False,
     ) -> Any:
-        held = {"kernel": _kernel(weight), **({} if bias is None else {"bias": bias})}
-        options = {
-            "strides": _each(stride, dims),
-            "padding": "SAME" if same else [(p, p) for p in _each(padding, dims)],
-            "kernel_dilation": _each(dilation, dims),
-            "feature_group_count": groups,
-            "use_bias": bias is not None,
-        }
-        sizes = (x.shape[-1], weight.shape[0], tuple(weight.shape[1:-1]))
-        return _holding(lambda nnx, rngs: nnx.Conv(*sizes, rngs=rngs, **options), held)(x)
+        return _convolved(
+            "Conv",
+            x,
+            _kernel(weight),
+            bias,
+            strides=_each(stride, dims),
+            padding="SAME" if same else [(p, p) for p in _each(padding, dims)],
+            kernel_dilation=_each(dilation, dims),
+            feature_group_count=groups,
+        )
 
     return Composition(made, ("stride", "padding", "dilation", "groups", "same"))
 
@@ -122,23 +134,17 @@ def _transposed(dims: int) -> Composition:
         dilation: Any = 1,
         output_padding: Any = 0,
     ) -> Any:
-        kernel = tuple(weight.shape[1:-1])
-        edges = [
-            (d * (k - 1) - p, d * (k - 1) - p + q)
-            for d, k, p, q in zip(
-                *(_each(dilation, dims), kernel, _each(padding, dims), _each(output_padding, dims)), strict=True
-            )
-        ]
-        flipped = _kernel(weight)[tuple(slice(None, None, -1) for _ in kernel)]
-        held = {"kernel": flipped, **({} if bias is None else {"bias": bias})}
-        options = {
-            "strides": _each(stride, dims),
-            "padding": edges,
-            "kernel_dilation": _each(dilation, dims),
-            "use_bias": bias is not None,
-        }
-        sizes = (x.shape[-1], weight.shape[0], kernel)
-        return _holding(lambda nnx, rngs: nnx.ConvTranspose(*sizes, rngs=rngs, **options), held)(x)
+        given = (_each(one, dims) for one in (dilation, padding, output_padding))
+        sizes = zip(weight.shape[1:-1], *given, strict=True)
+        return _convolved(
+            "ConvTranspose",
+            x,
+            _kernel(weight)[(slice(None, None, -1),) * dims],
+            bias,
+            strides=_each(stride, dims),
+            padding=[(d * (k - 1) - p, d * (k - 1) - p + q) for k, d, p, q in sizes],
+            kernel_dilation=_each(dilation, dims),
+        )
 
     return Composition(made, ("stride", "padding", "dilation", "output_padding"))
 
@@ -205,29 +211,18 @@ def _running(name: str, **by_default: float) -> Composition:
     return Composition(made, ("momentum",))
 
 
-def _scanned(cell: Any, x: Any, carry: Any) -> Any:
-    from flax import nnx
+def _recurrent(cell: str, biased: str) -> Composition:
+    """By a cell of that name; biased: which of its two products has MLX's one bias. First states as MLX has them."""
 
-    return nnx.RNN(cell)(x, initial_carry=carry)
+    def made(x: Any, into: Any, inner: Any, bias: Any, *states: Any) -> Any:
+        from flax import nnx
 
+        held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, f"{biased}.bias": bias}
+        sizes = (x.shape[-1], inner.shape[-1])
+        module = _holding(lambda nnx, rngs: getattr(nnx, cell)(*sizes, dtype=x.dtype, rngs=rngs), held)
+        return nnx.RNN(module)(x, initial_carry=states[0] if len(states) == 1 else states[::-1])
 
-def _rnn(x: Any, into: Any, inner: Any, bias: Any, hidden: Any) -> Any:
-    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_i.bias": bias}
-    sizes = (x.shape[-1], inner.shape[-1])
-    return _scanned(_holding(lambda nnx, rngs: nnx.SimpleCell(*sizes, dtype=x.dtype, rngs=rngs), held), x, hidden)
-
-
-def _lstm(x: Any, into: Any, inner: Any, bias: Any, hidden: Any, cell: Any) -> Any:
-    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_h.bias": bias}
-    sizes = (x.shape[-1], inner.shape[-1])
-    made = _holding(lambda nnx, rngs: nnx.OptimizedLSTMCell(*sizes, dtype=x.dtype, rngs=rngs), held)
-    return _scanned(made, x, (cell, hidden))
-
-
-def _gru_without_bhn(x: Any, into: Any, inner: Any, bias: Any, hidden: Any) -> Any:
-    held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, "dense_i.bias": bias}
-    sizes = (x.shape[-1], inner.shape[-1])
-    return _scanned(_holding(lambda nnx, rngs: nnx.GRUCell(*sizes, dtype=x.dtype, rngs=rngs), held), x, hidden)
+    return Composition(made)
 
 
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
@@ -323,9 +318,9 @@ LAYERS: Mapping[str, Spelling] = {
     "running biased variance of BatchNorm": _running("var", momentum=0.1),
     "running mean of BatchNorm by default": _running("mean"),
     "running variance of BatchNorm by default": _running("var"),
-    "RNN": Composition(_rnn),
-    "LSTM": Composition(_lstm),
-    "GRU without bhn": Composition(_gru_without_bhn),
+    "RNN": _recurrent("SimpleCell", "dense_i"),
+    "LSTM": _recurrent("OptimizedLSTMCell", "dense_h"),
+    "GRU without bhn": _recurrent("GRUCell", "dense_i"),
     "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
     "attention where a mask is true": Composition(_attention),
     "attention with a mask added": Composition(_attention),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
 
 if TYPE_CHECKING:
@@ -19,40 +20,28 @@ _NAMES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": 
 """What Flax calls a parameter of `nnx.Linear` and `nnx.BatchNorm` -> what a tree calls it."""
 
 
-def _built(adapter: JaxAdapter, tree: Any, made: dict[str, Any] | None = None, path: str = "") -> Any:
-    """The model of a tree; made: what was built by its path."""
-    nnx, (kind, content), made = adapter.nnx, tree, {} if made is None else made
+def _built(adapter: JaxAdapter, tree: Any) -> Any:
+    """The model of a tree."""
+    nnx = adapter.nnx
 
-    def inner(name: Any) -> Any:
-        return _built(adapter, content[name], made, f"{path}.{name}" if path else str(name))
-
-    out: Any
-    if kind == "module":
-        out = nnx.Module()
-        for name in content:
-            setattr(out, name, inner(name))
-    elif kind in ("list", "plain list", "plain tuple"):
-        held = [inner(number) for number in range(len(content))]
-        out = nnx.List(held) if kind == "list" else tuple(held) if kind == "plain tuple" else held
-    elif kind in ("dictionary", "plain dictionary"):
-        named = {key: inner(key) for key in content}
-        out = nnx.Dict(named) if kind == "dictionary" else named
-    elif kind == "linear":
+    def linear(content: Mapping[str, np.ndarray]) -> Any:
         out = nnx.Linear(*reversed(content["weight"].shape), use_bias="bias" in content, rngs=adapter.rngs)
         out.kernel = nnx.Param(adapter.place(content["weight"].T))
         if "bias" in content:
             out.bias = nnx.Param(adapter.place(content["bias"]))
-    else:
-        leaves: dict[str, Callable[[Any], Any]] = {
-            "parameter": lambda value: nnx.Param(adapter.place(value)),
-            "parameters": lambda values: nnx.List([nnx.Param(adapter.place(value)) for value in values]),
-            "dropout": lambda share: nnx.Dropout(share, rngs=nnx.Rngs(7)),
-            "batch_norm": lambda size: nnx.BatchNorm(size, rngs=adapter.rngs),
-            "shared": made.__getitem__,
-        }
-        out = leaves[kind](content)
-    made[path] = out
-    return out
+        return out
+
+    makers: nested.Makers = {
+        "module": lambda members: nested.holding(nnx.Module(), members),
+        "list": nnx.List,
+        "dictionary": nnx.Dict,
+        "linear": linear,
+        "parameter": lambda value: nnx.Param(adapter.place(value)),
+        "parameters": lambda values: nnx.List([nnx.Param(adapter.place(value)) for value in values]),
+        "dropout": lambda share: nnx.Dropout(share, rngs=nnx.Rngs(7)),
+        "batch_norm": lambda size: nnx.BatchNorm(size, rngs=adapter.rngs),
+    }
+    return nested.built(tree, makers)
 
 
 def _at(root: Any, path: str) -> Any:
@@ -329,13 +318,7 @@ def children(adapter: JaxAdapter, tree: Any) -> list[str]:
 
 
 def _in_mode(adapter: JaxAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> Any:
-    root = _built(adapter, tree)
-    for path, training in steps:
-        if training:
-            _at(root, path).train()
-        else:
-            _at(root, path).eval()
-    return root
+    return nested.told(_built(adapter, tree), _at, steps)
 
 
 def modes(adapter: JaxAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> dict[str, bool]:

@@ -16,15 +16,13 @@ def _holding(module: Any, parameters: Mapping[str, Any]) -> Any:
         *path, last = name.split(".")
         inner = module
         for part in path:
-            inner = inner[part] if isinstance(inner, dict) and part in inner else getattr(inner, part)
+            inner = inner[int(part)] if part.isdigit() else getattr(inner, part)
         setattr(inner, last, value)
     return module
 
 
-def _layer(
-    name: str, sizes: Sizes, *parameters: str, inputs: int = 1, takes: tuple[str, ...] = (), **fixed: Any
-) -> Composition:
-    """A layer of mlx.nn, made of sizes that its arrays have; the first arrays are its inputs, the others parameters.
+def _layer(name: str, sizes: Sizes, *parameters: str, takes: tuple[str, ...] = ()) -> Composition:
+    """A layer of mlx.nn, made of sizes that its arrays have; the first array is its input, the others parameters.
 
     Where a bias is among its parameters and not among the arrays, it is made without.
     """
@@ -32,17 +30,16 @@ def _layer(
     def made(*arrays: Any, **options: Any) -> Any:
         from mlx import nn
 
-        held = dict(zip(parameters, arrays[inputs:], strict=False))
+        held = dict(zip(parameters, arrays[1:], strict=False))
         options |= {"bias": False} if "bias" in parameters and "bias" not in held and name in _WITH_BIAS else {}
         options |= {"affine": bool(held)} if name in _AFFINE else {}
-        module = _holding(getattr(nn, name)(*sizes(*arrays), **{**fixed, **options}), held)
-        return module(*arrays[:inputs])
+        return _holding(getattr(nn, name)(*sizes(*arrays), **options), held)(arrays[0])
 
     return Composition(made, takes)
 
 
 _WITH_BIAS = ("Linear", *(f"{kind}{n}d" for kind in ("Conv", "ConvTranspose") for n in (1, 2, 3)))
-_AFFINE = ("GroupNorm", "InstanceNorm", "LayerNorm")
+_AFFINE = ("InstanceNorm", "LayerNorm")
 
 
 def _of_matrix(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
@@ -54,19 +51,13 @@ def _of_table(ids: Any, weight: Any) -> tuple[Any, ...]:
 
 
 def _of_kernel(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
-    return x.shape[-1], weight.shape[0], tuple(weight.shape[1:-1])
-
-
-def _of_one_kernel(x: Any, weight: Any, *_: Any) -> tuple[Any, ...]:
-    return x.shape[-1], weight.shape[0], weight.shape[1]
+    """A kernel of one axis as a number, as layers of one axis take it."""
+    kernel = tuple(weight.shape[1:-1])
+    return x.shape[-1], weight.shape[0], kernel if len(kernel) > 1 else kernel[0]
 
 
 def _of_features(x: Any, *_: Any) -> tuple[Any, ...]:
     return (x.shape[-1],)
-
-
-def _of_hidden(x: Any, into: Any, hidden: Any, *_: Any) -> tuple[Any, ...]:
-    return x.shape[-1], hidden.shape[-1]
 
 
 def _nothing(*_: Any) -> tuple[Any, ...]:
@@ -76,18 +67,14 @@ def _nothing(*_: Any) -> tuple[Any, ...]:
 _PACKED = ("weight", "scales", "biases")
 
 
-def _quantized_lookup(ids: Any, *parts: Any, bits: int = 4, group_size: int = 64) -> Any:
-    from mlx import nn
+def _quantized(name: str, **fixed: Any) -> Composition:
+    def made(x: Any, *parts: Any, bits: int = 4, group_size: int = 64) -> Any:
+        from mlx import nn
 
-    module = nn.QuantizedEmbedding(1, group_size, group_size=group_size, bits=bits)
-    return _holding(module, dict(zip(_PACKED, parts, strict=True)))(ids)
+        module = getattr(nn, name)(group_size, group_size, group_size=group_size, bits=bits, **fixed)
+        return _holding(module, dict(zip(_PACKED, parts, strict=True)))(x)
 
-
-def _quantized_linear(x: Any, *parts: Any, bits: int = 4, group_size: int = 64) -> Any:
-    from mlx import nn
-
-    module = nn.QuantizedLinear(group_size, 1, bias=False, group_size=group_size, bits=bits)
-    return _holding(module, dict(zip(_PACKED, parts, strict=True)))(x)
+    return Composition(made, ("bits", "group_size"))
 
 
 def _tied_head(x: Any, weight: Any) -> Any:
@@ -101,10 +88,7 @@ def _sequential(x: Any, *parts: Any) -> Any:
 
     names = [f"layers.{at}.{part}" for at in (0, 2) for part in ("weight", "bias")]
     module = nn.Sequential(nn.Linear(1, 1), nn.ReLU(), nn.Linear(1, 1))
-    for name, value in zip(names, parts, strict=True):
-        _, at, part = name.split(".")
-        setattr(module.layers[int(at)], part, value)
-    return module(x)
+    return _holding(module, dict(zip(names, parts, strict=True)))(x)
 
 
 def _gate(a: Any, b: Any) -> Any:
@@ -159,7 +143,7 @@ def _running(name: str, **by_default: float) -> Composition:
     return Composition(made, ("momentum",))
 
 
-def _recurrent(name: str, *parameters: str, states: int = 1, result: int | None = None) -> Composition:
+def _recurrent(name: str, *parameters: str, result: int | None = None) -> Composition:
     def made(x: Any, *arrays: Any) -> Any:
         from mlx import nn
 
@@ -189,12 +173,21 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, caus
 _PROJECTIONS = ("query_proj", "key_proj", "value_proj", "out_proj")
 
 
+def _of_heads(width: int, num_heads: int, arrays: Any) -> Any:
+    from mlx import nn
+
+    held = _projections(arrays[:4])
+    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[4:], strict=False)}
+    return _holding(nn.MultiHeadAttention(width, num_heads, bias=len(arrays) > 4), held)
+
+
 def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
     return _of_heads(arrays[0].shape[-1], num_heads, arrays[3:])(*arrays[:3])
 
 
-def _in_layer(attention: str, arrays: Any) -> dict[str, Any]:
-    return {f"{attention}.{name}.weight": value for name, value in zip(_PROJECTIONS, arrays, strict=True)}
+def _projections(arrays: Any, attention: str = "") -> dict[str, Any]:
+    """Four weights by their names; attention: the path, with its dot, of the layer that holds them."""
+    return {f"{attention}{name}.weight": value for name, value in zip(_PROJECTIONS, arrays, strict=True)}
 
 
 def _with_norms(norms: int, arrays: Any) -> dict[str, Any]:
@@ -207,14 +200,14 @@ def _encoder_layer(x: Any, *parts: Any, norm_first: bool = True) -> Any:
     from mlx import nn
 
     module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], norm_first=norm_first)
-    return _holding(module, {**_in_layer("attention", parts[:4]), **_with_norms(2, parts[4:])})(x, None)
+    return _holding(module, {**_projections(parts[:4], "attention."), **_with_norms(2, parts[4:])})(x, None)
 
 
 def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) -> Any:
     from mlx import nn
 
     module = nn.TransformerDecoderLayer(x.shape[-1], 2, parts[14].shape[0], norm_first=norm_first)
-    held = {**_in_layer("self_attention", parts[:4]), **_in_layer("cross_attention", parts[4:8])}
+    held = {**_projections(parts[:4], "self_attention."), **_projections(parts[4:8], "cross_attention.")}
     mask = nn.MultiHeadAttention.create_additive_causal_mask(x.shape[1], x.dtype)
     return _holding(module, {**held, **_with_norms(3, parts[8:])})(x, memory, mask, None)
 
@@ -263,14 +256,6 @@ def _masked_heads(x: Any, mask: Any) -> Any:
     return module(mx.zeros_like(x), x, x, mask)
 
 
-def _of_heads(width: int, num_heads: int, arrays: Any) -> Any:
-    from mlx import nn
-
-    held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, arrays[:4], strict=True)}
-    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[4:], strict=False)}
-    return _holding(nn.MultiHeadAttention(width, num_heads, bias=len(arrays) > 4), held)
-
-
 def _by_default(name: str, *sizes: int) -> Composition:
     """A layer as its constructor makes it, outside of training; without sizes it is made of its input's features."""
 
@@ -298,14 +283,14 @@ LAYERS: Mapping[str, Spelling] = {
     "Embedding": _layer("Embedding", _of_table, "weight"),
     "tied head of Embedding": Composition(_tied_head),
     "Linear": _layer("Linear", _of_matrix, "weight", "bias"),
-    "QuantizedEmbedding": Composition(_quantized_lookup, ("bits", "group_size")),
-    "QuantizedLinear": Composition(_quantized_linear, ("bits", "group_size")),
+    "QuantizedEmbedding": _quantized("QuantizedEmbedding"),
+    "QuantizedLinear": _quantized("QuantizedLinear", bias=False),
     "Sequential": Composition(_sequential),
     "SwiGLU": Composition(_gate),
-    "Conv1d": _layer("Conv1d", _of_one_kernel, "weight", "bias", takes=(*_STEPS, "groups")),
+    "Conv1d": _layer("Conv1d", _of_kernel, "weight", "bias", takes=(*_STEPS, "groups")),
     "Conv2d": _layer("Conv2d", _of_kernel, "weight", "bias", takes=(*_STEPS, "groups")),
     "Conv3d": _layer("Conv3d", _of_kernel, "weight", "bias", takes=_STEPS),
-    "ConvTranspose1d": _layer("ConvTranspose1d", _of_one_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
+    "ConvTranspose1d": _layer("ConvTranspose1d", _of_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
     "ConvTranspose2d": _layer("ConvTranspose2d", _of_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
     "ConvTranspose3d": _layer("ConvTranspose3d", _of_kernel, "weight", "bias", takes=(*_STEPS, "output_padding")),
     **{f"{kind}{n}d": _pool(f"{kind}{n}d") for kind in ("MaxPool", "AvgPool") for n in (1, 2, 3)},

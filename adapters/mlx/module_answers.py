@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
 from touchstone.adapters.mlx import ring
 
@@ -18,38 +19,24 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 
 
-def _built(adapter: MLXAdapter, tree: Any, made: dict[str, Any] | None = None, path: str = "") -> Any:
-    """The model of a tree; made: what was built by its path."""
-    nn, (kind, content), made = adapter.nn, tree, {} if made is None else made
+def _built(adapter: MLXAdapter, tree: Any) -> Any:
+    """The model of a tree."""
+    nn = adapter.nn
 
-    def inner(name: Any) -> Any:
-        return _built(adapter, content[name], made, f"{path}.{name}" if path else str(name))
-
-    out: Any
-    if kind == "module":
-        out = nn.Module()
-        for name in content:
-            setattr(out, name, inner(name))
-    elif kind in ("list", "plain list"):
-        out = [inner(number) for number in range(len(content))]
-    elif kind == "plain tuple":
-        out = tuple(inner(number) for number in range(len(content)))
-    elif kind in ("dictionary", "plain dictionary"):
-        out = {key: inner(key) for key in content}
-    elif kind == "linear":
+    def linear(content: Mapping[str, np.ndarray]) -> Any:
         out = nn.Linear(*reversed(content["weight"].shape), bias="bias" in content)
         out.update({name: adapter.place(value) for name, value in content.items()})
-    else:
-        leaves: dict[str, Callable[[Any], Any]] = {
-            "parameter": adapter.place,
-            "parameters": lambda values: [adapter.place(value) for value in values],
-            "dropout": nn.Dropout,
-            "batch_norm": nn.BatchNorm,
-            "shared": made.__getitem__,
-        }
-        out = leaves[kind](content)
-    made[path] = out
-    return out
+        return out
+
+    makers: nested.Makers = {
+        "module": lambda members: nested.holding(nn.Module(), members),
+        "linear": linear,
+        "parameter": adapter.place,
+        "parameters": lambda values: [adapter.place(value) for value in values],
+        "dropout": nn.Dropout,
+        "batch_norm": nn.BatchNorm,
+    }
+    return nested.built(tree, makers)
 
 
 def _at(root: Any, path: str) -> Any:
@@ -243,13 +230,7 @@ def leaves(adapter: MLXAdapter, tree: Any) -> list[str]:
 
 
 def _in_mode(adapter: MLXAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> Any:
-    root = _built(adapter, tree)
-    for path, training in steps:
-        if training:
-            _at(root, path).train()
-        else:
-            _at(root, path).eval()
-    return root
+    return nested.told(_built(adapter, tree), _at, steps)
 
 
 def modes(adapter: MLXAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> dict[str, bool]:

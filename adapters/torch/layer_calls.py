@@ -185,11 +185,6 @@ def _gru(x: Any, into: Any, inner: Any, bias: Any, bhn: Any, hidden: Any) -> Any
     return _recurrent("GRU", x, names, hidden)
 
 
-def _gru_without_bhn(x: Any, into: Any, inner: Any, bias: Any, hidden: Any) -> Any:
-    names = {"weight_ih_l0": into, "weight_hh_l0": inner, "bias_ih_l0": bias, "bias_hh_l0": bias * 0}
-    return _recurrent("GRU", x, names, hidden)
-
-
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
     from torch.nn import functional
 
@@ -352,7 +347,7 @@ LAYERS: Mapping[str, Spelling] = {
     "RNN": _simple("RNN"),
     "LSTM": _simple("LSTM"),
     "GRU": Composition(_gru),
-    "GRU without bhn": Composition(_gru_without_bhn),
+    "GRU without bhn": _simple("GRU"),
     "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
     "attention where a mask is true": Composition(_attention),
     "attention with a mask added": Composition(_attention),

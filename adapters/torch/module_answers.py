@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
 
 if TYPE_CHECKING:
@@ -17,39 +18,25 @@ if TYPE_CHECKING:
 Arrays = dict[str, np.ndarray]
 
 
-def _built(adapter: TorchAdapter, tree: Any, made: dict[str, Any] | None = None, path: str = "") -> Any:
-    """The model of a tree; made: what was built by its path."""
-    nn, (kind, content), made = adapter.torch.nn, tree, {} if made is None else made
+def _built(adapter: TorchAdapter, tree: Any) -> Any:
+    """The model of a tree."""
+    nn = adapter.torch.nn
 
-    def inner(name: Any) -> Any:
-        return _built(adapter, content[name], made, f"{path}.{name}" if path else str(name))
-
-    out: Any
-    if kind == "module":
-        out = nn.Module()
-        for name in content:
-            setattr(out, name, inner(name))
-    elif kind in ("list", "plain list", "plain tuple"):
-        held = [inner(number) for number in range(len(content))]
-        out = nn.ModuleList(held) if kind == "list" else tuple(held) if kind == "plain tuple" else held
-    elif kind in ("dictionary", "plain dictionary"):
-        named = {key: inner(key) for key in content}
-        out = nn.ModuleDict(named) if kind == "dictionary" else named
-    elif kind == "linear":
+    def linear(content: Mapping[str, np.ndarray]) -> Any:
         out = nn.Linear(*reversed(content["weight"].shape), bias="bias" in content)
-        for name, value in content.items():
-            setattr(out, name, adapter.parameter(value))
-    else:
-        leaves: dict[str, Callable[[Any], Any]] = {
-            "parameter": lambda value: _parameter(adapter, value),
-            "parameters": lambda values: nn.ParameterList([_parameter(adapter, value) for value in values]),
-            "dropout": nn.Dropout,
-            "batch_norm": lambda size: nn.BatchNorm1d(size).to(adapter.device),
-            "shared": made.__getitem__,
-        }
-        out = leaves[kind](content)
-    made[path] = out
-    return out
+        return nested.holding(out, {name: adapter.parameter(value) for name, value in content.items()})
+
+    makers: nested.Makers = {
+        "module": lambda members: nested.holding(nn.Module(), members),
+        "list": nn.ModuleList,
+        "dictionary": nn.ModuleDict,
+        "linear": linear,
+        "parameter": lambda value: _parameter(adapter, value),
+        "parameters": lambda values: nn.ParameterList([_parameter(adapter, value) for value in values]),
+        "dropout": nn.Dropout,
+        "batch_norm": lambda size: nn.BatchNorm1d(size).to(adapter.device),
+    }
+    return nested.built(tree, makers)
 
 
 def _parameter(adapter: TorchAdapter, value: np.ndarray) -> Any:
@@ -225,13 +212,7 @@ def children(adapter: TorchAdapter, tree: Any) -> list[str]:
 
 
 def _in_mode(adapter: TorchAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> Any:
-    root = _built(adapter, tree)
-    for path, training in steps:
-        if training:
-            _at(root, path).train()
-        else:
-            _at(root, path).eval()
-    return root
+    return nested.told(_built(adapter, tree), _at, steps)
 
 
 def modes(adapter: TorchAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> dict[str, bool]:

@@ -97,7 +97,8 @@ def _outside(x: Number, lambd: float = 0.5) -> Number:
     return where(x > lambd, 1, where(x < -lambd, 1, 0))
 
 
-def _softmax(x: Number, axis: int = -1) -> Number:
+def softmax(x: Number, axis: int = -1) -> Number:
+    """Of each row, less its largest element."""
     e = exp(x - x.most(axis))
     return e / e.sum(axis)
 
@@ -108,12 +109,12 @@ def _log_softmax(x: Number, axis: int = -1) -> Number:
 
 
 def _softmax_slope(cotangent: Number, x: Number, axis: int = -1) -> Number:
-    y = _softmax(x, axis)
+    y = softmax(x, axis)
     return y * (cotangent - (cotangent * y).sum(axis))
 
 
 def _log_softmax_slope(cotangent: Number, x: Number, axis: int = -1) -> Number:
-    return cotangent - _softmax(x, axis) * cotangent.sum(axis)
+    return cotangent - softmax(x, axis) * cotangent.sum(axis)
 
 
 def _glu(x: Number) -> Number:
@@ -126,7 +127,7 @@ def _along_axis(name: str, formula: str, value: Callable[..., Number], slope: Ca
 
 
 def _softmin(x: Number, axis: int = -1) -> Number:
-    return _softmax(-x, axis)
+    return softmax(-x, axis)
 
 
 def _softmin_slope(cotangent: Number, x: Number, axis: int = -1) -> Number:
@@ -259,12 +260,12 @@ FUNCTIONS: Mapping[str, Operation] = {
             kinks=(0.0,),
         ),
         Operation("glu", "a / (1 + exp(-b)), of the halves a and b", _MLX.format("glu"), _glu, (HALVES,)),
-        _along_axis("softmax", "exp(x) / sum(exp(x))", _softmax, _softmax_slope),
+        _along_axis("softmax", "exp(x) / sum(exp(x))", softmax, _softmax_slope),
         Operation(
             "softmax_in_float32",
             "exp(x) / sum(exp(x)), of x in float32",
             "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.softmax.html",
-            _softmax,
+            softmax,
             (ROWS,),
             inside="float32",
         ),

@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.golden.operations.arithmetic import Condition, Number, exp, most, sqrt, where
-from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.arithmetic import Condition, Number, where
+from touchstone.golden.operations.functions import softmax
+from touchstone.golden.operations.layers.dense import linear, two_layers
+from touchstone.golden.operations.layers.making import PAGE, arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.layers.norms import layer_norm
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Argument, Sample
 
@@ -18,11 +21,6 @@ _ATTENTION_PAGE = (
 )
 _BATCH, _HEADS, _TIME, _DIMS = 2, 4, 5, 8
 _MODEL, _MODEL_HEADS, _MLP = 8, 2, 12
-
-
-def _softmax(x: Number) -> Number:
-    e = exp(x - x.most())
-    return e / e.sum()
 
 
 _UNSEEN = -1024
@@ -51,16 +49,11 @@ def _attention(q: Number, k: Number, v: Number, mask: Any = None, causal: bool =
         scores = scores + mask
     if causal:
         scores = _seen(scores, np.tri(*scores.shape[-2:], dtype=bool))
-    return _softmax(scores) @ v
+    return softmax(scores) @ v
 
 
 def _heads(x: Number, heads: int) -> Number:
     return x.reshape(*x.shape[:2], heads, -1).transpose(0, 2, 1, 3)
-
-
-def _projected(x: Number, weight: Number, bias: Number | None = None) -> Number:
-    made = x @ weight.swapped()
-    return made if bias is None else made + bias
 
 
 def _many_heads(
@@ -78,46 +71,38 @@ def _many_heads(
     """Weights of the projections, then their biases, if any."""
     of = biases or (None,) * 4
     inputs = zip((queries, keys, values), (query, key, value), of, strict=False)
-    q, k, v = (_heads(_projected(x, weight, bias), num_heads) for x, weight, bias in inputs)
+    q, k, v = (_heads(linear(x, weight, bias), num_heads) for x, weight, bias in inputs)
     made = _attention(q, k, v, causal=causal).transpose(0, 2, 1, 3)
-    return _projected(made.reshape(*made.shape[:2], -1), out, of[3])
-
-
-def _layer_norm(x: Number, weight: Number, bias: Number) -> Number:
-    centred = x - x.mean()
-    return centred / sqrt((centred * centred).mean() + 1e-5) * weight + bias
+    return linear(made.reshape(*made.shape[:2], -1), out, of[3])
 
 
 def _encoder_layer(x: Number, *parts: Number, norm_first: bool = True) -> Number:
     """Parts: four projections, weight and bias of two norms and of two linear layers."""
-    attention, first, second, (w1, b1, w2, b2) = parts[:4], parts[4:6], parts[6:8], parts[8:]
+    attention, first, second, feed = parts[:4], parts[4:6], parts[6:8], parts[8:]
 
     def attended(y: Number) -> Number:
         return _many_heads(y, y, y, *attention)
 
-    def fed(y: Number) -> Number:
-        return _projected(most(_projected(y, w1, b1), 0), w2, b2)
-
     if norm_first:
-        x = x + attended(_layer_norm(x, *first))
-        return x + fed(_layer_norm(x, *second))
-    x = _layer_norm(x + attended(x), *first)
-    return _layer_norm(x + fed(x), *second)
+        x = x + attended(layer_norm(x, *first))
+        return x + two_layers(layer_norm(x, *second), *feed)
+    x = layer_norm(x + attended(x), *first)
+    return layer_norm(x + two_layers(x, *feed), *second)
 
 
 def _decoder_layer(x: Number, memory: Number, *parts: Number, norm_first: bool = True) -> Number:
     """Parts: four projections of each attention, weight and bias of three norms and of two linear layers."""
     own, cross = parts[:4], parts[4:8]
     norms = [parts[8 + 2 * n : 10 + 2 * n] for n in range(3)]
-    w1, b1, w2, b2 = parts[14:]
+    feed = parts[14:]
 
     steps: tuple[Callable[[Number], Number], ...] = (
         lambda y: _many_heads(y, y, y, *own, causal=True),
         lambda y: _many_heads(y, memory, memory, *cross),
-        lambda y: _projected(most(_projected(y, w1, b1), 0), w2, b2),
+        lambda y: two_layers(y, *feed),
     )
     for norm, step in zip(norms, steps, strict=True):
-        x = x + step(_layer_norm(x, *norm)) if norm_first else _layer_norm(x + step(x), *norm)
+        x = x + step(layer_norm(x, *norm)) if norm_first else layer_norm(x + step(x), *norm)
     return x
 
 
@@ -203,7 +188,7 @@ ATTENTION: tuple[Operation, ...] = (
         "attention of projections by heads, projected",
         _many_heads,
         _model("own", {**_INPUTS, **_PROJECTIONS, **_BIASES}),
-        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.MultiHeadAttention.html",
+        page=PAGE.format("MultiHeadAttention"),
     ),
     layer(
         "TransformerEncoderLayer",
@@ -211,7 +196,7 @@ ATTENTION: tuple[Operation, ...] = (
         _encoder_layer,
         _model("own", _ENCODER),
         _model("norm last", _ENCODER, norm_first=False),
-        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.Transformer.html",
+        page=PAGE.format("Transformer"),
     ),
     layer(
         "TransformerDecoderLayer",
@@ -219,6 +204,6 @@ ATTENTION: tuple[Operation, ...] = (
         _decoder_layer,
         _model("own", _DECODER),
         _model("norm last", _DECODER, norm_first=False),
-        page="https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.Transformer.html",
+        page=PAGE.format("Transformer"),
     ),
 )

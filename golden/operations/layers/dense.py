@@ -21,19 +21,17 @@ def _lookup(ids: np.ndarray, weight: Number) -> Number:
     return weight[ids]
 
 
-def _linear(x: Number, weight: Number, bias: Number | None = None) -> Number:
+def linear(x: Number, weight: Number, bias: Number | None = None) -> Number:
+    """``x [..., in]``, or a vector, and ``weight [out, in]``."""
     if len(x.shape) == 1:
-        return _linear(x.reshape(1, -1), weight, bias)[0]
+        return linear(x.reshape(1, -1), weight, bias)[0]
     made = x @ weight.swapped()
     return made if bias is None else made + bias
 
 
-def _tied(x: Number, weight: Number) -> Number:
-    return _linear(x, weight)
-
-
-def _two_layers(x: Number, weight: Number, bias: Number, second_weight: Number, second_bias: Number) -> Number:
-    return _linear(most(_linear(x, weight, bias), 0), second_weight, second_bias)
+def two_layers(x: Number, weight: Number, bias: Number, second_weight: Number, second_bias: Number) -> Number:
+    """A linear layer, the larger of its result and zero, and another linear layer."""
+    return linear(most(linear(x, weight, bias), 0), second_weight, second_bias)
 
 
 def _gate(a: Number, b: Number) -> Number:
@@ -58,7 +56,7 @@ def _quantized_lookup(ids: np.ndarray, weight: np.ndarray, scales: Number, biase
 def _quantized_linear(
     x: Number, weight: np.ndarray, scales: Number, biases: Number, bias: Number | None = None, **options: Any
 ) -> Number:
-    return _linear(x, _weights(weight, scales, biases, _form(options)), bias)
+    return linear(x, _weights(weight, scales, biases, _form(options)), bias)
 
 
 def _ids(*shape: int) -> Argument:
@@ -122,14 +120,14 @@ DENSE = (
     layer(
         "tied head of Embedding",
         "x W'",
-        _tied,
+        linear,
         whole("own", _with_weights(_plain((3, 5, _IN)), bias=False), (3, 5, _OUT)),
         by_entry("specials", _with_weights(_SPECIAL_X, bias=False), (4, _OUT), *_REGIONS),
     ),
     layer(
         "Linear",
         "x W' + b",
-        _linear,
+        linear,
         whole("own", _with_weights(_plain((3, 5, _IN))), (3, 5, _OUT)),
         by_entry("specials", _with_weights(_SPECIAL_X), (4, _OUT), *_REGIONS),
         whole("no bias", _with_weights(_plain((3, 5, _IN)), bias=False), (3, 5, _OUT)),
@@ -154,7 +152,7 @@ DENSE = (
     layer(
         "Sequential",
         "W2 max(W1 x + b1, 0) + b2",
-        _two_layers,
+        two_layers,
         whole("own", arrays(_TWO, {"weight": 0.5, "second_weight": 0.5}), (4, 5)),
     ),
     layer(

@@ -7,9 +7,9 @@ from math import prod
 from typing import Any
 
 from touchstone.golden.operations.arithmetic import Number, either, sqrt
-from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.layers.making import PAGE, arrays, by_entry, layer, styled, whole
 from touchstone.golden.operations.record import Operation
-from touchstone.golden.operations.samples import Sample
+from touchstone.golden.operations.samples import Argument, Sample
 
 _FEATURES = 24
 _KINDS = ("bell", "positive", "equal", "far", "hundreds", "special once", "infinity once")
@@ -27,7 +27,8 @@ def _scaled(x: Number, weight: Number | None, bias: Number | None) -> Number:
     return out if bias is None else out + bias
 
 
-def _layer_norm(x: Number, weight: Number | None = None, bias: Number | None = None, eps: float = 1e-5) -> Number:
+def layer_norm(x: Number, weight: Number | None = None, bias: Number | None = None, *, eps: float = 1e-5) -> Number:
+    """Over the last axis."""
     return _scaled(_normal(x, -1, eps), weight, bias)
 
 
@@ -100,9 +101,6 @@ def _running_var_of_all(x: Number, running_var: Number, momentum: float = 0.1) -
     return (1 - momentum) * running_var + momentum * (centred * centred).mean(0)[0]
 
 
-_AFFINE = {"weight": (_FEATURES,), "bias": (_FEATURES,)}
-
-
 def _sample(name: str, x: tuple[int, ...], parts: Sequence[str] = ("weight", "bias"), **options: Any) -> Sample:
     return whole(name, arrays({"x": x, **dict.fromkeys(parts, x[-1:])}), x, **options)
 
@@ -125,31 +123,28 @@ def _by_token(name: str, formula: str, value: Any, *parts: str) -> Operation:
     return layer(name, formula, value, *samples)
 
 
-def _by_channel(name: str, formula: str, value: Any, **fixed: Any) -> Operation:
+def _by_channel(name: str, formula: str, value: Any, *, has_groups: bool = False, page: str = "") -> Operation:
+    """has_groups: whether it is asked with other numbers of groups, which are one, some, and one a channel."""
+    groups = {"one group": 1, "eight groups": 8, "a group a channel": _FEATURES} if has_groups else {}
     samples = [
         _sample("own", (2, 7, _FEATURES)),
         _entries((5, _FEATURES)),
         _sample("two axes", (2, 3, 4, _FEATURES)),
         _sample("not affine", (2, 7, _FEATURES), ()),
         _sample("large epsilon", (2, 7, _FEATURES), eps=0.5),
-        *([_sample("one group", (2, 7, _FEATURES), num_groups=1)] if "groups" in fixed else []),
-        *([_sample("eight groups", (2, 7, _FEATURES), num_groups=8)] if "groups" in fixed else []),
-        *([_sample("a group a channel", (2, 7, _FEATURES), num_groups=_FEATURES)] if "groups" in fixed else []),
+        *(_sample(of, (2, 7, _FEATURES), num_groups=count) for of, count in groups.items()),
     ]
-    page = fixed.get("page", "")
-    return layer(name, formula, value, *samples, **({"page": page} if page else {}))
+    return layer(name, formula, value, *samples, page=page)
 
 
-def _statistics(shape: tuple[int, ...], *parts: str) -> dict[str, Any]:
-    given = {"running_var": styled((shape[-1],), "running_var", [("positive", shape[-1])])}
+def _statistics(shape: tuple[int, ...], *parts: str) -> dict[str, Argument]:
     shapes = {"x": shape, **dict.fromkeys(parts, shape[-1:])}
-    return arrays(shapes, {}, **{name: of for name, of in given.items() if name in parts})
+    return arrays(shapes, running_var=styled(shape[-1:], "running_var", [("positive", shape[-1])]))
 
 
 _RUNNING = ("running_mean", "running_var")
 _NORMAL = "(x - mean(x)) / sqrt(mean((x - mean(x))**2) + eps) w + b"
-_BATCH_PAGE = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.BatchNorm.html"
-_GROUP_PAGE = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.GroupNorm.html"
+_BATCH_PAGE = PAGE.format("BatchNorm")
 _FLAX_PAGE = "https://flax.readthedocs.io/en/latest/api_reference/flax.nnx/nn/normalization.html"
 
 
@@ -173,15 +168,15 @@ def _statistic(name: str, formula: str, value: Any, part: str, page: str = _BATC
 
 
 NORMS = (
-    _by_token("LayerNorm", _NORMAL, _layer_norm, "weight", "bias"),
+    _by_token("LayerNorm", _NORMAL, layer_norm, "weight", "bias"),
     _by_token("RMSNorm", "x / sqrt(mean(x**2) + eps) w", _rms_norm, "weight"),
-    _by_channel("GroupNorm", f"{_NORMAL} over space and every groups-th channel", _group_norm, groups=True),
+    _by_channel("GroupNorm", f"{_NORMAL} over space and every groups-th channel", _group_norm, has_groups=True),
     _by_channel(
         "GroupNorm of neighbours",
         f"{_NORMAL} over space and a group of neighbouring channels",
         _neighbours,
-        groups=True,
-        page=_GROUP_PAGE,
+        has_groups=True,
+        page=PAGE.format("GroupNorm"),
     ),
     _by_channel("InstanceNorm", f"{_NORMAL} over space", _instance_norm),
     _batch(

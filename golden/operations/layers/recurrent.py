@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from touchstone.golden.operations.arithmetic import Number, joined, sigmoid, tanh
-from touchstone.golden.operations.layers.making import arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.layers.making import PAGE, arrays, by_entry, layer, styled, whole
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Sample
 
@@ -99,7 +99,6 @@ def _recurrent(name: str, formula: str, value: Any, gates: int, names: Mapping[s
 
 _LSTM = {"x": "x", "Wx": "input", "Wh": "hidden", "bias": "bias", "hidden": "state", "cell": "state"}
 _GRU = {"x": "x", "Wx": "input", "Wh": "hidden", "b": "bias", "bhn": "hidden bias", "hidden": "state"}
-_PAGE = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary/mlx.nn.{}.html"
 RECURRENT = (
     _recurrent(
         "RNN",
@@ -109,7 +108,7 @@ RECURRENT = (
         {"x": "x", "Wxh": "input", "Whh": "hidden", "bias": "bias", "hidden": "state"},
     ),
     _recurrent("LSTM", "c = f c + i g, h = o tanh(c), gates i, f, g, o of Wx x + Wh h + b", _lstm, 4, _LSTM),
-    _recurrent("cells of LSTM", "c = f c + i g, gates i, f, g, o", _lstm_cells, 4, _LSTM, _PAGE.format("LSTM")),
+    _recurrent("cells of LSTM", "c = f c + i g, gates i, f, g, o", _lstm_cells, 4, _LSTM, PAGE.format("LSTM")),
     _recurrent("GRU", "h = (1 - z) n + z h, n = tanh(Wn x + bn + r (Un h + bhn))", _gru, 3, _GRU),
     _recurrent(
         "GRU without bhn",
@@ -117,6 +116,6 @@ RECURRENT = (
         _gru_without_bhn,
         3,
         {name: what for name, what in _GRU.items() if name != "bhn"},
-        _PAGE.format("GRU"),
+        PAGE.format("GRU"),
     ),
 )
