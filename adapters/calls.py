@@ -59,6 +59,11 @@ ALIKE: Mapping[str, Mapping[str, str]] = {
 """Options that every framework calls as MLX does."""
 IN_PLACE = ("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "elu", "celu", "selu", "silu", "mish")
 """Operations that may overwrite their operand: "relu in place"."""
+WEIGHTED_BY_CLASS = (
+    *("cross_entropy_by_class", "cross_entropy_of_probabilities_by_class", "nll_loss_by_class"),
+    "binary_cross_entropy_by_outcome",
+)
+"""Losses of which PyTorch alone has weights of classes, or of an outcome."""
 
 
 def functions(

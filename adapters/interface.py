@@ -150,6 +150,7 @@ _OPTIONAL = {
     "layer:stack": "this adapter builds layers, and no models of them",
     "model": "this adapter builds layers, not whole models",
     "freezing": "this adapter's layers are not frozen",
+    "compiler:none": "functions are asked uncompiled in every other case",
     "spelling": "this adapter has layers, and no function beside them",
     "operation": "this adapter has layers, and no function beside them",
     "initializer": "this adapter has layers, and no initializer beside them",
@@ -180,6 +181,7 @@ class Capabilities:
     layouts: frozenset[str] = frozenset()
     schemes: frozenset[str] = frozenset()
     compilers: frozenset[str] = frozenset()
+    """Their names; "none" of an adapter that compiles every operation, and can leave it."""
     exercises: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     """Functions of arrays, by the names of `touchstone.golden.operations`, that `Adapter.operation` computes."""
@@ -466,7 +468,9 @@ class Adapter(abc.ABC):
         """
         raise Unsupported(f"{self.name} has no {name}")
 
-    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+    def compiled_operation(
+        self, name: str, operands: Sequence[Any], compiler: str, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The first and the second answer of the operation under a compiler (`Capabilities.compilers`)."""
         raise Unsupported(f"{self.name} compiles no {name}")
 

@@ -14,6 +14,7 @@ from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Sample
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
+from touchstone.verdict.observation import Deviates, Observation
 
 
 def sample_of(assay: Assay, operation: Operation) -> Sample:
@@ -75,6 +76,26 @@ def judge(assay: Assay, operation: Operation, got: Any, *, is_gradient: bool = F
         right = free | _is_right_without_a_number(got.astype(np.float64), want, bound, no_value, bounds.overflow(dtype))
         got, want = np.where(right, 0, got.astype(np.float64)).astype(got.dtype), np.where(right, 0, want)
     assay.within(got, want, bound, dtype, "value")
+
+
+def compiled(assay: Assay, operation: Operation, **options: Any) -> None:
+    """Two answers under the case's compiler: the first is right, and the second the same."""
+    asked = {"name": operation.name, "operands": operands_of(assay, operation), "compiler": assay.params["compiler"]}
+    first, second = assay.value(assay.ask(probes.compiled_operation, **asked, **options))
+    judge(assay, operation, first)
+    if not np.array_equal(first, second, equal_nan=True):
+        raise Deviates(Observation("another second answer", False, message="the compiled function answers otherwise"))
+
+
+def precision(assay: Assay, operation: Operation, got: np.ndarray) -> None:
+    """Whether one region of an answer of a half dtype is as of a computation inside float32, rounded once."""
+    dtype, place = assay.params["dtype"], sample_of(assay, operation).regions[assay.params["region"]]
+    want, finely = (assay.golden(what).astype(np.float64) for what in ("value", "error in float32"))
+    inside = np.zeros(1, bool)
+    if got.shape == want.shape:
+        got, want, finely = (one.astype(np.float64).reshape(-1)[place] for one in (got, want, finely))
+        inside = np.abs(got - want) <= finely + bounds.rounding(want, dtype)
+    assay.behaves(f"computed in {'float32' if inside.all() else 'the dtype'}", message=f"{operation.name} of {dtype}")
 
 
 def chosen(assay: Assay, got: np.ndarray, choices: Iterable[str], place: slice | tuple[()] = ()) -> str:

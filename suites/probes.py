@@ -36,10 +36,10 @@ def module_answer(adapter: Adapter, question: str, **given: Any) -> Any:
 
 
 def compiled_operation(
-    adapter: Adapter, name: str, operands: Sequence[Any], compiler: str
+    adapter: Adapter, name: str, operands: Sequence[Any], compiler: str, **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:
     """The first and the second answer of a compiled function."""
-    return adapter.compiled_operation(name, operands, compiler)
+    return adapter.compiled_operation(name, operands, compiler, **options)
 
 
 def operation_gradient(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from touchstone.golden import bounds
 from touchstone.golden.cases import function_choices
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
 from touchstone.suites import judging, probes
@@ -17,13 +16,16 @@ CLOSE = 1e-5
 
 @requirement("FUN-CLASS-1", function_choices.CLASS_CASES)
 def test_precision_inside(assay: Assay) -> None:
-    operation, dtype = FUNCTIONS[assay.params["operation"]], assay.params["dtype"]
+    operation = FUNCTIONS[assay.params["operation"]]
     got = assay.value(assay.ask(probes.operation, name=operation.name, operands=[assay.golden("x")]))
-    place = operation.sample.regions["ordinary"]
-    want, finely = assay.golden("value")[place], assay.golden("error in float32").astype(np.float64)[place]
-    apart = np.abs(got[place].astype(np.float64) - want)
-    inside = "float32" if (apart <= finely + bounds.rounding(want, dtype)).all() else "the dtype"
-    assay.behaves(f"computed in {inside}", message=f"{operation.name} of {dtype}")
+    judging.precision(assay, operation, got)
+
+
+@requirement("FUN-CLASS-2", function_choices.GRADIENT_CLASS_CASES)
+def test_precision_inside_gradients(assay: Assay) -> None:
+    operation = FUNCTIONS[assay.params["operation"]]
+    asked = {"name": operation.name, "operands": [assay.golden("x")], "cotangent": assay.golden("cotangent")}
+    judging.precision(assay, operation, assay.value(assay.ask(probes.operation_gradient, place=0, **asked)))
 
 
 @requirement("FUN-KINK-1", function_choices.KINK_CASES)

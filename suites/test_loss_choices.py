@@ -18,6 +18,13 @@ def _operands(assay: Assay, *, many: bool = False) -> list[np.ndarray]:
     return [assay.golden(name) for name in loss.samples[-1 if many else 0].arguments]
 
 
+@requirement("LOSS-CLASS-1", loss_choices.CLASS_CASES)
+def test_precision_inside(assay: Assay) -> None:
+    loss = LOSSES[assay.params["operation"]]
+    asked = {"name": loss.name, "operands": _operands(assay), "reduction": "none"}
+    judging.precision(assay, loss, assay.value(assay.ask(probes.operation, **asked)))
+
+
 @requirement("LOSS-DEFAULT-1", loss_choices.DEFAULT_CASES)
 def test_default_reduction(assay: Assay) -> None:
     got = assay.value(assay.ask(probes.operation, name=assay.params["operation"], operands=_operands(assay, many=True)))

@@ -91,13 +91,15 @@ def fused(*, interleaved: bool = False, turned: bool = False) -> tuple[Arrays, A
 
 
 def convolutions() -> tuple[Arrays, Arrays]:
-    """(hub, MLX) of a state-space model, and of an image's patches with as many taps as channels."""
+    """(hub, MLX) of a state-space model, of patches with as many taps as channels, and of what enlarges."""
     model = Model()
     before = {
         "backbone.embeddings.weight": model.normal(64, DIMS),
         "vision.patch_embed.proj.weight": model.normal(8, 3, 3, 3),
+        "vision.neck.conv_transpose.weight": model.normal(6, 6, 2, 2),
     }
     after = dict(before)
+    after["vision.neck.conv_transpose.weight"] = before["vision.neck.conv_transpose.weight"].transpose(1, 2, 3, 0)
     after["vision.patch_embed.proj.weight"] = before["vision.patch_embed.proj.weight"].transpose(0, 2, 3, 1)
     for n in range(LAYERS):
         name = f"backbone.layers.{n}.mixer"

@@ -40,6 +40,22 @@ def test_values_agree_with_float64() -> None:
     np.testing.assert_allclose(found, np.log([4.0, 4 / 3]), rtol=1e-7)
 
 
+def test_weights_of_classes_agree_with_float64() -> None:
+    x, classes = np.array([[0.0, 1.0, -2.0], [3.0, 0.5, 0.25]], np.float32), np.array([2, 0], np.int32)
+    weights = np.array([0.25, 1.0, 4.0], np.float32)
+    logs = np.log(np.exp(x.astype(np.float64)).sum(1, keepdims=True)) - x
+    each = weights[classes] * logs[range(2), classes]
+    options = LOSSES["cross_entropy_by_class"].every_option
+    for reduction, want in {"none": each, "mean": each.sum() / 4.25, "sum": each.sum()}.items():
+        number = options.index({"reduction": reduction})
+        found = precise.made(("cross_entropy_by_class", "", number), "value", x, classes, weights)
+        np.testing.assert_allclose(found, want, rtol=1e-12)
+    smoothed = 0.875 * each + 0.125 / 3 * (weights * logs).sum(1)
+    number = options.index({"reduction": "none", "label_smoothing": 0.125})
+    found = precise.made(("cross_entropy_by_class", "", number), "value", x, classes, weights)
+    np.testing.assert_allclose(found, smoothed, rtol=1e-12)
+
+
 def test_every_loss_has_cases_of_its_reductions() -> None:
     assert all({"reduction": one} in loss.variants for loss in LOSSES.values() for one in ("none", "mean", "sum"))
 
@@ -65,6 +81,13 @@ FAULTS: dict[str, tuple[str, str, Change, set[str]]] = {
     "NaN hidden": ("huber_loss", "LOSS-VALUES-1", _without_nan, {"float32 special"}),
     "one element fewer in the mean": ("l1_loss", "LOSS-REDUCTION-1", _mean_of_fewer, {"float32 ordinary"}),
     "half precision": ("cross_entropy", "LOSS-VALUES-1", _of_half_precision, {"float32 ordinary"}),
+    "weights of classes left out of the mean": (
+        "nll_loss_by_class",
+        "LOSS-REDUCTION-1",
+        lambda x, answer: answer * np.float32(0.75) if answer.shape == () else answer,
+        {"float32 ordinary"},
+    ),
+    "views taken for dense": ("kl_div_loss", "LOSS-LAYOUT-1", _halved, {"float32 ordinary"}),
     "a gradient of half its size": ("cross_entropy", "LOSS-GRADIENT-1", _halved, {"float32 ordinary", "float16 far"}),
     "an option without effect": ("smooth_l1_loss", "LOSS-OPTIONS-1", _halved, {"float32 ordinary"}),
     "a mean where nothing was asked": (

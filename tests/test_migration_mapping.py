@@ -128,6 +128,7 @@ CHANGES: Mapping[str, tuple[str, str, Change, str]] = {
     "taps reversed": ("convolutions", "conv1d.weight", lambda a: a[:, ::-1], "taps reversed"),
     "channels": ("convolutions", "conv1d.weight", _swap, "output channels exchanged"),
     "axes not permuted": ("convolutions", "patch_embed", lambda a: a.transpose(0, 3, 1, 2), "axes in another order"),
+    "as a plain one": ("convolutions", "conv_transpose", lambda a: a.transpose(3, 1, 2, 0), "axes in another order"),
     "rows of patches": ("convolutions", "patch_embed", lambda a: a[:, ::-1], "taps reversed"),
     "heads of latent attention": ("latent attention", "embed_q", lambda a: a[::-1], "heads reversed"),
     "one forgotten": ("plus one", r"layers.*input_layernorm", lambda a: a - 1, "1 forgotten"),

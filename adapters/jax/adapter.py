@@ -54,7 +54,7 @@ class JaxAdapter(Adapter):
         id_dtypes=INTEGERS,
         schemes=MLX_SCHEMES,
         models=frozenset({"llama"}),
-        compilers=frozenset({"default"}),
+        compilers=frozenset({"default", "none"}),
         exercises=frozenset({"nnx", "linen"}),
         modes=True,
         doubles=frozenset({"cuda", "rocm", "cpu"}),
@@ -153,8 +153,13 @@ class JaxAdapter(Adapter):
         made = _compiled_operation(name, tuple(options.items()))
         return self.fetch(made(*map(self.place, operands)))
 
-    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
-        return self.operation(name, operands), self.operation(name, operands)
+    def compiled_operation(
+        self, name: str, operands: Sequence[Any], compiler: str, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        if compiler == "default":
+            return self.operation(name, operands, **options), self.operation(name, operands, **options)
+        function, placed = OPERATIONS[name].function(**options), [self.place(one) for one in operands]
+        return self.fetch(function(*placed)), self.fetch(function(*placed))
 
     def operation_gradient(
         self, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any

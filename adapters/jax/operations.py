@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
+from touchstone.adapters.calls import IN_PLACE, WEIGHTED_BY_CLASS, Call, Composition, Spelling, functions
 from touchstone.adapters.jax import layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
@@ -94,6 +94,7 @@ ABSENT: Mapping[str, str] = {
     "operation:weighted_binary_cross_entropy": "optax leaves weights to the caller",
     "operation:weighted_binary_cross_entropy_of_probabilities": "optax leaves weights to the caller",
     "operation:weighted_cross_entropy": "optax leaves weights to the caller",
+    **dict.fromkeys((f"operation:{name}" for name in WEIGHTED_BY_CLASS), "optax leaves weights to the caller"),
     "operation:l1_loss": "optax has no absolute error",
     "operation:smooth_l1_loss": "optax.huber_loss divided by beta is this: the same function",
     "operation:margin_ranking_loss": "optax has losses of whole rankings only",

@@ -155,9 +155,12 @@ class MLXAdapter(Adapter):
         with self._uncompiled():
             return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
-    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+    def compiled_operation(
+        self, name: str, operands: Sequence[Any], compiler: str, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         with self.mx.stream(self.native_device):
-            function, placed = self.mx.compile(OPERATIONS[name].function()), [self.place(one) for one in operands]
+            function = self.mx.compile(OPERATIONS[name].function(**options))
+            placed = [self.place(one) for one in operands]
             return self.fetch(function(*placed)), self.fetch(function(*placed))
 
     def operation_gradient(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import IN_PLACE, Call, Spelling, functions
+from touchstone.adapters.calls import IN_PLACE, WEIGHTED_BY_CLASS, Call, Spelling, functions
 from touchstone.adapters.mlx import layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
@@ -76,5 +76,6 @@ ABSENT: Mapping[str, str] = {
     ),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,
+    **dict.fromkeys((f"operation:{name}" for name in WEIGHTED_BY_CLASS), "MLX's weights are of rows or elements"),
     "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",
 }

@@ -164,9 +164,11 @@ class TorchAdapter(Adapter):
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
         return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
-    def compiled_operation(self, name: str, operands: Sequence[Any], compiler: str) -> tuple[np.ndarray, np.ndarray]:
+    def compiled_operation(
+        self, name: str, operands: Sequence[Any], compiler: str, **options: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
         self.torch.compiler.reset()
-        function = self.torch.compile(OPERATIONS[name].function(), backend=BACKENDS[compiler])
+        function = self.torch.compile(OPERATIONS[name].function(**options), backend=BACKENDS[compiler])
         placed = [self.place(one) for one in operands]
         with self.torch.no_grad():
             return self.fetch(function(*placed)), self.fetch(function(*placed))

@@ -74,15 +74,16 @@ _NAMED_OTHERWISE = {
 _OF_CLASSES = ("cross_entropy", "nll_loss")
 
 
-def _of_classes(name: str) -> Composition:
-    """PyTorch takes classes as int64 alone."""
+def _of_rows(name: str) -> Composition:
+    """PyTorch's classes are along the second axis, and int64 alone; weights of classes come last."""
 
-    def made(x: Any, classes: Any, **options: Any) -> Any:
+    def made(x: Any, target: Any, *weights: Any, axis: int = 1, **options: Any) -> Any:
         from torch.nn import functional
 
-        return getattr(functional, name)(x, classes.long(), **options)
+        shares = target.movedim(axis, 1) if target.is_floating_point() else target.long()
+        return getattr(functional, name)(x.movedim(axis, 1), shares, *weights, **options)
 
-    return Composition(made, ("reduction", *_LOSSES[name]))
+    return Composition(made, ("reduction", "axis", *_LOSSES[name]))
 
 
 def _reduced(each: Any, reduction: str) -> Any:
@@ -90,10 +91,16 @@ def _reduced(each: Any, reduction: str) -> Any:
     return each if reduction == "none" else getattr(each, reduction)()
 
 
-def _kl_div_loss(x: Any, target: Any, reduction: str = "none") -> Any:
+def _kl_div_loss(x: Any, target: Any, reduction: str = "none", axis: int = -1) -> Any:
     from torch.nn import functional
 
-    return _reduced(functional.kl_div(x, target, reduction="none", log_target=True).sum(-1), reduction)
+    return _reduced(functional.kl_div(x, target, reduction="none", log_target=True).sum(axis), reduction)
+
+
+def _by_outcome(x: Any, target: Any, weights: Any, **options: Any) -> Any:
+    from torch.nn import functional
+
+    return functional.binary_cross_entropy_with_logits(x, target, pos_weight=weights, **options)
 
 
 def _cosine_similarity_loss(x: Any, y: Any, reduction: str = "none", axis: int = -1) -> Any:
@@ -111,14 +118,17 @@ OPERATIONS: Mapping[str, Spelling] = {
     **layer_calls.LAYERS,
     **_FUNCTIONS,
     **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
-    **{name: _of_classes(name) for name in _OF_CLASSES},
-    "cross_entropy_of_probabilities": _loss("cross_entropy"),
+    **{name: _of_rows(name) for name in _OF_CLASSES},
+    **{f"{name}_by_class": _of_rows(name) for name in _OF_CLASSES},
+    "cross_entropy_of_probabilities": _of_rows("cross_entropy"),
+    "cross_entropy_of_probabilities_by_class": _of_rows("cross_entropy"),
+    "binary_cross_entropy_by_outcome": Composition(_by_outcome, ("reduction",)),
     "weighted_binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy"),
     "weighted_binary_cross_entropy": _loss("binary_cross_entropy_with_logits"),
     **{f"{name} in place": _in_place(_OTHERWISE.get(name, name)) for name in IN_PLACE},
     "gelu by default": Call("torch.nn.functional.gelu"),
     "cosine_similarity_loss by default": Call("torch.nn.functional.cosine_similarity"),
-    "kl_div_loss": Composition(_kl_div_loss, ("reduction",)),
+    "kl_div_loss": Composition(_kl_div_loss, ("reduction", "axis")),
     "cosine_similarity_loss": Composition(_cosine_similarity_loss, ("reduction", "axis")),
 }
 _ONE_DIM = "torch.nn.functional takes one dim"
@@ -128,10 +138,6 @@ ABSENT: Mapping[str, str] = {
     "option:softmax axes": _ONE_DIM,
     "option:softmin axes": _ONE_DIM,
     "option:log_softmax axes": _ONE_DIM,
-    "option:cross_entropy axis": "torch.nn.functional.cross_entropy has its classes along the second axis",
-    "option:cross_entropy_of_probabilities axis": "as cross_entropy",
-    "option:nll_loss axis": "torch.nn.functional.nll_loss has its classes along the second axis",
-    "option:kl_div_loss axis": "torch.nn.functional.kl_div is of each element: the sum is the caller's",
     "option:step threshold": "torch.heaviside has its step at zero",
     "operation:weighted_cross_entropy": "PyTorch's weights are of classes, and its mean divides by their sum",
     "operation:hinge_loss": "PyTorch has hinge losses of another formula only",

@@ -6,15 +6,20 @@ from dataclasses import replace
 from itertools import product
 
 from touchstone.golden.cases import operations
-from touchstone.golden.cases.function_operands import OF_NUMBERS
+from touchstone.golden.cases.function_operands import OF_NUMBERS, OF_ROWS
 from touchstone.golden.cases.functions import CHAPTER
 from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS
 
 CLASS_CASES = [
-    operations.case(CHAPTER, one, one.sample, dtype, "ordinary")
-    for one, dtype in product(OF_NUMBERS, operations.HALVES)
+    operations.case(CHAPTER, one, one.sample, dtype, "ordinary", of_both_classes=True)
+    for one, dtype in product((*OF_NUMBERS, *OF_ROWS), operations.HALVES)
     if one.name != "step"
+]
+GRADIENT_CLASS_CASES = [
+    operations.case(CHAPTER, one, one.sample, dtype, "ordinary", argument="x", of_both_classes=True)
+    for one, dtype in product((*OF_NUMBERS, *OF_ROWS), operations.HALVES)
+    if one.name != "step" and "x" in one.slopes
 ]
 KINK_CASES = [
     replace(found, params={"operation": one.name, "dtype": "float32", "at": kink})

@@ -25,8 +25,8 @@ QUICKLY_COMPILED = ("gelu", "silu", "softplus", "softmax")
 """Compiled in every run; MLX builds each of the others with a C++ compiler for seconds, which `-m wide` asks for."""
 
 
-def _of(operation: Operation, region: str = "ordinary", argument: str = "") -> Case:
-    return operations.case(CHAPTER, operation, operation.sample, "float32", region, argument=argument)
+def _of(operation: Operation, region: str = "ordinary", argument: str = "", dtype: str = "float32") -> Case:
+    return operations.case(CHAPTER, operation, operation.sample, dtype, region, argument=argument)
 
 
 def _with(case: Case, *needs: str, marks: tuple[str, ...] = (), **params: str) -> Case:
@@ -45,8 +45,8 @@ AXIS_CASES = [
     if (not argument or argument in one.slopes) and (one in OF_ROWS or place == "first of two")
 ]
 LAYOUT_CASES = [
-    _with(_of(one, argument=argument), *LAYOUT_NEEDS[layout], layout=layout, result=result)
-    for one, layout in product((*OF_NUMBERS, *OF_ROWS), LAYOUTS)
+    _with(_of(one, argument=argument, dtype=dtype), *LAYOUT_NEEDS[layout], layout=layout, result=result)
+    for one, layout, dtype in product((*OF_NUMBERS, *OF_ROWS), LAYOUTS, operations.DTYPES)
     for argument, result in RESULTS
     if not argument or argument in one.slopes
 ]
@@ -62,13 +62,15 @@ EMPTY_CASES = [
     for one, shape in product((*OF_NUMBERS, *OF_ROWS), SHAPES)
     if one in OF_NUMBERS or shape != "no axis"
 ]
+COMPILERS = ("default", "none")
+"""What compiles; none: asked of a target whose functions are compiled in all other cases."""
 COMPILED_CASES = [
     _with(
         _of(one, region),
-        "compiler:default",
+        f"compiler:{compiler}",
         marks=() if one.name in QUICKLY_COMPILED else ("wide",),
-        compiler="default",
+        compiler=compiler,
     )
-    for one in (*OF_NUMBERS, *OF_ROWS)
+    for one, compiler in product((*OF_NUMBERS, *OF_ROWS), COMPILERS)
     for region in (("ordinary",) if one in OF_NUMBERS else ("ordinary", "far"))
 ]

@@ -37,6 +37,10 @@ def _by_default(loss: Operation) -> Case:
     return replace(found["mean"], params={"operation": loss.name}, arrays=operations.choices(found))
 
 
+CLASS_CASES = [
+    operations.case(CHAPTER, loss, loss.sample, dtype, "ordinary", NONE, of_both_classes=True)
+    for loss, dtype in product(LOSSES.values(), operations.HALVES)
+]
 DEFAULT_CASES = [_by_default(loss) for loss in LOSSES.values()]
 EPSILON_CASES = [
     replace(

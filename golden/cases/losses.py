@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 
 from touchstone.golden.cases import operations
+from touchstone.golden.cases.function_operands import COMPILERS, LAYOUTS
+from touchstone.golden.catalogue import LAYOUT_NEEDS
 from touchstone.golden.operations.losses import LOSSES, MANY, REDUCTIONS
 
 CHAPTER = "losses"
@@ -47,6 +50,27 @@ AXIS_CASES = [
     for loss in OF_ROWS
     if loss.name != "triplet_margin_loss"
     for place in PLACES
+    for case in [operations.case(CHAPTER, loss, loss.sample, "float32", "ordinary", NONE)]
+]
+LAYOUT_CASES = [
+    replace(
+        case, params={**case.params, "layout": layout, "result": result}, needs=(*case.needs, *LAYOUT_NEEDS[layout])
+    )
+    for loss, layout, dtype in product(LOSSES.values(), LAYOUTS, operations.DTYPES)
+    for argument, result in {"": "values", operations.first(loss): "gradient"}.items()
+    if not argument or (argument in loss.slopes and dtype == "float32")
+    for case in [operations.case(CHAPTER, loss, loss.sample, dtype, "ordinary", NONE, argument)]
+]
+QUICKLY_COMPILED = ("mse_loss", "cross_entropy")
+"""Compiled in every run, as `touchstone.golden.cases.function_operands` has it of functions."""
+COMPILED_CASES = [
+    replace(
+        case,
+        params={**case.params, "compiler": compiler},
+        needs=(*case.needs, f"compiler:{compiler}"),
+        marks=() if loss.name in QUICKLY_COMPILED else ("wide",),
+    )
+    for loss, compiler in product(LOSSES.values(), COMPILERS)
     for case in [operations.case(CHAPTER, loss, loss.sample, "float32", "ordinary", NONE)]
 ]
 OPTION_CASES = [

@@ -21,13 +21,19 @@ LONG = 4096
 
 
 def arrays(
-    chapter: str, operation: Operation, sample: Sample, dtype: str, options: Mapping[str, Any], argument: str = ""
+    chapter: str,
+    operation: Operation,
+    sample: Sample,
+    dtype: str,
+    options: Mapping[str, Any],
+    argument: str = "",
+    *,
+    of_both_classes: bool = False,
 ) -> dict[str, str]:
     """Role -> golden key: operands, the cotangent of a gradient, and what is right with its errors.
 
-    Of numbers in a half dtype the error of a computation inside float32 is among them.
+    of_both_classes: the error of a computation inside float32 is among them.
     """
-    of_both_classes = sample.limits and dtype != "float32" and not argument
     stream = "/".join(filter(None, (chapter, sample.owner, sample.name, dtype)))
     operands = {name: add(f"{stream}/{name}", of.recipe(dtype, stream)) for name, of in sample.arguments.items()}
     name, of = spelled(operation.name, options), ""
@@ -56,13 +62,15 @@ def case(
     region: str,
     options: Mapping[str, Any] = NO_OPTIONS,
     argument: str = "",
+    *,
+    of_both_classes: bool = False,
 ) -> Case:
-    """One region of a result, or of what an argument gets of its cotangent."""
+    """One region of a result, or of what an argument gets of its cotangent; of_both_classes: as of `arrays`."""
     of = {} if sample is operation.sample else {"of": sample.name}
     by = {"by": argument} if argument not in ("", first(operation)) else {}
     params = {"operation": operation.name, "dtype": dtype, "region": region, **of, **by, **told(options)}
     needs = [f"operation:{operation.name}", f"dtype:{dtype}", *(f"option:{operation.name} {name}" for name in options)]
-    held = arrays(chapter, operation, sample, dtype, options, argument)
+    held = arrays(chapter, operation, sample, dtype, options, argument, of_both_classes=of_both_classes)
     return Case(params, held, (*needs, *(["gradients"] if argument else [])))
 
 

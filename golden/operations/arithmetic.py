@@ -221,11 +221,16 @@ class Number:
         slope: Callable[[Any, Any], Any],
         derivative: Callable[[Number, Number], Number] | None = None,
     ) -> Number:
-        """A function call; slope: its derivative, of the argument and the value; derivative: the same, with errors."""
+        """A function call; slope: its derivative, of the argument and the value; derivative: the same, with errors.
+
+        Raises NotImplementedError without a derivative, of a number that is differentiated by.
+        """
         value = _each(function, self.value)
         steep = _each(lambda x, y: abs(slope(x, y)), self.value, value)
         backward = steep * (self.error + self.precision.step * _size(self.value))
         made = self._made(value, backward + (CALL - 1) * self.precision.step * _size(value))
+        if derivative is None and self.traced:
+            raise NotImplementedError("a function call without a derivative, of a number that is differentiated by")
         return made.made_of((self, lambda g: g * derivative(self, made))) if derivative else made
 
     def sum(self, axis: int | None = -1) -> Number:
@@ -334,7 +339,7 @@ def log(x: Number) -> Number:
 
 def log1p(x: Number) -> Number:
     """log(1 + x)."""
-    return x.called(mpmath().log1p, lambda x, y: 1 / (1 + x) if x != -1 else mpmath().inf)
+    return x.called(mpmath().log1p, lambda x, y: 1 / (1 + x) if x != -1 else mpmath().inf, lambda x, y: 1 / (1 + x))
 
 
 def tanh(x: Number) -> Number:

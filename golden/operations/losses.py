@@ -24,8 +24,17 @@ from touchstone.golden.operations.arithmetic import (
     where,
 )
 from touchstone.golden.operations.record import Operation
-from touchstone.golden.operations.samples import Sample, elements, vectors, with_classes, with_weights
+from touchstone.golden.operations.reverse import Gradient
+from touchstone.golden.operations.samples import (
+    Sample,
+    elements,
+    vectors,
+    with_class_weights,
+    with_classes,
+    with_weights,
+)
 
+_TORCH = "https://docs.pytorch.org/docs/stable/generated/torch.nn.{}.html"
 _MLX = "https://ml-explore.github.io/mlx/build/html/python/nn/_autosummary_functions/mlx.nn.losses.{}.html"
 REDUCTIONS = ("mean", "sum")
 WITHOUT_OPTIONS = ("cosine_similarity_loss by default",)
@@ -59,7 +68,13 @@ LOGITS = elements(
 MANY_LOGITS = elements("many logits", {"ordinary": MANY}, logits=("bell",), targets=("bits",))
 _CHANCE_SIZES = {"ordinary": 192, "soft": 96, "certain": 16, "impossible": 16}
 _CHANCES, _OUTCOMES = ("unit", "unit", "bits", "zeros"), ("bits", "quarters", "ones", "bits")
-CHANCES = elements("probabilities", _CHANCE_SIZES, probabilities=_CHANCES, targets=_OUTCOMES)
+CHANCES = elements(
+    "probabilities",
+    _CHANCE_SIZES,
+    without_slope=("certain", "impossible"),
+    probabilities=_CHANCES,
+    targets=_OUTCOMES,
+)
 MANY_CHANCES = elements("many probabilities", {"ordinary": MANY}, probabilities=("unit",), targets=("bits",))
 _VARIANCES = {
     "predictions": ("bell", "bell", "bell", "special once"),
@@ -102,6 +117,10 @@ MANY_WEIGHTED_LOGITS = elements(
 _SHARED = {"logits": ("bell", "wide", "sides", "special once"), "targets": ("shares", "sharp", "sharp", "sharp")}
 SHARES = vectors("logits and probabilities", 4, {"ordinary": 24, "wide": 8, "far": 8, "special": 1}, **_SHARED)
 MANY_SHARES = vectors("many logits and probabilities", 4, {"ordinary": 512}, logits=("bell",), targets=("shares",))
+CLASS_WEIGHTS = with_class_weights(CLASSES, "logits, classes and their weights")
+MANY_CLASS_WEIGHTS = with_class_weights(MANY_CLASSES, "many logits, classes and their weights")
+SHARE_WEIGHTS = with_class_weights(SHARES, "logits, probabilities and weights of classes")
+MANY_SHARE_WEIGHTS = with_class_weights(MANY_SHARES, "many logits, probabilities and weights of classes")
 _LOGS = {
     "predictions": ("log probabilities", "log probabilities", "special once"),
     "targets": ("quarter logs", "far log probabilities", "quarter logs"),
@@ -117,6 +136,8 @@ LOG_CLASSES = with_classes(
 MANY_LOG_CLASSES = with_classes(
     vectors("many logs", 4, {"ordinary": MANY}, predictions=("log probabilities",)), "many logarithms and classes"
 )
+LOG_CLASS_WEIGHTS = with_class_weights(LOG_CLASSES, "logarithms, classes and their weights")
+MANY_LOG_CLASS_WEIGHTS = with_class_weights(MANY_LOG_CLASSES, "many logarithms, classes and their weights")
 _DIRECTION_SIZES = {"ordinary": 24, "near": 8, "zero": 2, "special": 1}
 _DIRECTIONS = {
     "predictions": ("bell", "bell", "zeros", "special once"),
@@ -133,9 +154,12 @@ TRIPLETS = vectors("triplets", 16, {"ordinary": 24, "equal": 8, "wrong": 8, "spe
 MANY_TRIPLETS = vectors("many triplets", 4, {"ordinary": 512}, **{name: of[:1] for name, of in _TRIPLETS.items()})
 
 
-def _reduced(each: Number, reduction: str) -> Number:
+def _reduced(each: Number, reduction: str, parts: Number | None = None) -> Number:
+    """parts: what a mean divides by the sum of, one of each row where it is not given."""
     if reduction == "none":
         return each
+    if reduction == "mean" and parts is not None:
+        return each.sum(None) / parts.sum(None)
     return each.mean(None) if reduction == "mean" else each.sum(None)
 
 
@@ -147,14 +171,20 @@ def _loss(
     slope: Callable[..., Number] | None = None,
     *,
     others: Mapping[str, Callable[..., Number]] | None = None,
+    by: Sequence[str] = (),
+    parts: Callable[..., Number] | None = None,
     variants: Sequence[Mapping[str, Any]] = (),
     beyond: Sequence[Mapping[str, Any]] = (),
     page: str = "",
 ) -> Operation:
-    """each: of every element or row. slope: the derivative by the first operand; others: by others, of their names."""
+    """each: of every element or row. slope: the derivative by the first operand; others: by others, of their names.
+
+    by: operands whose derivative is that of the steps of `each`. parts: of the operands, what each row counts for in
+    the mean.
+    """
 
     def value(*operands: Any, reduction: str = "none", **options: Any) -> Number:
-        return _reduced(each(*operands, **options), reduction)
+        return _reduced(each(*operands, **options), reduction, parts(*operands) if parts else None)
 
     def gradient(of: Callable[..., Number]) -> Callable[..., Number]:
         def made(cotangent: Number, *operands: Any, reduction: str = "none", **options: Any) -> Number:
@@ -165,7 +195,9 @@ def _loss(
 
     first = next(iter(samples[0].arguments))
     derivatives = {**({first: slope} if slope else {}), **(others or {})}
-    slopes = {argument: gradient(of) for argument, of in derivatives.items()}
+    places = {argument: place for place, argument in enumerate(samples[0].arguments)}
+    slopes: dict[str, Callable[..., Number]] = {argument: gradient(of) for argument, of in derivatives.items()}
+    slopes |= {argument: Gradient(value, places[argument]) for argument in by}
     options = tuple({"reduction": "none", **one} for one in ({}, *variants))
     reduced = tuple({"reduction": one} for one in REDUCTIONS)
     outside = tuple({"reduction": "none", **one} for one in beyond)
@@ -224,6 +256,25 @@ def _shared_cross_entropy(logits: Number, shares: Number, label_smoothing: float
     if not label_smoothing:
         return loss
     return (1 - label_smoothing) * loss + label_smoothing * (log_of_sum(logits) - logits.mean()[..., 0])
+
+
+def _cross_entropy_by_class(
+    logits: Number, classes: np.ndarray, weights: Number, label_smoothing: float = 0.0
+) -> Number:
+    surprises = log_of_sum(logits)[:, None] - logits
+    loss = weights[classes] * chosen(surprises, classes)
+    if not label_smoothing:
+        return loss
+    every = (weights * surprises).sum()[..., 0]
+    return (1 - label_smoothing) * loss + label_smoothing / logits.shape[-1] * every
+
+
+def _shared_cross_entropy_by_class(logits: Number, shares: Number, weights: Number) -> Number:
+    return (weights * shares * (log_of_sum(logits)[:, None] - logits)).sum()[..., 0]
+
+
+def _logits_by_outcome(x: Number, t: Number, weights: Number) -> Number:
+    return (1 - t) * x + (1 + (weights - 1) * t) * softplus(-x)
 
 
 def _likelihood(x: Number, y: Number, variance: Number, full: bool = False, eps: float = 1e-6) -> Number:
@@ -344,6 +395,7 @@ LOSSES: Mapping[str, Operation] = {
             "w (log(1 + exp(x)) - x t)",
             lambda x, t, w: w * _logits(x, t),
             (WEIGHTED_LOGITS, MANY_WEIGHTED_LOGITS),
+            by=("logits",),
             page=_MLX.format("binary_cross_entropy"),
         ),
         _loss(
@@ -351,6 +403,7 @@ LOSSES: Mapping[str, Operation] = {
             "-(t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
             _of_chances,
             (CHANCES, MANY_CHANCES),
+            by=("probabilities",),
             page=_MLX.format("binary_cross_entropy"),
         ),
         _loss(
@@ -358,6 +411,7 @@ LOSSES: Mapping[str, Operation] = {
             "-w (t max(log(p), -100) + (1 - t) max(log(1 - p), -100))",
             lambda p, t, w: w * _of_chances(p, t),
             (WEIGHTED_CHANCES, MANY_WEIGHTED_CHANCES),
+            by=("probabilities",),
             page=_MLX.format("binary_cross_entropy"),
         ),
         _loss(
@@ -384,13 +438,41 @@ LOSSES: Mapping[str, Operation] = {
             "w (log(sum(exp(x))) - x[class])",
             lambda x, classes, w: w * _cross_entropy(x, classes),
             (WEIGHTED_CLASSES,),
+            by=("logits",),
             page=_MLX.format("cross_entropy"),
+        ),
+        _loss(
+            "cross_entropy_by_class",
+            "w[class] (log(sum(exp(x))) - x[class])",
+            _cross_entropy_by_class,
+            (CLASS_WEIGHTS, MANY_CLASS_WEIGHTS),
+            by=("logits",),
+            parts=lambda x, classes, w: w[classes],
+            variants=({"label_smoothing": 0.125},),
+            page=_TORCH.format("CrossEntropyLoss"),
+        ),
+        _loss(
+            "cross_entropy_of_probabilities_by_class",
+            "sum(w p (log(sum(exp(x))) - x))",
+            _shared_cross_entropy_by_class,
+            (SHARE_WEIGHTS, MANY_SHARE_WEIGHTS),
+            by=("logits",),
+            page=_TORCH.format("CrossEntropyLoss"),
+        ),
+        _loss(
+            "binary_cross_entropy_by_outcome",
+            "(1 - t) x + (1 + (w - 1) t) log(1 + exp(-x))",
+            _logits_by_outcome,
+            (WEIGHTED_LOGITS, MANY_WEIGHTED_LOGITS),
+            lambda x, t, w: (1 + (w - 1) * t) * sigmoid(x) - t * w,
+            page=_TORCH.format("BCEWithLogitsLoss"),
         ),
         _loss(
             "cross_entropy_of_probabilities",
             "log(sum(exp(x))) - sum(p x)",
             _shared_cross_entropy,
             (SHARES, MANY_SHARES),
+            by=("logits",),
             variants=({"label_smoothing": 0.125},),
             page=_MLX.format("cross_entropy"),
         ),
@@ -400,6 +482,15 @@ LOSSES: Mapping[str, Operation] = {
             lambda x, classes: -chosen(x, classes),
             (LOG_CLASSES, MANY_LOG_KINDS, MANY_LOG_CLASSES),
             lambda x, classes: -one_hot(x, classes),
+        ),
+        _loss(
+            "nll_loss_by_class",
+            "-w[class] x[class]",
+            lambda x, classes, w: -(w[classes] * chosen(x, classes)),
+            (LOG_CLASS_WEIGHTS, MANY_LOG_CLASS_WEIGHTS),
+            by=("predictions",),
+            parts=lambda x, classes, w: w[classes],
+            page=_TORCH.format("NLLLoss"),
         ),
         _loss(
             "kl_div_loss",
@@ -431,6 +522,7 @@ LOSSES: Mapping[str, Operation] = {
             "max(|a - p + eps| - |a - n + eps| + margin, 0)",
             _triplet_by_difference,
             (TRIPLETS, MANY_TRIPLETS),
+            by=("anchors", "positives", "negatives"),
             variants=({"margin": 0.25},),
             beyond=({"margin": -0.5},),
             page="https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.triplet_margin_loss.html",

@@ -125,3 +125,10 @@ def with_weights(sample: Sample, argument: str = "weights") -> Sample:
     count = sample.result[0]
     weights = _blocks((count,), ("positive",), [count])
     return replace(sample, arguments={**sample.arguments, argument: weights})
+
+
+def with_class_weights(sample: Sample, name: str, argument: str = "weights") -> Sample:
+    """Of rows of classes: a positive weight for each class besides."""
+    classes = next(iter(sample.arguments.values())).shape[1]
+    weights = _blocks((classes,), ("positive",), [classes])
+    return replace(sample, name=name, arguments={**sample.arguments, argument: weights})

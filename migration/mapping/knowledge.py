@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from touchstone import documents
+from touchstone.adapters.axes import permutation
 from touchstone.errors import InputError
 from touchstone.migration import gguf_names
 from touchstone.migration.checkpoint import Checkpoint
@@ -24,7 +25,9 @@ from touchstone.migration.mapping.templates import canonical, example, path_of
 
 PAGE = "mlx-lm 0.32.2, mlx_lm/models/{}.py (sanitize)"
 _FLAX = "Flax stores kernels […, in, out], heads on an axis of their own (flax.nnx.Conv, MultiHeadAttention)"
-_CONVOLUTION = "MLX stores convolutions [out, …, in], PyTorch [out, in, …] (mlx.nn.Conv1d)"
+_CONVOLUTION = (
+    "MLX stores convolutions [out, …, in], PyTorch [out, in, …], transposed ones [in, out, …] (mlx.nn.Conv1d)"
+)
 FUSED: Mapping[str, tuple[str, ...]] = {
     "gate_up_proj": ("gate_proj", "up_proj"),
     "gate_and_up_proj": ("gate_proj", "up_proj"),
@@ -271,8 +274,8 @@ class Knowledge:
         if stored_together and self.model in mlx_lm().experts.transposed:
             return self.page if rule.steps == (Permute((0, 2, 1)),) else ""
         if is_convolution(rule.target) and len(after) >= 3 and self.to_mlx:
-            to_mlx = (0, *range(2, len(after)), 1)
-            return _CONVOLUTION if rule.steps == (Permute(to_mlx),) else ""
+            kind = "transposed convolution" if is_transposed(rule.target) else "convolution"
+            return _CONVOLUTION if rule.steps == (Permute(permutation(kind, "torch", "mlx", len(after))),) else ""
         if rule.steps and isinstance(rule.steps[0], Reshape):
             return self.page if self.is_known and len(rule.steps) == 1 else ""
         if rule.steps:
@@ -288,12 +291,9 @@ class Knowledge:
             ends = (math.prod(before[:-1]), before[-1]), (before[0], math.prod(before[1:]))
             merged = ends[0] if before[-1] in after else ends[1]
             return (Permute((1, 0)), Reshape(after)) if to_flax else (Reshape(merged), Permute((1, 0)))
-        inner = tuple(range(1, axes - 1)) if self.has_mlx else tuple(range(2, axes))
-        channels = axes - 1 if self.has_mlx else 1
-        if to_flax:
-            return (Permute((*inner, channels, 0)),)
-        out = (axes - 1, *range(axes - 2), axes - 2) if self.has_mlx else (axes - 1, axes - 2, *range(axes - 2))
-        return (Permute(out),)
+        other = "mlx" if self.has_mlx else "torch"
+        source, target = (other, "flax") if to_flax else ("flax", other)
+        return (Permute(permutation("convolution", source, target, axes)),)
 
     def _of_fused(
         self, rule: Rule, parts: Sequence[str], part: str, before: tuple[int, ...], after: tuple[int, ...]
@@ -336,3 +336,8 @@ def latent_steps(before: tuple[int, ...], after: tuple[int, ...], part: str) -> 
 def is_convolution(text: str) -> bool:
     """Whether a tensor of three axes or more is a convolution's, by its name."""
     return any(word in text.lower() for word in ("conv", "patch_embed", "patch_proj"))
+
+
+def is_transposed(text: str) -> bool:
+    """Whether a convolution is a transposed one, by its name."""
+    return any(word in text.lower() for word in ("transpose", "convtr", "conv_tr", "deconv"))
