@@ -1,4 +1,4 @@
-"""In which order frameworks store the axes of a layer's weight, and the gates along one: read by adapters and checker.
+"""In which order frameworks store the axes of a layer's arrays: what adapters and the checker of checkpoints go by.
 
 >>> permutation("convolution", "mlx", "torch", 4)
 (0, 3, 1, 2)
@@ -10,16 +10,11 @@ from collections.abc import Mapping
 
 AXES: Mapping[str, Mapping[str, str]] = {
     "data": {"mlx": "batch space channels", "torch": "batch channels space", "flax": "batch space channels"},
-    "matrix": {"mlx": "out in", "torch": "out in", "flax": "in out"},
     "convolution": {"mlx": "out space in", "torch": "out in space", "flax": "space in out"},
     "transposed convolution": {"mlx": "out space in", "torch": "in out space", "flax": "space in out"},
 }
 """Array -> framework -> its axes in order; space is as many as the kernel has. Flax's kernel of a transposed
 convolution is also reversed along each axis of space (`flax.nnx.ConvTranspose`, transpose_kernel=False)."""
-GATES: Mapping[str, tuple[str, ...]] = {"LSTM": ("i", "f", "g", "o"), "GRU": ("r", "z", "n")}
-"""Layer -> its gates in the order of the rows that MLX and PyTorch join, by the names of Flax's cells."""
-ATTENTION = ("query_proj", "key_proj", "value_proj")
-"""MLX's projections in the order in which PyTorch joins their rows (`torch.nn.MultiheadAttention.in_proj_weight`)."""
 
 
 def permutation(array: str, source: str, target: str, count: int) -> tuple[int, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from touchstone.adapters.axes import permutation
 from touchstone.adapters.calls import Composition, Spelling
 
 
@@ -32,10 +33,8 @@ _AFFINE = ("scale", "bias")
 
 
 def _kernel(weight: Any) -> Any:
-    """[out, *kernel, in] as Flax has it: [*kernel, in, out]."""
-    import jax.numpy as jnp
-
-    return jnp.moveaxis(weight, 0, -1)
+    """In Flax's order of axes."""
+    return weight.transpose(permutation("convolution", "mlx", "flax", weight.ndim))
 
 
 def _embed(weight: Any) -> Any:

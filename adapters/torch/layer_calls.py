@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from touchstone.adapters.axes import permutation
 from touchstone.adapters.calls import Composition, Spelling
 
 
@@ -15,12 +16,17 @@ def _applied(module: Any, parameters: Mapping[str, Any], *inputs: Any, **options
     return functional_call(module, dict(parameters), inputs, options)
 
 
+def _stored(array: str, x: Any) -> Any:
+    """In PyTorch's order of axes."""
+    return x.permute(permutation(array, "mlx", "torch", x.ndim))
+
+
 def _channels_first(x: Any) -> Any:
-    return x.movedim(-1, 1)
+    return _stored("data", x)
 
 
 def _channels_last(x: Any) -> Any:
-    return x.movedim(1, -1)
+    return x.permute(permutation("data", "torch", "mlx", x.ndim))
 
 
 def _named(names: tuple[str, ...], parts: Any) -> dict[str, Any]:
@@ -70,7 +76,7 @@ def _convolution(dims: int) -> Composition:
     def made(x: Any, *parts: Any, same: bool = False, **options: Any) -> Any:
         from torch import nn
 
-        weight = _channels_first(parts[0])
+        weight = _stored("convolution", parts[0])
         kernel, groups = tuple(weight.shape[2:]), options.get("groups", 1)
         sizes = (weight.shape[1] * groups, weight.shape[0], kernel)
         given = {**options, **({"padding": "same"} if same else {})}
@@ -84,7 +90,7 @@ def _transposed(dims: int) -> Composition:
     def made(x: Any, *parts: Any, **options: Any) -> Any:
         from torch import nn
 
-        weight = parts[0].movedim(-1, 0)
+        weight = _stored("transposed convolution", parts[0])
         sizes = (weight.shape[0], weight.shape[1], tuple(weight.shape[2:]))
         module = getattr(nn, f"ConvTranspose{dims}d")(*sizes, bias=len(parts) == 2, device="meta", **options)
         return _channels_last(_applied(module, _named(_AFFINE, (weight, *parts[1:])), _channels_first(x)))
