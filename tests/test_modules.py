@@ -62,7 +62,7 @@ def test_nothing_is_red_without_a_fault(name: str, bench: Bench) -> None:
 @pytest.mark.parametrize("name", FRAMEWORKS)
 def test_every_question_is_answered_or_absent_with_a_reason(name: str) -> None:
     capabilities = on_cpu(name).cls.capabilities
-    needs = {need for q in questions() for case in q.cases for need in case.needs if need.startswith("module:")}
+    needs = {n for q in direct.questions() for case in q.cases for n in case.needs if n.startswith("module:")}
     assert all(capabilities.missing(need) != "" for need in needs)
     asked = {need.partition(":")[2] for need in needs}
     assert capabilities.module_questions <= asked

@@ -11,6 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
+from touchstone.adapters.jax import layer_training
 
 if TYPE_CHECKING:
     from touchstone.adapters.jax.adapter import JaxAdapter
@@ -370,6 +371,9 @@ def _update_with_its_own(adapter: JaxAdapter, root: Any) -> Any:
 
 
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "gradients": gradients,

@@ -11,7 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
-from touchstone.adapters.mlx import ring
+from touchstone.adapters.mlx import layer_training, ring
 
 if TYPE_CHECKING:
     from touchstone.adapters.mlx.adapter import MLXAdapter
@@ -285,6 +285,9 @@ def average_over_processes(adapter: MLXAdapter, tree: Any, other: Any, **options
 
 
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "unfreeze": freeze,

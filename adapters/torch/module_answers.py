@@ -11,6 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
+from touchstone.adapters.torch import layer_training
 
 if TYPE_CHECKING:
     from touchstone.adapters.torch.adapter import TorchAdapter
@@ -252,6 +253,9 @@ def _cast_to_half(adapter: TorchAdapter, root: Any) -> Any:
 
 
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "unfreeze": freeze,
