@@ -198,6 +198,32 @@ def test_files_of_models_with_unusual_keys(assay: Assay) -> None:
     _same(assay, assay.value(outcome), _held(assay))
 
 
+def _after_training(assay: Assay) -> Any:
+    """What a model is after calls in training, and one that has loaded it."""
+    x = np.arange(24, dtype=np.float32).reshape(8, 3) ** 2
+    return _answer(assay, order=modules.NORMS[assay.params["model"]], x=x)
+
+
+@requirement("MOD-SAVE-3", modules.SAVED_STATISTICS_CASES)
+def test_running_statistics_survive_a_file(assay: Assay) -> None:
+    saved, loaded = _after_training(assay)
+    for path in modules.NORMS[assay.params["model"]]:
+        name = f"{path}.running_mean" if path else "running_mean"
+        if name not in saved["arrays"] or not saved["arrays"][name].any():
+            assay.behaves("no statistics", conforms=False, message=f"{name} of {sorted(saved['arrays'])}")
+    _same(assay, loaded["arrays"], saved["arrays"])
+    assay.same_bits(loaded["result"], saved["result"])
+
+
+@requirement("MOD-SAVE-4", modules.COUNT_CASES)
+def test_a_count_of_batches(assay: Assay) -> None:
+    """After two calls in training."""
+    counts = [one["arrays"].get("num_batches_tracked") for one in _after_training(assay)]
+    told = {(None, None): "none", (2, 2): "kept and saved"}
+    shown = told.get(tuple(None if count is None else int(count) for count in counts), "another count")  # type: ignore[arg-type]
+    assay.behaves(shown, conforms=shown != "another count", message=str(counts))
+
+
 def _changed(before: Arrays, after: Arrays) -> list[str]:
     """Paths of the parameters that are others now."""
     return [name for name in before if after[name].tobytes() != before[name].tobytes()]

@@ -103,11 +103,31 @@ def _with_containers(question: str, answer: Any, given: dict[str, Any]) -> Any:
 
 
 def _with_tuples(question: str, answer: Any, given: dict[str, Any]) -> Any:
-    is_tuple = given["tree"][1].get("held", ("",))[0] == "plain tuple"
-    return {**answer, "held.0.weight": np.zeros(1)} if question == "parameters" and is_tuple else answer
+    is_tuple = question == "parameters" and given["tree"][1].get("held", ("",))[0] == "plain tuple"
+    return {**answer, "held.0.weight": np.zeros(1)} if is_tuple else answer
+
+
+def _without_loading(question: str, answer: Any, given: dict[str, Any]) -> Any:
+    """Statistics are those of a fresh layer after a file was loaded."""
+    if not question.startswith("statistics"):
+        return answer
+    fresh = {n: v * 0 + ("var" in n) if "running" in n else v for n, v in answer[1]["arrays"].items()}
+    return [answer[0], {**answer[1], "arrays": fresh}]
+
+
+def _counting_one(question: str, answer: Any, given: dict[str, Any]) -> Any:
+    """A count of batches that is saved as one."""
+    if not question.startswith("statistics"):
+        return answer
+    counts = np.array(2), np.array(1)
+    return [
+        {**one, "arrays": {**one["arrays"], "num_batches_tracked": n}} for one, n in zip(answer, counts, strict=True)
+    ]
 
 
 ANSWERS: dict[str, tuple[Answering, set[str]]] = {
+    "statistics that a file has lost": (_without_loading, {"SAVE-3"}),
+    "a count that a file has lost": (_counting_one, {"SAVE-3", "SAVE-4"}),
     "a parameter is not listed": (_of(["parameters"], lambda a: dict(list(a.items())[1:])), {"PARAMETERS-1", "NAME-1"}),
     "layers sorted as text": (_as_text, {"PARAMETERS-1"}),
     "statistics are no parameters": (
@@ -310,7 +330,7 @@ NATIVE: dict[str, tuple[Plant, set[str]]] = {
     "sets the mode of one module": (_sets_the_mode_of_one_module, {"MODE-1", "MODE-2"}),
     "the mode skips lists": (_mode_skips_lists, {"MODE-1", "MODE-2"}),
     "checks no shapes": (_checks_no_shapes, {"LOAD-1"}),
-    "saves in half precision": (_saves_in_half_precision, {"SAVE-1", "SAVE-2"}),
+    "saves in half precision": (_saves_in_half_precision, {"SAVE-1", "SAVE-2", "SAVE-3"}),
     "updates no lists": (
         _updates_no_lists,
         {
@@ -322,6 +342,7 @@ NATIVE: dict[str, tuple[Plant, set[str]]] = {
             "LOAD-3",
             "SAVE-1",
             "SAVE-2",
+            "SAVE-3",
             "STEP-1",
             "UPDATE-1",
             "UPDATE-2",

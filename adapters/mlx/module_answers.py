@@ -119,17 +119,36 @@ def tie(adapter: MLXAdapter, tree: Any, after: str, path: str, to: str, other: A
     return _arrays(adapter, root.parameters())
 
 
+def _hand_over(saved: Any, root: Any, extension: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / f"model.{extension}")
+        saved.save_weights(path)
+        root.load_weights(path)
+
+
 def _save(extension: str) -> Callable[..., Arrays]:
     def save(adapter: MLXAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / f"model.{extension}")
-            saved.save_weights(path)
-            root.load_weights(path)
-            return _arrays(adapter, root.parameters())
+        _hand_over(saved, root, extension)
+        return _arrays(adapter, root.parameters())
 
     return save
+
+
+def _statistics(extension: str) -> Callable[..., list[dict[str, Any]]]:
+    def statistics(adapter: MLXAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
+        saved, root = _built(adapter, tree), _built(adapter, tree)
+        return nested.after_training(
+            saved,
+            root,
+            lambda model, times: adapter.fetch(_called(model, order, adapter.place(x) * times)),
+            lambda: _hand_over(saved, root, extension),
+            lambda model: _arrays(adapter, model.parameters()),
+        )
+
+    return statistics
 
 
 def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -297,6 +316,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "tie": tie,
     "save npz": _save("npz"),
     "save safetensors": _save("safetensors"),
+    "statistics npz": _statistics("npz"),
+    "statistics safetensors": _statistics("safetensors"),
     "load": load,
     "load leniently": load,
     "update": update,
@@ -328,5 +349,5 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
 }
 _ONE_FORMAT = "mlx.nn.Module.save_weights writes .npz and .safetensors"
 ABSENT: Mapping[str, str] = dict.fromkeys(
-    (f"module:save {form}" for form in ("torch", "msgpack", "orbax")), _ONE_FORMAT
+    (f"module:{what} {form}" for what in ("save", "statistics") for form in ("torch", "msgpack", "orbax")), _ONE_FORMAT
 )

@@ -130,23 +130,42 @@ def tie(adapter: TorchAdapter, tree: Any, after: str, path: str, to: str, other:
     return _state(adapter, root)
 
 
+def _hand_over(adapter: TorchAdapter, saved: Any, root: Any, form: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        if form == "safetensors":
+            from safetensors import torch as files
+
+            files.save_model(saved, str(path))
+            files.load_model(root, str(path))
+        else:
+            adapter.torch.save(saved.state_dict(), path)
+            root.load_state_dict(adapter.torch.load(path, weights_only=True))
+
+
 def _save(form: str) -> Callable[..., Arrays]:
     def save(adapter: TorchAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model"
-            if form == "safetensors":
-                from safetensors import torch as files
-
-                files.save_model(saved, str(path))
-                files.load_model(root, str(path))
-            else:
-                adapter.torch.save(saved.state_dict(), path)
-                root.load_state_dict(adapter.torch.load(path, weights_only=True))
-            return _state(adapter, root)
+        _hand_over(adapter, saved, root, form)
+        return _state(adapter, root)
 
     return save
+
+
+def _statistics(form: str) -> Callable[..., list[dict[str, Any]]]:
+    def statistics(adapter: TorchAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
+        saved, root = _built(adapter, tree), _built(adapter, tree)
+        return nested.after_training(
+            saved,
+            root,
+            lambda model, times: np.array(adapter.fetch(_called(model, order, adapter.place(x) * times))),
+            lambda: _hand_over(adapter, saved, root, form),
+            lambda model: _state(adapter, model),
+        )
+
+    return statistics
 
 
 def load(adapter: TorchAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -263,6 +282,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "step": step,
     "tie": tie,
     "save torch": _save("torch"),
+    "statistics safetensors": _statistics("safetensors"),
+    "statistics torch": _statistics("torch"),
     "save safetensors": _save("safetensors"),
     "load": load,
     "load leniently": load,
@@ -289,7 +310,8 @@ _STRICT = "torch.nn.Module.load_state_dict has one strictness, which MOD-LOAD-1 
 _AVERAGE = "PyTorch averages gradients by DistributedDataParallel, which wraps a model in a process group"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
-        (f"module:save {form}" for form in ("npz", "msgpack", "orbax")), "PyTorch saves by torch.save, or safetensors"
+        (f"module:{what} {form}" for what in ("save", "statistics") for form in ("npz", "msgpack", "orbax")),
+        "PyTorch saves by torch.save, or safetensors",
     ),
     "module:freeze strictly": "PyTorch freezes a parameter, not a name",
     "module:update leniently": _STRICT,

@@ -130,6 +130,11 @@ def _norms(phase: int = 0, dtype: str = "float32") -> Tree:
     }
 
 
+def _norm(phase: int = 0, dtype: str = "float32") -> Tree:
+    """One layer and no model around it."""
+    return "batch_norm", 3
+
+
 def _projections(phase: int = 0, dtype: str = "float32") -> Tree:
     """Two layers of the same sizes."""
     return "module", {"proj": linear(3, 3, phase, False, dtype), "head": linear(3, 3, phase + 1, False, dtype)}
@@ -171,6 +176,7 @@ MODELS = {
     "empty": _with_empty,
     "shared": _shared,
     "norms": _norms,
+    "norm alone": _norm,
     "digits as keys": _keyed("0", "1"),
     "dots in keys": _keyed("a.b", "a.c"),
     "spaces in keys": _keyed("a b", "c/d"),

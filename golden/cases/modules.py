@@ -179,6 +179,10 @@ KEY_CASES = [
     _case(model, f"save {form}", format=form)
     for form, model in product(FORMATS, ("digits as keys", "dots in keys", "spaces in keys"))
 ]
+NORMS: Mapping[str, tuple[str, ...]] = {"norm alone": ("",), "norms": ("layers.1", "parts.inner.norm")}
+"""Model -> the paths of its normalizations, one after the other, as its call runs them."""
+SAVED_STATISTICS_CASES = [_case(model, f"statistics {form}", format=form) for form, model in product(FORMATS, NORMS)]
+COUNT_CASES = [case for case in SAVED_STATISTICS_CASES if case.params["model"] == "norm alone"]
 LOAD_CASES = [_case("nested", "load", file=what) for what in MISFITS]
 LENIENT_CASES = [_case("nested", "load leniently", file=what) for what in MISFITS]
 FILE_DTYPE_CASES = [_case("nested", "load", file_dtype=dtype) for dtype in ("float16", "bfloat16")]
