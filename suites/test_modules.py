@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -494,3 +495,34 @@ def test_gradients_averaged_over_two_processes(assay: Assay) -> None:
     want = {name: ((value + others[name]) / 2).astype(value.dtype) for name, value in held.items()}
     for found in _answer(assay, other=modules.tree(assay.case, 3), **options):
         _same(assay, found, want, signed_zero=False)
+
+
+@requirement("MOD-EXAMPLE-1", modules.COUNT_OF_PARAMETERS_CASES)
+def test_the_count_of_parameters(assay: Assay) -> None:
+    found, due = _answer(assay), sum(value.size for value in _held(assay).values())
+    assay.behaves(f"{found} parameters", conforms=found == due, message=f"{found} instead of {due}")
+
+
+_SIZES = re.compile(r"\bin\w*=(\d+),\s*out\w*=(\d+)")
+
+
+@requirement("MOD-EXAMPLE-2", modules.TEXT_CASES)
+def test_what_a_model_prints(assay: Assay) -> None:
+    text = _answer(assay)
+    sizes = tuple((int(inputs), int(outputs)) for inputs, outputs in _SIZES.findall(text))
+    by_path = all(f"(layers.{number})" in text for number in range(len(module_trees.MLP_SIZES)))
+    shown = "layers by path" if by_path else "layers in a list, with arrays" if "shape=" in text else "layers in a list"
+    assay.behaves(shown if sizes == module_trees.MLP_SIZES else "other sizes", message=text)
+
+
+@requirement("MOD-EXAMPLE-3", modules.LOSS_CASES)
+def test_a_loss_of_squares(assay: Assay) -> None:
+    """Of a module, and of a function that is given the parameters."""
+    x, apart = module_trees.integers((4, 2), 1), module_trees.integers((4, 10), 2).astype(np.float64)
+    targets, want, gradients, bounds = modules.example_loss(_held(assay), x, apart)
+    value, found = _answer(assay, x=x, y=targets, by=assay.params["by"])
+    # The sum of squares is an integer: what may be rounded is its quotient, or the reciprocal and the product.
+    assay.within(np.array([value], np.float32), np.array([want]), np.array([2.0**-23 * want]), "float32")
+    _same_names(assay, found, gradients, "names")
+    for name, gradient in gradients.items():
+        assay.within(found[name], gradient, bounds[name], "float32")

@@ -126,6 +126,13 @@ def _counting_one(question: str, answer: Any, given: dict[str, Any]) -> Any:
 
 
 ANSWERS: dict[str, tuple[Answering, set[str]]] = {
+    "biases are not counted": (_of(["count"], lambda a: a - 266), {"EXAMPLE-1"}),
+    "a list is printed without its layers": (_of(["text"], lambda a: a.replace("(layers.2)", "")), {"EXAMPLE-2"}),
+    "a loss of half the squares": (_of(["l2 loss"], lambda a: (a[0] / 2, a[1])), {"EXAMPLE-3"}),
+    "a gradient of sums in half precision": (
+        _of(["l2 loss"], lambda a: (a[0], {n: v.astype(np.float16).astype(np.float32) for n, v in a[1].items()})),
+        {"EXAMPLE-3"},
+    ),
     "statistics that a file has lost": (_without_loading, {"SAVE-3"}),
     "a count that a file has lost": (_counting_one, {"SAVE-3", "SAVE-4"}),
     "a parameter is not listed": (_of(["parameters"], lambda a: dict(list(a.items())[1:])), {"PARAMETERS-1", "NAME-1"}),
@@ -336,6 +343,7 @@ NATIVE: dict[str, tuple[Plant, set[str]]] = {
         {
             "APPLY-1",
             "CAST-1",
+            "EXAMPLE-3",
             "GRADIENT-1",
             "GRADIENT-4",
             "LOAD-2",

@@ -276,3 +276,35 @@ RING_CASES = [
         for dtype, size in (("float16", BYTES[0]), ("bfloat16", BYTES[2]))
     ),
 ]
+COUNT_OF_PARAMETERS_CASES = [_case("MLP", "count")]
+TEXT_CASES = [_case("MLP", "text")]
+LOSS_CASES = [_case("MLP", "l2 loss", by=by) for by in ("module", "function")]
+
+
+def example_loss(
+    values: Mapping[str, np.ndarray], x: np.ndarray, apart: np.ndarray
+) -> tuple[np.ndarray, float, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of the documentation's model: targets that lie `apart` from its results, the mean of squares, gradients, bounds.
+
+    Results are exact in float32: sums of multiples of an eighth below 2**21. What is rounded is the mean's factor, and
+    every product and sum behind it; n of them in a row stray by n u / (1 - n u) of the same sums of absolute values
+    (Higham 2002, section 3.1).
+    """
+    wide = {name: value.astype(np.float64) for name, value in values.items()}
+    layers = range(len(values) // 2)
+    inputs = [x.astype(np.float64)]
+    for n in layers:
+        made = inputs[-1] @ wide[f"layers.{n}.weight"].T + wide[f"layers.{n}.bias"]
+        inputs.append(np.maximum(made, 0) if n < layers[-1] else made)
+    back, largest, roundings = 2 * apart / apart.size, 2 * np.abs(apart) / apart.size, 4 + len(x)
+    gradients, bounds = {}, {}
+    for n in reversed(layers):
+        share = roundings * 2.0**-24 / (1 - roundings * 2.0**-24)
+        gradients |= {f"layers.{n}.weight": back.T @ inputs[n], f"layers.{n}.bias": back.sum(0)}
+        bounds |= {
+            f"layers.{n}.weight": share * (largest.T @ np.abs(inputs[n])),
+            f"layers.{n}.bias": share * largest.sum(0),
+        }
+        weight, seen = wide[f"layers.{n}.weight"], inputs[n] > 0
+        back, largest, roundings = back @ weight * seen, largest @ np.abs(weight) * seen, roundings + weight.shape[0]
+    return (inputs[-1] - apart).astype(np.float32), float((apart**2).mean()), gradients, bounds
