@@ -297,7 +297,8 @@ def example_loss(
         made = inputs[-1] @ wide[f"layers.{n}.weight"].T + wide[f"layers.{n}.bias"]
         inputs.append(np.maximum(made, 0) if n < layers[-1] else made)
     back, largest, roundings = 2 * apart / apart.size, 2 * np.abs(apart) / apart.size, 4 + len(x)
-    gradients, bounds = {}, {}
+    gradients: dict[str, np.ndarray] = {}
+    bounds: dict[str, np.ndarray] = {}
     for n in reversed(layers):
         share = roundings * 2.0**-24 / (1 - roundings * 2.0**-24)
         gradients |= {f"layers.{n}.weight": back.T @ inputs[n], f"layers.{n}.bias": back.sum(0)}
