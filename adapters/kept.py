@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -77,26 +78,39 @@ def numbered(operands: Sequence[np.ndarray]) -> list[np.ndarray]:
     return out
 
 
-def by_operand(operands: Sequence[np.ndarray], places: Arrays, values: Arrays) -> list[np.ndarray | None]:
-    """A module's parameters in the places that the operands of its spelling have there; None for what is no parameter.
+@dataclass(frozen=True)
+class Parted:
+    """A module's parameters by the operands of its spelling.
+
+    operands: one for each operand, None for what is no parameter. beside: by name those that no operand is part of.
+    """
+
+    operands: list[np.ndarray | None]
+    beside: dict[str, np.ndarray]
+
+
+def by_operand(operands: Sequence[np.ndarray], places: Arrays, values: Arrays) -> Parted:
+    """A module's parameters in the places that the operands of its spelling have there.
 
     places: the parameters of a module made of `numbered` operands, which turns and packs them as it does any.
 
     >>> weight = np.zeros((2, 2), np.float32)
-    >>> by_operand([weight], {"kernel": np.array([[2, 4], [3, 5]])}, {"kernel": np.array([[5, 6], [7, 8]])})[0].tolist()
+    >>> parted = by_operand([weight], {"w": np.array([[2, 4], [3, 5]])}, {"w": np.array([[5, 6], [7, 8]])})
+    >>> parted.operands[0].tolist()
     [[5, 7], [6, 8]]
     """
-    found: list[np.ndarray | None] = []
+    found, seen = list[np.ndarray | None](), set[str]()
     for numbers in numbered(operands):
-        first, held = numbers.reshape(-1)[:1], None
-        for name, place in places.items():
-            at = place.astype(np.int64) - int(first[0]) if first.size and numbers.dtype.kind == "f" else place * 0 - 1
+        held = None
+        for name, place in places.items() if numbers.dtype.kind == "f" and numbers.size else ():
+            at = place.astype(np.int64) - int(numbers.flat[0])
             inside = (at >= 0) & (at < numbers.size)
             if inside.any():
                 held = np.zeros(numbers.size, values[name].dtype) if held is None else held
                 held[at[inside]] = values[name][inside]
+                seen.add(name)
         found.append(None if held is None else held.reshape(numbers.shape))
-    return found
+    return Parted(found, {name: value for name, value in values.items() if name not in seen})
 
 
 def in_modes(module: Any, call: Callable[[], np.ndarray], arrays: Callable[[], Arrays]) -> list[dict[str, Any]]:

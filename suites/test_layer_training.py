@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.adapters.kept import Parted
 from touchstone.golden import bounds
 from touchstone.golden.cases import layer_training
 from touchstone.golden.operations.layers import LAYERS
@@ -17,13 +18,20 @@ from touchstone.suites.requirements import requirement
 Arrays = Mapping[str, np.ndarray]
 
 
+def _stepped(assay: Assay) -> Parted:
+    """The parameters of the case's layer after a step."""
+    operands = judging.operands_of(assay, LAYERS[assay.params["operation"]])
+    asked = {"name": assay.params["operation"], "operands": operands, "rate": assay.params["rate"]}
+    probe = {"question": "step of a layer", "cotangent": assay.golden("cotangent"), **asked}
+    found: Parted = assay.value(assay.ask(probes.module_answer, **probe))
+    return found
+
+
 @requirement("LAYER-STEP-1", layer_training.STEP_CASES)
 def test_a_step_of_sgd(assay: Assay) -> None:
     one, dtype, rate = LAYERS[assay.params["operation"]], assay.params["dtype"], assay.params["rate"]
     operands = judging.operands_of(assay, one)
-    asked = {"name": one.name, "operands": operands, "cotangent": assay.golden("cotangent"), "rate": rate}
-    found = assay.value(assay.ask(probes.module_answer, question="step of a layer", **asked))
-    for name, before, got in zip(one.sample.arguments, operands, found, strict=True):
+    for name, before, got in zip(one.sample.arguments, operands, _stepped(assay).operands, strict=True):
         if name in layer_training.parameters(one):
             gradient, error = (assay.golden(f"{what} of {name}").astype(np.float64) for what in ("value", "error"))
             error = error + bounds.rounding(gradient, dtype)
@@ -32,6 +40,19 @@ def test_a_step_of_sgd(assay: Assay) -> None:
             assay.within(got, wide - rate * gradient, bound, dtype, f"value of {name}")
         elif got is not None:
             assay.same_bits(got, before)
+
+
+@requirement("LAYER-STEP-3", layer_training.BIAS_CASES)
+def test_a_step_of_the_sum_of_two_biases(assay: Assay) -> None:
+    """What is added to every gate: the bias that a case names, and one that the framework has besides, zero before."""
+    one = LAYERS[assay.params["operation"]]
+    place, found = list(one.sample.arguments).index("bias"), _stepped(assay)
+    before = judging.operands_of(assay, one)[place].astype(np.float64)
+    biases = [found.operands[place], *(value for value in found.beside.values() if value.shape == before.shape)]
+    moved = np.sum([np.asarray(bias, np.float64) for bias in biases], 0) - before
+    due = -assay.params["rate"] * assay.golden("value of bias").astype(np.float64)
+    times = next((n for n in (1, 2) if np.allclose(moved, n * due, 1e-4, 1e-6)), 0)
+    assay.behaves({1: "once", 2: "twice", 0: "another step"}[times], message=f"{moved[:4]} where one step is {due[:4]}")
 
 
 def _same(assay: Assay, got: Arrays, want: Arrays) -> None:

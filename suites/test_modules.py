@@ -265,6 +265,15 @@ def test_a_file_of_another_dtype(assay: Assay) -> None:
     assay.behaves(found["ended"] or (whose if len(dtypes) == 1 else "several dtypes"))
 
 
+@requirement("MOD-LOAD-4", modules.FROZEN_LOAD_CASES)
+def test_a_file_for_what_is_frozen(assay: Assay) -> None:
+    """Of arrays that the model holds itself from then on, in their dtype."""
+    file = {name: value.astype(DTYPES[assay.params["file_dtype"]]) for name, value in _held(assay, 3).items()}
+    found = _answer(assay, file=file, steps=modules.STEPS[assay.params["frozen"]][1])
+    _same(assay, found["parameters"], file)
+    _same_names(assay, found["trained"], _trained(assay, file), "parameters trained")
+
+
 @requirement("MOD-UPDATE-1", modules.UPDATE_CASES)
 def test_an_update_of_some_parameters(assay: Assay) -> None:
     held, others = _held(assay), _held(assay, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from touchstone.suites.assay import Bench
 from touchstone.suites.conclusion import verdict_of
 
 Answer = Callable[..., Any]
-STEP, NOTHING, MODES, MOVED = "LAYER-STEP-1", "LAYER-STEP-2", "LAYER-MODE-1", "LAYER-MODE-2"
+STEP, NOTHING, BIAS = "LAYER-STEP-1", "LAYER-STEP-2", "LAYER-STEP-3"
+MODES, MOVED = "LAYER-MODE-1", "LAYER-MODE-2"
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +56,17 @@ def _operand(place: int, change: Callable[[np.ndarray], np.ndarray]) -> Callable
     def plant(answer: Answer) -> Answer:
         def changed(question: str, **given: Any) -> Any:
             found = answer(question, **given)
-            found[place] = change(found[place])
+            found.operands[place] = change(found.operands[place])
             return found
 
         return changed
 
     return plant
+
+
+def _once(answer: Answer) -> Answer:
+    """A second bias stays."""
+    return lambda question, **given: replace(answer(question, **given), beside={})
 
 
 def _seen(at: int, **change: Callable[[Any], Any]) -> Callable[[Answer], Answer]:
@@ -95,10 +102,11 @@ FAULTS: dict[str, tuple[str, str, Callable[[Answer], Answer]]] = {
     "another rate": ("Linear", STEP, _asked(rate=0.099)),
     "uphill": ("Conv2d", STEP, _asked(rate=-0.1)),
     "the rate in bfloat16": ("LayerNorm", STEP, _asked(rate=0.10009765625)),
-    "no step of a bias": ("Linear", STEP, lambda a: lambda q, **g: [*a(q, **g)[:2], g["operands"][2]]),
+    "another step of a bias": ("Linear", STEP, _operand(2, lambda b: b + np.asarray(0.001, b.dtype))),
     "a kernel turned round": ("ConvTranspose1d", STEP, _operand(1, lambda w: w[:, ::-1])),
     "a step of the running mean": ("BatchNorm", STEP, _operand(3, lambda m: m * np.asarray(0.9, m.dtype))),
     "another order of the gates": ("LSTM", STEP, _operand(1, lambda w: np.roll(w, 4, 0))),
+    "a second bias that stays": ("LSTM", BIAS, _once),
     "a parameter of a rotation": ("RoPE of neighbours", NOTHING, lambda a: lambda q, **g: ["frequencies"]),
     "scales that are trained": ("QuantizedLinear", NOTHING, lambda a: lambda q, **g: ["scales"]),
     "dropping in evaluation": ("Dropout", MODES, _seen(0, result=lambda y: y * (np.arange(y.shape[-1]) > 0))),
@@ -138,11 +146,9 @@ def test_a_step_is_within_its_bound_and_no_more_than_half_as_far_off() -> None:
 def test_parameters_are_put_back_from_turned_and_packed_ones() -> None:
     x, first, second = np.zeros((1, 3), np.float32), np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
     _, one, two = kept.numbered([x, first, second])
-    places = {"packed": np.concatenate([one.T.reshape(-1), [0, 1], two])}
-    values = {"packed": np.arange(10, dtype=np.float32)}
+    places = {"packed": np.concatenate([one.T.reshape(-1), [0, 1], two]), "other": np.zeros(2)}
+    values = {"packed": np.arange(10, dtype=np.float32), "other": np.ones(2)}
     found = kept.by_operand([x, first, second], places, values)
-    assert found[0] is None
-    assert found[1] is not None
-    assert found[1].tolist() == [[0, 2, 4], [1, 3, 5]]
-    assert found[2] is not None
-    assert found[2].tolist() == [8, 9]
+    told = [None if held is None else held.tolist() for held in found.operands]
+    assert told == [None, [[0, 2, 4], [1, 3, 5]], [8, 9]]
+    assert list(found.beside) == ["other"]

@@ -133,6 +133,17 @@ ANSWERS: dict[str, tuple[Answering, set[str]]] = {
         _of(["l2 loss"], lambda a: (a[0], {n: v.astype(np.float16).astype(np.float32) for n, v in a[1].items()})),
         {"EXAMPLE-3"},
     ),
+    "what is loaded is trained": (
+        lambda q, a, g: {**a, "trained": sorted(a["parameters"])} if q == "load what is frozen" else a,
+        {"LOAD-4"},
+    ),
+    "the model's dtype is kept": (
+        _of(
+            ["load what is frozen"],
+            lambda a: {**a, "parameters": {n: v * np.float32(1) for n, v in a["parameters"].items()}},
+        ),
+        {"LOAD-4"},
+    ),
     "statistics that a file has lost": (_without_loading, {"SAVE-3"}),
     "a count that a file has lost": (_counting_one, {"SAVE-3", "SAVE-4"}),
     "a parameter is not listed": (_of(["parameters"], lambda a: dict(list(a.items())[1:])), {"PARAMETERS-1", "NAME-1"}),
@@ -332,7 +343,7 @@ def _refuses_a_key_that_one_module_lacks(nn: Any) -> dict[str, Any]:
 
 NATIVE: dict[str, tuple[Plant, set[str]]] = {
     "freezes what is inside too": (_freezes_what_is_inside_too, {"FREEZE-1", "GRADIENT-4"}),
-    "freezes every key": (_freezes_every_key, {"FREEZE-1", "FREEZE-2", "FREEZE-3", "GRADIENT-1", "STEP-1"}),
+    "freezes every key": (_freezes_every_key, {"FREEZE-1", "FREEZE-2", "FREEZE-3", "GRADIENT-1", "LOAD-4", "STEP-1"}),
     "unfreezes everything": (_unfreezes_everything, {"FREEZE-1", "FREEZE-2"}),
     "sets the mode of one module": (_sets_the_mode_of_one_module, {"MODE-1", "MODE-2"}),
     "the mode skips lists": (_mode_skips_lists, {"MODE-1", "MODE-2"}),
@@ -348,6 +359,7 @@ NATIVE: dict[str, tuple[Plant, set[str]]] = {
             "GRADIENT-4",
             "LOAD-2",
             "LOAD-3",
+            "LOAD-4",
             "SAVE-1",
             "SAVE-2",
             "SAVE-3",
@@ -362,11 +374,22 @@ NATIVE: dict[str, tuple[Plant, set[str]]] = {
     "applies twice where shared": (_applies_twice_where_shared, {"APPLY-1", "CAST-1"}),
     "lists one level": (
         _lists_one_level,
-        {"FREEZE-1", "FREEZE-2", "GRADIENT-1", "GRADIENT-2", "LIST-1", "MODE-1", "MODE-2", "STEP-1", "VISIT-1"},
+        {
+            "FREEZE-1",
+            "FREEZE-2",
+            "GRADIENT-1",
+            "GRADIENT-2",
+            "LIST-1",
+            "LOAD-4",
+            "MODE-1",
+            "MODE-2",
+            "STEP-1",
+            "VISIT-1",
+        },
     ),
     "differentiates what is frozen": (
         _differentiates_what_is_frozen,
-        {"FREEZE-1", "FREEZE-2", "FREEZE-3", "GRADIENT-1", "GRADIENT-2", "GRADIENT-4", "STEP-1"},
+        {"FREEZE-1", "FREEZE-2", "FREEZE-3", "GRADIENT-1", "GRADIENT-2", "GRADIENT-4", "LOAD-4", "STEP-1"},
     ),
     "lists underscores": (_lists_underscores, {"HIDDEN-1"}),
     "refuses a key that one module lacks": (_refuses_a_key_that_one_module_lacks, {"FREEZE-2"}),

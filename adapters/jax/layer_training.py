@@ -56,8 +56,8 @@ def _compiled_step(name: str, rate: float) -> Callable[..., Any]:
 
 def step(
     adapter: JaxAdapter, name: str, operands: Sequence[np.ndarray], cotangent: np.ndarray, rate: float
-) -> list[np.ndarray | None]:
-    """Parameters after one step, in the places of the operands that they were; None for inputs."""
+) -> kept.Parted:
+    """Parameters after one step, in the places of the operands that they were."""
     numbers = [*map(adapter.place, kept.numbered(operands))]
     held = _compiled_step(name, rate)(adapter.place(cotangent), [*map(adapter.place, operands)], numbers)
     values, places = ({path: adapter.fetch(value) for path, value in one.items()} for one in held)

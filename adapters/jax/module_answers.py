@@ -464,7 +464,10 @@ ABSENT: Mapping[str, str] = {
         "Flax saves a state by msgpack or Orbax",
     ),
     **dict.fromkeys(
-        ("module:unfreeze", "module:freeze strictly", "module:return of freeze", "module:return of unfreeze"),
+        (
+            *("module:unfreeze", "module:freeze strictly", "module:return of freeze", "module:return of unfreeze"),
+            "module:load what is frozen",
+        ),
         _BY_FILTER,
     ),
     "module:load leniently": _ONE_STRICTNESS,

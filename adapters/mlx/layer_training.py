@@ -20,8 +20,8 @@ def _arrays(adapter: MLXAdapter, module: Any) -> dict[str, np.ndarray]:
 
 def step(
     adapter: MLXAdapter, name: str, operands: Sequence[np.ndarray], cotangent: np.ndarray, rate: float
-) -> list[np.ndarray | None]:
-    """Parameters after one step, in the places of the operands that they were; None for inputs."""
+) -> kept.Parted:
+    """Parameters after one step, in the places of the operands that they were."""
     function, placed, seed = OPERATIONS[name].function(), [*map(adapter.place, operands)], adapter.place(cotangent)
     module = kept.made(function, *placed)
     loss = adapter.nn.value_and_grad(module, lambda: (kept.run(function, module, *placed) * seed).sum())

@@ -161,6 +161,17 @@ def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> d
         return {"ended": how, "parameters": _arrays(adapter, root.parameters())}
 
 
+def load_what_is_frozen(adapter: MLXAdapter, tree: Any, file: Arrays, steps: Any) -> dict[str, Any]:
+    """Parameters, and which of them are trained, of a model that has taken the arrays of a file for its own."""
+    root = _told(_built(adapter, tree), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.safetensors")
+        adapter.mx.save_safetensors(path, {name: adapter.place(value) for name, value in file.items()})
+        root.load_weights(path)
+        trained = _arrays(adapter, root.trainable_parameters())
+        return {"parameters": _arrays(adapter, root.parameters()), "trained": sorted(trained)}
+
+
 def update(adapter: MLXAdapter, tree: Any, values: Arrays, strict: bool = True) -> dict[str, Any]:
     """How an update of some parameters ended, and the parameters afterwards."""
     root = _built(adapter, tree)
@@ -349,6 +360,7 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "statistics npz": _statistics("npz"),
     "statistics safetensors": _statistics("safetensors"),
     "load": load,
+    "load what is frozen": load_what_is_frozen,
     "load leniently": load,
     "update": update,
     "update leniently": update,

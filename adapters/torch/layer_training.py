@@ -21,8 +21,8 @@ def _arrays(adapter: TorchAdapter, module: Any) -> dict[str, np.ndarray]:
 
 def step(
     adapter: TorchAdapter, name: str, operands: Sequence[np.ndarray], cotangent: np.ndarray, rate: float
-) -> list[np.ndarray | None]:
-    """Parameters after one step, in the places of the operands that they were; None for inputs."""
+) -> kept.Parted:
+    """Parameters after one step, in the places of the operands that they were."""
     function, placed = OPERATIONS[name].function(), [*map(adapter.place, operands)]
     module = kept.made(function, *placed)
     kept.run(function, module, *placed).backward(adapter.place(cotangent))

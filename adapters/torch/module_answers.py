@@ -178,6 +178,16 @@ def load(adapter: TorchAdapter, tree: Any, file: Arrays, strict: bool = True) ->
         return {"ended": how, "parameters": _state(adapter, root)}
 
 
+def load_what_is_frozen(adapter: TorchAdapter, tree: Any, file: Arrays, steps: Any) -> dict[str, Any]:
+    """Parameters, and which of them are trained, of a model that has taken the arrays of a file for its own."""
+    root = _told(_built(adapter, tree), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        adapter.torch.save({name: adapter.place(value) for name, value in file.items()}, path)
+        root.load_state_dict(adapter.torch.load(path, weights_only=True), assign=True)
+        return {"parameters": _state(adapter, root), "trained": sorted(_trained(root))}
+
+
 def update(adapter: TorchAdapter, tree: Any, values: Arrays) -> dict[str, Any]:
     """How an update of some parameters ended, and the parameters afterwards: load_state_dict that is not strict."""
     root, given = _built(adapter, tree), {name: adapter.place(value) for name, value in values.items()}
@@ -316,6 +326,7 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "statistics torch": _statistics("torch"),
     "save safetensors": _save("safetensors"),
     "load": load,
+    "load what is frozen": load_what_is_frozen,
     "load leniently": load,
     "update": update,
     "replace": replace,

@@ -87,3 +87,5 @@ NOTHING_CASES = [
 ]
 """Layers without parameters that are trained."""
 STEP_CASES = [_step(one, dtype) for one, dtype in product(STEPPED, operations.DTYPES)]
+BIAS_CASES = [_step(LAYERS[name], "float32") for name in ("RNN", "LSTM")]
+"""Not of a GRU, whose second bias of the new gate is multiplied before it is added."""

@@ -96,6 +96,12 @@ def _unfreezing() -> dict[str, tuple[str, Steps, tuple[str, ...]]]:
     alone = {"recurse": False}
     not_head = ("layers.*", "parts.*", "block.*")
     return {
+        "biases that are not frozen": ("nested", (("unfreeze", "", {"keys": "bias"}),), ()),
+        "biases of a module, of all weights": (
+            "nested",
+            (("freeze", "", {"keys": "weight"}), ("unfreeze", "block", {"keys": "bias"})),
+            ("*.weight",),
+        ),
         "and back": ("nested", (*every, ("unfreeze", "", {})), ()),
         "all but one": ("nested", (*every, ("unfreeze", "head", {})), not_head),
         "all but biases": ("nested", (*every, ("unfreeze", "", {"keys": "bias"})), ("*.weight",)),
@@ -145,6 +151,7 @@ STATISTICS: dict[str, Steps] = {
     "nothing": (),
     "unfreeze": (("unfreeze", "", {}),),
     "freeze and unfreeze": (("freeze", "", {}), ("unfreeze", "", {})),
+    "unfreeze by their names": (("unfreeze", "", {"keys": ["running_mean", "running_var"]}),),
 }
 STATISTICS_CASES = [_case("norms", "unfreeze" if steps else "freeze", done=done) for done, steps in STATISTICS.items()]
 SHORT_ORDER = ("proj", "head")
@@ -184,6 +191,14 @@ NORMS: Mapping[str, tuple[str, ...]] = {"norm alone": ("",), "norms": ("layers.1
 SAVED_STATISTICS_CASES = [_case(model, f"statistics {form}", format=form) for form, model in product(FORMATS, NORMS)]
 COUNT_CASES = [case for case in SAVED_STATISTICS_CASES if case.params["model"] == "norm alone"]
 LOAD_CASES = [_case("nested", "load", file=what) for what in MISFITS]
+FROZEN_LOAD_CASES = [
+    Case(
+        {"model": "nested", "frozen": what, "file_dtype": dtype},
+        {},
+        ("dtype:float32", f"dtype:{dtype}", "module:load what is frozen"),
+    )
+    for what, dtype in product(("nothing", "a module", "every bias"), ("float32", "bfloat16"))
+]
 LENIENT_CASES = [_case("nested", "load leniently", file=what) for what in MISFITS]
 FILE_DTYPE_CASES = [_case("nested", "load", file_dtype=dtype) for dtype in ("float16", "bfloat16")]
 UPDATES = {
