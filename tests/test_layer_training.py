@@ -147,7 +147,7 @@ def test_parameters_are_put_back_from_turned_and_packed_ones() -> None:
     x, first, second = np.zeros((1, 3), np.float32), np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
     _, one, two = kept.numbered([x, first, second])
     places = {"packed": np.concatenate([one.T.reshape(-1), [0, 1], two]), "other": np.zeros(2)}
-    values = {"packed": np.arange(10, dtype=np.float32), "other": np.ones(2)}
+    values = {"packed": np.arange(10, dtype=np.float32), "other": np.ones(2, np.float32)}
     found = kept.by_operand([x, first, second], places, values)
     told = [None if held is None else held.tolist() for held in found.operands]
     assert told == [None, [[0, 2, 4], [1, 3, 5]], [8, 9]]

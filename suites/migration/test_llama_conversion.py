@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,8 @@ def test_the_documented_conversion(assay: Assay) -> None:
     converted = llamas.model(assay, {name: -2 * value for name, value in given.items()})
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "llama.npz"
-        np.savez(path, **{_renamed(name): value for name, value in stored.items() if _LEFT_OUT not in name})
+        named: dict[str, Any] = {_renamed(name): value for name, value in stored.items() if _LEFT_OUT not in name}
+        np.savez(path, **named)
         converted.load(path)
     got = llamas.by_meta(assay, converted.parameters())
     same = got.keys() == given.keys()
