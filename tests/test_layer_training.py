@@ -100,6 +100,7 @@ def _in_one_mode(answer: Answer) -> Answer:
 
 FAULTS: dict[str, tuple[str, str, Callable[[Answer], Answer]]] = {
     "another rate": ("Linear", STEP, _asked(rate=0.099)),
+    "another rate of slopes": ("PReLU", STEP, _asked(rate=0.099)),
     "uphill": ("Conv2d", STEP, _asked(rate=-0.1)),
     "the rate in bfloat16": ("LayerNorm", STEP, _asked(rate=0.10009765625)),
     "another step of a bias": ("Linear", STEP, _operand(2, lambda b: b + np.asarray(0.001, b.dtype))),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
-from touchstone.golden.cases import layer_choices, layers, operations
+from touchstone.golden.cases import functions, layer_choices, layers, operations
 from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.golden.operations.layers import LAYERS
@@ -89,3 +90,12 @@ NOTHING_CASES = [
 STEP_CASES = [_step(one, dtype) for one, dtype in product(STEPPED, operations.DTYPES)]
 BIAS_CASES = [_step(LAYERS[name], "float32") for name in ("RNN", "LSTM")]
 """Not of a GRU, whose second bias of the new gate is multiplied before it is added."""
+SLOPE_CASES = [
+    replace(
+        case,
+        params={"operation": "PReLU", "dtype": "float32", "rate": RATE},
+        needs=("operation:PReLU", "dtype:float32", "gradients", "optimizer", "module:step of a layer"),
+    )
+    for case in functions.SLOPE_CASES
+]
+"""Of the slopes of a PReLU, whose gradient is a sum of products."""
