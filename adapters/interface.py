@@ -547,6 +547,9 @@ class Adapter(abc.ABC):
         the layer that is here too). Names and paths, "layers.0.weight", are those of the tree, whatever the
         framework calls a parameter.
 
+        Questions that end in "of a layer" have no tree: they take the name and the operands of an operation that is a
+        layer, and are asked of the layer that its spelling makes of them (adapters/kept.py).
+
         Arrays come as ``{path: array}``, and a refusal that is part of the answer as "ended": "raises ValueError",
         empty where there was none. docs/new-adapter.md has no more of it: adapters/mlx/module_answers.py shows each.
         """

@@ -48,3 +48,23 @@ def told(root: Any, at: Callable[[Any, str], Any], steps: Sequence[tuple[str, bo
         module = at(root, path)
         module.train() if training else module.eval()
     return root
+
+
+def after_training(
+    saved: Any,
+    root: Any,
+    call: Callable[[Any, float], Any],
+    hand_over: Callable[[], None],
+    arrays: Callable[[Any], Any],
+) -> list[dict[str, Any]]:
+    """What a model holds, and gives in evaluation, after two calls in training; the same of one that has loaded it.
+
+    call: of (model, what its input is multiplied by).
+    """
+    saved.train()
+    for times in (1.0, 2.0):
+        call(saved, times)
+    hand_over()
+    for model in (saved, root):
+        model.eval()
+    return [{"result": call(model, 1.0), "arrays": arrays(model)} for model in (saved, root)]

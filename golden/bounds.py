@@ -74,6 +74,18 @@ def linear_with_bias(
     return product_bound + rounding(total, dtype) + 2.0**-24 * total
 
 
+def sgd_step(parameter: np.ndarray, gradient: np.ndarray, error: np.ndarray, rate: float, dtype: str) -> np.ndarray:
+    """Bound on p - r g of a gradient that is off by `error` at most.
+
+    Three roundings to `dtype`: of the rate, which optimizers hold in the parameter's dtype, of its product with the
+    gradient, and of the difference. A fused multiply-add saves one. Subnormal products lose half the smallest number.
+    """
+    largest = np.abs(gradient) + error
+    moved = (1 + unit_roundoff(dtype)) * (rate * largest * (1 + unit_roundoff(dtype)) + SMALLEST_SUBNORMAL[dtype] / 2)
+    stray = rate * error + (moved - rate * largest)
+    return stray + rounding(np.abs(parameter - rate * gradient) + stray, dtype)
+
+
 def dequantization(scaled: np.ndarray, value: np.ndarray, dtype: str) -> np.ndarray:
     """Bound on one element of scale · code + bias: the product and the sum each rounded to `dtype`, or only the sum."""
     product = rounding(scaled, dtype)

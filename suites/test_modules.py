@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Any
@@ -198,6 +199,32 @@ def test_files_of_models_with_unusual_keys(assay: Assay) -> None:
     _same(assay, assay.value(outcome), _held(assay))
 
 
+def _after_training(assay: Assay) -> Any:
+    """What a model is after calls in training, and one that has loaded it."""
+    x = np.arange(24, dtype=np.float32).reshape(8, 3) ** 2
+    return _answer(assay, order=modules.NORMS[assay.params["model"]], x=x)
+
+
+@requirement("MOD-SAVE-3", modules.SAVED_STATISTICS_CASES)
+def test_running_statistics_survive_a_file(assay: Assay) -> None:
+    saved, loaded = _after_training(assay)
+    for path in modules.NORMS[assay.params["model"]]:
+        name = f"{path}.running_mean" if path else "running_mean"
+        if name not in saved["arrays"] or not saved["arrays"][name].any():
+            assay.behaves("no statistics", conforms=False, message=f"{name} of {sorted(saved['arrays'])}")
+    _same(assay, loaded["arrays"], saved["arrays"])
+    assay.same_bits(loaded["result"], saved["result"])
+
+
+@requirement("MOD-SAVE-4", modules.COUNT_CASES)
+def test_a_count_of_batches(assay: Assay) -> None:
+    """After two calls in training."""
+    counts = [one["arrays"].get("num_batches_tracked") for one in _after_training(assay)]
+    told = {(None, None): "none", (2, 2): "kept and saved"}
+    shown = told.get(tuple(None if count is None else int(count) for count in counts), "another count")  # type: ignore[arg-type]
+    assay.behaves(shown, conforms=shown != "another count", message=str(counts))
+
+
 def _changed(before: Arrays, after: Arrays) -> list[str]:
     """Paths of the parameters that are others now."""
     return [name for name in before if after[name].tobytes() != before[name].tobytes()]
@@ -236,6 +263,15 @@ def test_a_file_of_another_dtype(assay: Assay) -> None:
     dtypes = {value.dtype.name for value in found["parameters"].values()}
     whose = "the file's dtype" if dtypes == {np.dtype(dtype).name} else "the model's dtype"
     assay.behaves(found["ended"] or (whose if len(dtypes) == 1 else "several dtypes"))
+
+
+@requirement("MOD-LOAD-4", modules.FROZEN_LOAD_CASES)
+def test_a_file_for_what_is_frozen(assay: Assay) -> None:
+    """Of arrays that the model holds itself from then on, in their dtype."""
+    file = {name: value.astype(DTYPES[assay.params["file_dtype"]]) for name, value in _held(assay, 3).items()}
+    found = _answer(assay, file=file, steps=modules.STEPS[assay.params["frozen"]][1])
+    _same(assay, found["parameters"], file)
+    _same_names(assay, found["trained"], _trained(assay, file), "parameters trained")
 
 
 @requirement("MOD-UPDATE-1", modules.UPDATE_CASES)
@@ -468,3 +504,34 @@ def test_gradients_averaged_over_two_processes(assay: Assay) -> None:
     want = {name: ((value + others[name]) / 2).astype(value.dtype) for name, value in held.items()}
     for found in _answer(assay, other=modules.tree(assay.case, 3), **options):
         _same(assay, found, want, signed_zero=False)
+
+
+@requirement("MOD-EXAMPLE-1", modules.COUNT_OF_PARAMETERS_CASES)
+def test_the_count_of_parameters(assay: Assay) -> None:
+    found, due = _answer(assay), sum(value.size for value in _held(assay).values())
+    assay.behaves(f"{found} parameters", conforms=found == due, message=f"{found} instead of {due}")
+
+
+_SIZES = re.compile(r"\bin\w*=(\d+),\s*out\w*=(\d+)")
+
+
+@requirement("MOD-EXAMPLE-2", modules.TEXT_CASES)
+def test_what_a_model_prints(assay: Assay) -> None:
+    text = _answer(assay)
+    sizes = tuple((int(inputs), int(outputs)) for inputs, outputs in _SIZES.findall(text))
+    by_path = all(f"(layers.{number})" in text for number in range(len(module_trees.MLP_SIZES)))
+    shown = "layers by path" if by_path else "layers in a list, with arrays" if "shape=" in text else "layers in a list"
+    assay.behaves(shown if sizes == module_trees.MLP_SIZES else "other sizes", message=text)
+
+
+@requirement("MOD-EXAMPLE-3", modules.LOSS_CASES)
+def test_a_loss_of_squares(assay: Assay) -> None:
+    """Of a module, and of a function that is given the parameters."""
+    x, apart = module_trees.integers((4, 2), 1), module_trees.integers((4, 10), 2).astype(np.float64)
+    targets, want, gradients, bounds = modules.example_loss(_held(assay), x, apart)
+    value, found = _answer(assay, x=x, y=targets, by=assay.params["by"])
+    # The sum of squares is an integer: what may be rounded is its quotient, or the reciprocal and the product.
+    assay.within(np.array([value], np.float32), np.array([want]), np.array([2.0**-23 * want]), "float32")
+    _same_names(assay, found, gradients, "names")
+    for name, gradient in gradients.items():
+        assay.within(found[name], gradient, bounds[name], "float32")

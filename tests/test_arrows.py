@@ -23,6 +23,7 @@ SHARED = ("touchstone.documents", "touchstone.errors", "touchstone.files", "touc
 """What every part may import, and what imports none."""
 OWN_FRAMEWORK = {
     "adapters/jax/exercise.py",
+    "adapters/jax/examples.py",
     "adapters/jax/llama.py",
     "adapters/jax/modules.py",
     "adapters/jax/tied.py",
@@ -31,8 +32,10 @@ OWN_FRAMEWORK = {
     "adapters/jax/packing.py",
     "adapters/jax/product.py",
     "adapters/jax/releases.py",
+    "adapters/mlx/examples.py",
     "adapters/mlx/llama.py",
     "adapters/torch/int4.py",
+    "adapters/torch/examples.py",
     "adapters/torch/llama.py",
     "adapters/torch/packing.py",
     "adapters/torch/product.py",

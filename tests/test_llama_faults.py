@@ -361,6 +361,11 @@ def prints_no_layers(adapter: Any, patch: Any) -> None:
     patch.setattr(nn.ModuleList, "__repr__", lambda self: "ModuleList()")
 
 
+def reads_files_in_half_precision(adapter: Any, patch: Any) -> None:
+    mx, load = adapter.mx, adapter.mx.load
+    patch.setattr(mx, "load", lambda path: {n: v.astype(mx.float16).astype(v.dtype) for n, v in load(path).items()})
+
+
 @dataclass(frozen=True)
 class Fault:
     framework: str
@@ -379,18 +384,23 @@ FAULTS = [
     Fault("torch", mask_from_the_first_key, {"LLAMA-CACHE-1"} | TOKENS),
     Fault("mlx", scale_by_the_head_size, WHOLE | {"LLAMA-OP-1"}),
     Fault("jax", gate_and_up_swapped, WHOLE | {"LLAMA-OP-1"}),
-    Fault("mlx", gate_and_up_weights_swapped, WHOLE - SWAPPED_BACK | {"LLAMA-OP-1", "LLAMA-TREE-1"}),
+    Fault(
+        "mlx",
+        gate_and_up_weights_swapped,
+        WHOLE - SWAPPED_BACK | {"LLAMA-OP-1", "LLAMA-TREE-1", "LLAMA-CONVERT-1"},
+    ),
     Fault("torch", epsilon_of_another_size, LOGITS | {"LLAMA-OP-1"}),
     Fault("jax", default_epsilon_of_flax, LOGITS | {"LLAMA-OP-1"}),
     Fault("torch", norm_without_its_weight, WHOLE | {"LLAMA-OP-1"}),
     Fault("jax", square_kernel_not_transposed, WHOLE - PACKED | {"LLAMA-OP-1", "LLAMA-TREE-1"}),
     Fault("torch", head_untied, {"LLAMA-TREE-1", "LLAMA-GRAD-1", "LLAMA-SGD-1"}),
-    Fault("mlx", stale_head, {"LLAMA-GRAD-1", "LLAMA-SGD-1", "LLAMA-SAVE-1"}),
+    Fault("mlx", stale_head, {"LLAMA-GRAD-1", "LLAMA-SGD-1", "LLAMA-SAVE-1", "LLAMA-CONVERT-1"}),
     Fault("torch", climbs, {"LLAMA-SGD-1"}),
     Fault("jax", table_without_gradient, {"LLAMA-GRAD-1", "LLAMA-SGD-1"}),
     Fault("torch", scales_of_the_next_group, {"LLAMA-QUANT-1", "LLAMA-QUANT-2"}),
     Fault("mlx", quantizes_with_another_group, {"LLAMA-QUANT-1"}),
     Fault("torch", saves_no_norm, {"LLAMA-SAVE-1"}),
+    Fault("mlx", reads_files_in_half_precision, {"LLAMA-SAVE-1", "LLAMA-CONVERT-1"}),
     Fault("mlx", compiled_once_for_all, {SLOW}),
     Fault("torch", loss_of_the_same_token, {"LLAMA-GRAD-1", "LLAMA-SGD-1"}),
     Fault("mlx", loss_is_a_sum, {"LLAMA-LOSS-1", "LLAMA-GRAD-1", "LLAMA-SGD-1"}),

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+from touchstone.adapters import kept
 from touchstone.adapters.axes import permutation
 from touchstone.adapters.calls import Composition, Spelling
 
@@ -19,10 +20,10 @@ def _holding(make: Callable[[Any, Any], Any], parameters: Mapping[str, Any]) -> 
         *path, last = name.split(".")
         inner = module
         for part in path:
-            inner = getattr(inner, part)
+            inner = inner[int(part)] if part.isdigit() else getattr(inner, part)
         kind = type(getattr(inner, last))
         setattr(inner, last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
-    return module
+    return kept.called(module)
 
 
 def _named(names: tuple[str, ...], parts: Any) -> dict[str, Any]:
@@ -63,15 +64,13 @@ def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
 
 
 def _sequential(x: Any, *parts: Any) -> Any:
-    first, second = ({"kernel": parts[n].T, "bias": parts[n + 1]} for n in (0, 2))
+    first, second = (parts[n].T for n in (0, 2))
 
-    def linear(held: Mapping[str, Any]) -> Any:
-        return _holding(lambda nnx, rngs: nnx.Linear(*held["kernel"].shape, rngs=rngs), held)
+    def make(nnx: Any, rngs: Any) -> Any:
+        return nnx.Sequential(nnx.Linear(*first.shape, rngs=rngs), nnx.relu, nnx.Linear(*second.shape, rngs=rngs))
 
-    import jax
-    from flax import nnx
-
-    return nnx.Sequential(linear(first), jax.nn.relu, linear(second))(x)
+    held = {"layers.0.kernel": first, "layers.0.bias": parts[1], "layers.2.kernel": second, "layers.2.bias": parts[3]}
+    return _holding(make, held)(x)
 
 
 def _quantized(name: str) -> Composition:
@@ -79,7 +78,7 @@ def _quantized(name: str) -> Composition:
         from touchstone.adapters.interface import Scheme
         from touchstone.adapters.jax import modules
 
-        return getattr(modules, name)(weight, scales, biases, Scheme(bits, group_size))(x)
+        return kept.called(getattr(modules, name)(weight, scales, biases, Scheme(bits, group_size)))(x)
 
     return Composition(made, ("bits", "group_size"))
 
@@ -190,8 +189,8 @@ def _batch_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
     given = _named(_STATISTICS, parts)
     if len(parts) == 2:
         given |= {"mean": parts[0] * 0, "var": parts[0] * 0}
-    module = _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], epsilon=eps, rngs=rngs), given)
-    return module(x, use_running_average=len(parts) == 4)
+    options = {"epsilon": eps, "use_running_average": len(parts) == 4}
+    return _holding(lambda nnx, rngs: nnx.BatchNorm(x.shape[-1], rngs=rngs, **options), given)(x)
 
 
 def _running(name: str, **by_default: float) -> Composition:
@@ -255,7 +254,8 @@ def _dropout(axes: tuple[int, ...]) -> Composition:
     def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
         from flax import nnx
 
-        return nnx.Dropout(p, broadcast_dims=axes, rngs=nnx.Rngs(seed))(x, deterministic=not training)
+        module = nnx.Dropout(p, broadcast_dims=axes, deterministic=not training, rngs=nnx.Rngs(seed))
+        return kept.called(module)(x)
 
     return Composition(made, ("p", "seed", "training"))
 
@@ -286,7 +286,7 @@ def _by_default(name: str, *sizes: int, **options: Any) -> Composition:
 def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     from touchstone.adapters.jax.llama import RoPE
 
-    return RoPE(x.shape[-1], base)(x, offset)
+    return kept.called(RoPE(x.shape[-1], base))(x, offset)
 
 
 def _gate(a: Any, b: Any) -> Any:
@@ -361,6 +361,16 @@ ABSENT: Mapping[str, str] = {
     "operation:GRU": "flax.nnx.GRUCell has no bias of the hidden state's part of the new gate",
     "operation:RoPE": "flax.nnx has no rotary layer; this adapter's Llama turns neighbours",
     "operation:running variance of BatchNorm": "flax.nnx.BatchNorm keeps the biased variance",
+    "operation:InstanceNorm with running statistics": "flax.nnx.InstanceNorm keeps no statistics",
+}
+TOGETHER: Mapping[tuple[str, ...], str] = {
+    (
+        f"operation:{kind}Pool{n}d",
+        f"module:{question} of a layer",
+    ): "flax.nnx has functions of pooling, no modules of them"
+    for kind in ("Max", "Avg")
+    for n in (1, 2, 3)
+    for question in ("modes", "parameters")
 }
 
 

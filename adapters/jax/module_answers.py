@@ -11,6 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
+from touchstone.adapters.jax import layer_training
 
 if TYPE_CHECKING:
     from touchstone.adapters.jax.adapter import JaxAdapter
@@ -204,17 +205,40 @@ def _save_orbax(adapter: JaxAdapter, saved: Any, root: Any, path: Path) -> None:
         nnx.update(root, files.restore(path, target))
 
 
-def _save(form: str) -> Callable[..., Arrays]:
-    ways = {"msgpack": _save_msgpack, "orbax": _save_orbax}
+def _hand_over(adapter: JaxAdapter, saved: Any, root: Any, form: str) -> None:
+    way = {"msgpack": _save_msgpack, "orbax": _save_orbax}[form]
+    with tempfile.TemporaryDirectory() as folder:
+        way(adapter, saved, root, Path(folder) / "model")
 
+
+def _save(form: str) -> Callable[..., Arrays]:
     def save(adapter: JaxAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        with tempfile.TemporaryDirectory() as folder:
-            ways[form](adapter, saved, root, Path(folder) / "model")
+        _hand_over(adapter, saved, root, form)
         return _every_path(adapter, root)
 
     return save
+
+
+def _with_statistics(adapter: JaxAdapter, root: Any) -> Arrays:
+    nnx = adapter.nnx
+    return _arrays(adapter, nnx.state(root, nnx.Any(nnx.Param, nnx.BatchStat)))
+
+
+def _statistics(form: str) -> Callable[..., list[dict[str, Any]]]:
+    def statistics(adapter: JaxAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
+        saved, root = _built(adapter, tree), _built(adapter, tree)
+        return nested.after_training(
+            saved,
+            root,
+            lambda model, times: adapter.fetch(_called(model, order, adapter.place(x) * times)),
+            lambda: _hand_over(adapter, saved, root, form),
+            lambda model: _with_statistics(adapter, model),
+        )
+
+    return statistics
 
 
 def _paths(adapter: JaxAdapter, values: Arrays) -> dict[tuple[Any, ...], Any]:
@@ -337,8 +361,7 @@ def run(adapter: JaxAdapter, tree: Any, training: bool, order: Sequence[str], x:
     """The result of the layers one after the other, and the model's arrays afterwards."""
     root = _in_mode(adapter, tree, [("", training)])
     result = adapter.fetch(_called(root, order, adapter.place(x)))
-    kinds = (adapter.nnx.Param, adapter.nnx.BatchStat)
-    return {"result": result, "arrays": _arrays(adapter, adapter.nnx.state(root, adapter.nnx.Any(*kinds)))}
+    return {"result": result, "arrays": _with_statistics(adapter, root)}
 
 
 def state(adapter: JaxAdapter, tree: Any, path: str) -> Arrays:
@@ -369,7 +392,40 @@ def _update_with_its_own(adapter: JaxAdapter, root: Any) -> Any:
     return adapter.nnx.update(root, adapter.nnx.state(root))
 
 
+def _example(adapter: JaxAdapter, tree: Any) -> Any:
+    """The documentation's model, of the layers of a tree."""
+    from touchstone.adapters.jax import examples
+
+    return examples.MLP(_built(adapter, tree).layers)
+
+
+def count(adapter: JaxAdapter, tree: Any) -> int:
+    """How many numbers the parameters of the documentation's model have, as it counts them."""
+    from touchstone.adapters.jax import examples
+
+    return examples.count(_example(adapter, tree))
+
+
+def text(adapter: JaxAdapter, tree: Any) -> str:
+    """What the documentation's model prints."""
+    return str(_example(adapter, tree))
+
+
+def l2_loss(adapter: JaxAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
+    """The documentation's loss of the model, and its gradients."""
+    from touchstone.adapters.jax import examples
+
+    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
+    return float(value), _arrays(adapter, found)
+
+
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "count": count,
+    "text": text,
+    "l2 loss": l2_loss,
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "gradients": gradients,
@@ -377,6 +433,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "tie": tie,
     "save msgpack": _save("msgpack"),
     "save orbax": _save("orbax"),
+    "statistics msgpack": _statistics("msgpack"),
+    "statistics orbax": _statistics("orbax"),
     "load": load,
     "update": update,
     "replace": replace,
@@ -402,10 +460,14 @@ _BY_TREE = "Flax changes a model's state by jax.tree.map and nnx.update: a modul
 _AVERAGE = "JAX averages by jax.lax.pmean inside a mapped function"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
-        (f"module:save {form}" for form in ("npz", "safetensors", "torch")), "Flax saves a state by msgpack or Orbax"
+        (f"module:{what} {form}" for what in ("save", "statistics") for form in ("npz", "safetensors", "torch")),
+        "Flax saves a state by msgpack or Orbax",
     ),
     **dict.fromkeys(
-        ("module:unfreeze", "module:freeze strictly", "module:return of freeze", "module:return of unfreeze"),
+        (
+            *("module:unfreeze", "module:freeze strictly", "module:return of freeze", "module:return of unfreeze"),
+            "module:load what is frozen",
+        ),
         _BY_FILTER,
     ),
     "module:load leniently": _ONE_STRICTNESS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from touchstone.adapters import kept
 from touchstone.adapters.calls import Composition, Spelling
 
 Sizes = Callable[..., tuple[Any, ...]]
@@ -18,7 +19,7 @@ def _holding(module: Any, parameters: Mapping[str, Any]) -> Any:
         for part in path:
             inner = inner[int(part)] if part.isdigit() else getattr(inner, part)
         setattr(inner, last, value)
-    return module
+    return kept.called(module)
 
 
 def _layer(name: str, sizes: Sizes, *parameters: str, takes: tuple[str, ...] = ()) -> Composition:
@@ -101,7 +102,7 @@ def _pool(name: str) -> Composition:
     def made(x: Any, kernel_size: Any = 2, **options: Any) -> Any:
         from mlx import nn
 
-        return getattr(nn, name)(kernel_size, **options)(x)
+        return kept.called(getattr(nn, name)(kernel_size, **options))(x)
 
     return Composition(made, ("kernel_size", "stride", "padding"))
 
@@ -125,9 +126,8 @@ def _batch_norm(x: Any, *parts: Any, **options: Any) -> Any:
     """Not in training where the statistics are among the parts."""
     from mlx import nn
 
-    module = _holding(nn.BatchNorm(x.shape[-1], **options), dict(zip(_STATISTICS, parts, strict=False)))
-    module.train(len(parts) == 2)
-    return module(x)
+    module = nn.BatchNorm(x.shape[-1], **options).train(len(parts) == 2)
+    return _holding(module, dict(zip(_STATISTICS, parts, strict=False)))(x)
 
 
 def _running(name: str, **by_default: float) -> Composition:
@@ -158,9 +158,7 @@ def _recurrent(name: str, *parameters: str, result: int | None = None) -> Compos
 def _gru_without_bhn(x: Any, Wx: Any, Wh: Any, b: Any, hidden: Any) -> Any:
     from mlx import nn
 
-    module = _holding(nn.GRU(x.shape[-1], Wh.shape[-1]), {"Wx": Wx, "Wh": Wh, "b": b})
-    module.bhn = None
-    return module(x, hidden)
+    return _holding(nn.GRU(x.shape[-1], Wh.shape[-1]), {"Wx": Wx, "Wh": Wh, "b": b, "bhn": None})(x, hidden)
 
 
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
@@ -196,17 +194,17 @@ def _with_norms(norms: int, arrays: Any) -> dict[str, Any]:
     return dict(zip(names, arrays, strict=True))
 
 
-def _encoder_layer(x: Any, *parts: Any, norm_first: bool = True) -> Any:
+def _encoder_layer(x: Any, *parts: Any, **options: Any) -> Any:
     from mlx import nn
 
-    module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], norm_first=norm_first)
+    module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], **options)
     return _holding(module, {**_projections(parts[:4], "attention."), **_with_norms(2, parts[4:])})(x, None)
 
 
-def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) -> Any:
+def _decoder_layer(x: Any, memory: Any, *parts: Any, **options: Any) -> Any:
     from mlx import nn
 
-    module = nn.TransformerDecoderLayer(x.shape[-1], 2, parts[14].shape[0], norm_first=norm_first)
+    module = nn.TransformerDecoderLayer(x.shape[-1], 2, parts[14].shape[0], **options)
     held = {**_projections(parts[:4], "self_attention."), **_projections(parts[4:8], "cross_attention.")}
     mask = nn.MultiHeadAttention.create_additive_causal_mask(x.shape[1], x.dtype)
     return _holding(module, {**held, **_with_norms(3, parts[8:])})(x, memory, mask, None)
@@ -215,25 +213,25 @@ def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) ->
 def _rope(x: Any, offset: int = 0, dims: int = 8, **options: Any) -> Any:
     from mlx import nn
 
-    return nn.RoPE(dims, **options)(x, offset=offset)
+    return kept.called(nn.RoPE(dims, **options))(x, offset=offset)
 
 
 def _alibi(scores: Any, offset: int = 0) -> Any:
     from mlx import nn
 
-    return nn.ALiBi()(scores, offset)
+    return kept.called(nn.ALiBi())(scores, offset)
 
 
 def _sines(x: Any, **options: Any) -> Any:
     from mlx import nn
 
-    return nn.SinusoidalPositionalEncoding(8, **options)(x)
+    return kept.called(nn.SinusoidalPositionalEncoding(8, **options))(x)
 
 
 def _upsampled(x: Any, scale_factor: Any = 2, **options: Any) -> Any:
     from mlx import nn
 
-    return nn.Upsample(scale_factor, **options)(x)
+    return kept.called(nn.Upsample(scale_factor, **options))(x)
 
 
 def _dropout(name: str) -> Composition:
@@ -242,7 +240,7 @@ def _dropout(name: str) -> Composition:
         from mlx import nn
 
         mx.random.seed(seed)
-        return getattr(nn, name)(p).train(training)(x)
+        return kept.called(getattr(nn, name)(p).train(training))(x)
 
     return Composition(made, ("p", "seed", "training"))
 
@@ -315,8 +313,8 @@ LAYERS: Mapping[str, Spelling] = {
     "attention with a mask added": Composition(_attention),
     "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
     "MultiHeadAttention with biases": Composition(_many_heads),
-    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first",)),
-    "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first",)),
+    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout")),
+    "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first", "dropout")),
     "RoPE": Composition(_rope, ("offset", "base", "scale", "dims")),
     "RoPE of neighbours": Composition(lambda x, **options: _rope(x, traditional=True, **options), ("offset", "base")),
     "ALiBi": Composition(_alibi, ("offset",)),
@@ -335,6 +333,7 @@ _SAME = "mlx.nn's layers pad by numbers alone"
 ABSENT: Mapping[str, str] = {
     **{f"option:{name} same": _SAME for name in ("Conv1d", "Conv2d", "Conv3d")},
     "operation:running biased variance of BatchNorm": "mlx.nn.BatchNorm keeps the unbiased variance",
+    "operation:InstanceNorm with running statistics": "mlx.nn.InstanceNorm keeps no statistics",
 }
 CONSTRUCTED = (
     *("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "LayerNorm", "RMSNorm"),

@@ -11,7 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
-from touchstone.adapters.mlx import ring
+from touchstone.adapters.mlx import layer_training, ring
 
 if TYPE_CHECKING:
     from touchstone.adapters.mlx.adapter import MLXAdapter
@@ -119,17 +119,36 @@ def tie(adapter: MLXAdapter, tree: Any, after: str, path: str, to: str, other: A
     return _arrays(adapter, root.parameters())
 
 
+def _hand_over(saved: Any, root: Any, extension: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / f"model.{extension}")
+        saved.save_weights(path)
+        root.load_weights(path)
+
+
 def _save(extension: str) -> Callable[..., Arrays]:
     def save(adapter: MLXAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        with tempfile.TemporaryDirectory() as folder:
-            path = str(Path(folder) / f"model.{extension}")
-            saved.save_weights(path)
-            root.load_weights(path)
-            return _arrays(adapter, root.parameters())
+        _hand_over(saved, root, extension)
+        return _arrays(adapter, root.parameters())
 
     return save
+
+
+def _statistics(extension: str) -> Callable[..., list[dict[str, Any]]]:
+    def statistics(adapter: MLXAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
+        saved, root = _built(adapter, tree), _built(adapter, tree)
+        return nested.after_training(
+            saved,
+            root,
+            lambda model, times: adapter.fetch(_called(model, order, adapter.place(x) * times)),
+            lambda: _hand_over(saved, root, extension),
+            lambda model: _arrays(adapter, model.parameters()),
+        )
+
+    return statistics
 
 
 def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -140,6 +159,17 @@ def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> d
         adapter.mx.save_safetensors(path, {name: adapter.place(value) for name, value in file.items()})
         how = ended(lambda: root.load_weights(path, strict=strict))
         return {"ended": how, "parameters": _arrays(adapter, root.parameters())}
+
+
+def load_what_is_frozen(adapter: MLXAdapter, tree: Any, file: Arrays, steps: Any) -> dict[str, Any]:
+    """Parameters, and which of them are trained, of a model that has taken the arrays of a file for its own."""
+    root = _told(_built(adapter, tree), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "model.safetensors")
+        adapter.mx.save_safetensors(path, {name: adapter.place(value) for name, value in file.items()})
+        root.load_weights(path)
+        trained = _arrays(adapter, root.trainable_parameters())
+        return {"parameters": _arrays(adapter, root.parameters()), "trained": sorted(trained)}
 
 
 def update(adapter: MLXAdapter, tree: Any, values: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -284,7 +314,40 @@ def average_over_processes(adapter: MLXAdapter, tree: Any, other: Any, **options
     return ring.averaged(adapter.device, given, options)
 
 
+def _example(adapter: MLXAdapter, tree: Any) -> Any:
+    """The documentation's model, of the layers of a tree."""
+    from touchstone.adapters.mlx import examples
+
+    return examples.MLP(_built(adapter, tree).layers)
+
+
+def count(adapter: MLXAdapter, tree: Any) -> int:
+    """How many numbers the parameters of the documentation's model have, as it counts them."""
+    from touchstone.adapters.mlx import examples
+
+    return examples.count(_example(adapter, tree))
+
+
+def text(adapter: MLXAdapter, tree: Any) -> str:
+    """What the documentation's model prints."""
+    return str(_example(adapter, tree))
+
+
+def l2_loss(adapter: MLXAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
+    """The documentation's loss of the model, and its gradients."""
+    from touchstone.adapters.mlx import examples
+
+    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
+    return float(value), _arrays(adapter, found)
+
+
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "count": count,
+    "text": text,
+    "l2 loss": l2_loss,
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "unfreeze": freeze,
@@ -294,7 +357,10 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "tie": tie,
     "save npz": _save("npz"),
     "save safetensors": _save("safetensors"),
+    "statistics npz": _statistics("npz"),
+    "statistics safetensors": _statistics("safetensors"),
     "load": load,
+    "load what is frozen": load_what_is_frozen,
     "load leniently": load,
     "update": update,
     "update leniently": update,
@@ -325,5 +391,5 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
 }
 _ONE_FORMAT = "mlx.nn.Module.save_weights writes .npz and .safetensors"
 ABSENT: Mapping[str, str] = dict.fromkeys(
-    (f"module:save {form}" for form in ("torch", "msgpack", "orbax")), _ONE_FORMAT
+    (f"module:{what} {form}" for what in ("save", "statistics") for form in ("torch", "msgpack", "orbax")), _ONE_FORMAT
 )

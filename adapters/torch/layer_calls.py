@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from touchstone.adapters import kept
 from touchstone.adapters.axes import permutation
 from touchstone.adapters.calls import Composition, Spelling
 
@@ -13,6 +14,9 @@ def _applied(module: Any, parameters: Mapping[str, Any], *inputs: Any, **options
     """What a module made on the meta device gives with these tensors in the place of its own."""
     from torch.func import functional_call
 
+    if kept.is_asked():
+        module.load_state_dict({n: v.detach() for n, v in parameters.items()}, strict=False, assign=True)
+        return kept.called(module)(*inputs, **options)
     return functional_call(module, dict(parameters), inputs, options)
 
 
@@ -67,7 +71,7 @@ def _quantized(name: str) -> Composition:
         from touchstone.adapters.torch import quantized
 
         words = weight.view(torch.int32)
-        return getattr(quantized, name)(words, scales, biases, Scheme(bits, group_size))(x)
+        return kept.called(getattr(quantized, name)(words, scales, biases, Scheme(bits, group_size)))(x)
 
     return Composition(made, ("bits", "group_size"))
 
@@ -102,7 +106,7 @@ def _pool(name: str) -> Composition:
     def made(x: Any, kernel_size: Any = 2, **options: Any) -> Any:
         from torch import nn
 
-        return _channels_last(getattr(nn, name)(kernel_size, **options)(_channels_first(x)))
+        return _channels_last(_applied(getattr(nn, name)(kernel_size, **options), {}, _channels_first(x)))
 
     return Composition(made, ("kernel_size", "stride", "padding"))
 
@@ -141,13 +145,18 @@ def _instance_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
 _STATISTICS = (*_AFFINE, "running_mean", "running_var")
 
 
-def _batch_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+def _with_statistics(kind: str) -> Composition:
     """In training where the statistics are not among the parts."""
-    in_training = len(parts) == 2
-    module = _by_space("BatchNorm", x)(x.shape[-1], eps, track_running_stats=not in_training, device="meta")
-    module.num_batches_tracked = None
-    module.train(in_training)
-    return _channels_last(_applied(module, _named(_STATISTICS, parts), _channels_first(x)))
+
+    def made(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+        in_training = len(parts) == 2
+        options = {"affine": True, "track_running_stats": not in_training, "device": "meta"}
+        module = _by_space(kind, x)(x.shape[-1], eps, **options)
+        module.num_batches_tracked = None
+        module.train(in_training)
+        return _channels_last(_applied(module, _named(_STATISTICS, parts), _channels_first(x)))
+
+    return Composition(made, ("eps",))
 
 
 def _running(name: str, **by_default: float) -> Composition:
@@ -229,18 +238,21 @@ def _within(attention: str, arrays: Any) -> dict[str, Any]:
     return held | {f"{attention}.{name}": value for name, value in biases.items()}
 
 
-def _encoder_layer(x: Any, *parts: Any, norm_first: bool = True) -> Any:
+_AS_MLX = {"dropout": 0.0, "norm_first": True}
+
+
+def _encoder_layer(x: Any, *parts: Any, **options: Any) -> Any:
     from torch import nn
 
-    given = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first, "device": "meta"}
+    given = {**_AS_MLX, **options, "batch_first": True, "device": "meta"}
     module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], **given)
     return _applied(module, {**_within("self_attn", parts[:4]), **_with_norms(2, parts[4:])}, x)
 
 
-def _decoder_layer(x: Any, memory: Any, *parts: Any, norm_first: bool = True) -> Any:
+def _decoder_layer(x: Any, memory: Any, *parts: Any, **options: Any) -> Any:
     from torch import nn
 
-    given = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first, "device": "meta"}
+    given = {**_AS_MLX, **options, "batch_first": True, "device": "meta"}
     module = nn.TransformerDecoderLayer(x.shape[-1], 2, parts[14].shape[0], **given)
     held = {**_within("self_attn", parts[:4]), **_within("multihead_attn", parts[4:8]), **_with_norms(3, parts[8:])}
     mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1], device=x.device, dtype=x.dtype)
@@ -257,7 +269,7 @@ def _dropout(name: str) -> Composition:
         module = getattr(nn, name)(p).train(training)
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            return _channels_last(module(_channels_first(x)))
+            return _channels_last(_applied(module, {}, _channels_first(x)))
 
     return Composition(made, ("p", "seed", "training"))
 
@@ -294,14 +306,14 @@ def _encoder_by_default(x: Any) -> Any:
 def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     from touchstone.adapters.torch.llama import RoPE
 
-    return RoPE(x.shape[-1], base).to(x.device)(x, offset)
+    return _applied(RoPE(x.shape[-1], base).to(x.device), {}, x, offset)
 
 
 def _upsampled(x: Any, scale_factor: Any = 2, mode: str = "nearest", **options: Any) -> Any:
     from torch import nn
 
     module = nn.Upsample(scale_factor=scale_factor, mode={"linear": "bilinear"}.get(mode, mode), **options)
-    return _channels_last(module(_channels_first(x)))
+    return _channels_last(_applied(module, {}, _channels_first(x)))
 
 
 def _gate(a: Any, b: Any) -> Any:
@@ -314,7 +326,7 @@ def _activation(name: str, **options: Any) -> Composition:
     def made(x: Any) -> Any:
         from torch import nn
 
-        return getattr(nn, name)(**options)(x)
+        return _applied(getattr(nn, name)(**options), {}, x)
 
     return Composition(made)
 
@@ -344,8 +356,9 @@ LAYERS: Mapping[str, Spelling] = {
     "RMSNorm": Composition(_rms_norm, ("eps",)),
     "GroupNorm of neighbours": Composition(_group_norm, ("num_groups", "eps")),
     "InstanceNorm": Composition(_instance_norm, ("eps",)),
-    "BatchNorm": Composition(_batch_norm, ("eps",)),
-    "BatchNorm in training": Composition(_batch_norm, ("eps",)),
+    "InstanceNorm with running statistics": _with_statistics("InstanceNorm"),
+    "BatchNorm": _with_statistics("BatchNorm"),
+    "BatchNorm in training": _with_statistics("BatchNorm"),
     "running mean of BatchNorm": _running("running_mean", momentum=0.1),
     "running variance of BatchNorm": _running("running_var", momentum=0.1),
     "running mean of BatchNorm by default": _running("running_mean"),
@@ -359,8 +372,8 @@ LAYERS: Mapping[str, Spelling] = {
     "attention with a mask added": Composition(_attention),
     "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
     "MultiHeadAttention with biases": Composition(_many_heads),
-    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first",)),
-    "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first",)),
+    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout")),
+    "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first", "dropout")),
     "RoPE of neighbours": Composition(_rope, ("offset", "base")),
     "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
     "Dropout": _dropout("Dropout"),

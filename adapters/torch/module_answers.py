@@ -11,6 +11,7 @@ import numpy as np
 
 from touchstone.adapters import nested
 from touchstone.adapters.isolation.outcome import ended
+from touchstone.adapters.torch import layer_training
 
 if TYPE_CHECKING:
     from touchstone.adapters.torch.adapter import TorchAdapter
@@ -129,23 +130,42 @@ def tie(adapter: TorchAdapter, tree: Any, after: str, path: str, to: str, other:
     return _state(adapter, root)
 
 
+def _hand_over(adapter: TorchAdapter, saved: Any, root: Any, form: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        if form == "safetensors":
+            from safetensors import torch as files
+
+            files.save_model(saved, str(path))
+            files.load_model(root, str(path))
+        else:
+            adapter.torch.save(saved.state_dict(), path)
+            root.load_state_dict(adapter.torch.load(path, weights_only=True))
+
+
 def _save(form: str) -> Callable[..., Arrays]:
     def save(adapter: TorchAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "model"
-            if form == "safetensors":
-                from safetensors import torch as files
-
-                files.save_model(saved, str(path))
-                files.load_model(root, str(path))
-            else:
-                adapter.torch.save(saved.state_dict(), path)
-                root.load_state_dict(adapter.torch.load(path, weights_only=True))
-            return _state(adapter, root)
+        _hand_over(adapter, saved, root, form)
+        return _state(adapter, root)
 
     return save
+
+
+def _statistics(form: str) -> Callable[..., list[dict[str, Any]]]:
+    def statistics(adapter: TorchAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
+        saved, root = _built(adapter, tree), _built(adapter, tree)
+        return nested.after_training(
+            saved,
+            root,
+            lambda model, times: np.array(adapter.fetch(_called(model, order, adapter.place(x) * times))),
+            lambda: _hand_over(adapter, saved, root, form),
+            lambda model: _state(adapter, model),
+        )
+
+    return statistics
 
 
 def load(adapter: TorchAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -156,6 +176,16 @@ def load(adapter: TorchAdapter, tree: Any, file: Arrays, strict: bool = True) ->
         adapter.torch.save({name: adapter.place(value) for name, value in file.items()}, path)
         how = ended(lambda: root.load_state_dict(adapter.torch.load(path, weights_only=True), strict=strict))
         return {"ended": how, "parameters": _state(adapter, root)}
+
+
+def load_what_is_frozen(adapter: TorchAdapter, tree: Any, file: Arrays, steps: Any) -> dict[str, Any]:
+    """Parameters, and which of them are trained, of a model that has taken the arrays of a file for its own."""
+    root = _told(_built(adapter, tree), steps)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        adapter.torch.save({name: adapter.place(value) for name, value in file.items()}, path)
+        root.load_state_dict(adapter.torch.load(path, weights_only=True), assign=True)
+        return {"parameters": _state(adapter, root), "trained": sorted(_trained(root))}
 
 
 def update(adapter: TorchAdapter, tree: Any, values: Arrays) -> dict[str, Any]:
@@ -251,7 +281,40 @@ def _cast_to_half(adapter: TorchAdapter, root: Any) -> Any:
     return root.to(adapter.torch.float16)
 
 
+def _example(adapter: TorchAdapter, tree: Any) -> Any:
+    """The documentation's model, of the layers of a tree."""
+    from touchstone.adapters.torch import examples
+
+    return examples.MLP(_built(adapter, tree).layers)
+
+
+def count(adapter: TorchAdapter, tree: Any) -> int:
+    """How many numbers the parameters of the documentation's model have, as it counts them."""
+    from touchstone.adapters.torch import examples
+
+    return examples.count(_example(adapter, tree))
+
+
+def text(adapter: TorchAdapter, tree: Any) -> str:
+    """What the documentation's model prints."""
+    return str(_example(adapter, tree))
+
+
+def l2_loss(adapter: TorchAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
+    """The documentation's loss of the model, and its gradients."""
+    from touchstone.adapters.torch import examples
+
+    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
+    return float(value.detach()), _arrays(adapter, found)
+
+
 ANSWERS: Mapping[str, Callable[..., Any]] = {
+    "count": count,
+    "text": text,
+    "l2 loss": l2_loss,
+    "step of a layer": layer_training.step,
+    "modes of a layer": layer_training.modes,
+    "parameters of a layer": layer_training.parameters,
     "parameters": parameters,
     "freeze": freeze,
     "unfreeze": freeze,
@@ -259,8 +322,11 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "step": step,
     "tie": tie,
     "save torch": _save("torch"),
+    "statistics safetensors": _statistics("safetensors"),
+    "statistics torch": _statistics("torch"),
     "save safetensors": _save("safetensors"),
     "load": load,
+    "load what is frozen": load_what_is_frozen,
     "load leniently": load,
     "update": update,
     "replace": replace,
@@ -285,7 +351,8 @@ _STRICT = "torch.nn.Module.load_state_dict has one strictness, which MOD-LOAD-1 
 _AVERAGE = "PyTorch averages gradients by DistributedDataParallel, which wraps a model in a process group"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
-        (f"module:save {form}" for form in ("npz", "msgpack", "orbax")), "PyTorch saves by torch.save, or safetensors"
+        (f"module:{what} {form}" for what in ("save", "statistics") for form in ("npz", "msgpack", "orbax")),
+        "PyTorch saves by torch.save, or safetensors",
     ),
     "module:freeze strictly": "PyTorch freezes a parameter, not a name",
     "module:update leniently": _STRICT,

@@ -25,7 +25,7 @@ CRASHING = (("GroupNorm of neighbours", "two axes"),)
 """Operation and sample whose gradients have ended a framework's process."""
 
 
-def _chapter(one: Operation) -> str:
+def chapter(one: Operation) -> str:
     """Of golden keys, whose first part is a file's name."""
     return "windows" if one in OF_WINDOWS else "sequences of tokens" if one in OF_TOKENS else "layers"
 
@@ -37,7 +37,12 @@ def _dtypes(sample: Sample) -> tuple[str, ...]:
 def _values(one: Operation) -> Iterator[tuple[Sample, Case]]:
     for sample in one.samples:
         for dtype, region in product(_dtypes(sample), sample.regions):
-            yield sample, operations.case(_chapter(one), one, sample, dtype, region, sample.options)
+            yield sample, operations.case(chapter(one), one, sample, dtype, region, sample.options)
+
+
+def gradient(one: Operation, sample: Sample, dtype: str, argument: str) -> Case:
+    """Of the whole result by one operand."""
+    return operations.case(chapter(one), one, sample, dtype, ALL, sample.options, argument)
 
 
 def _gradients(one: Operation) -> Iterator[Case]:
@@ -48,7 +53,7 @@ def _gradients(one: Operation) -> Iterator[Case]:
         dtypes = operations.DTYPES if sample is one.sample else ("float32",)
         for dtype, argument in product(dtypes, one.slopes):
             if argument in sample.arguments:
-                case = operations.case(_chapter(one), one, sample, dtype, ALL, sample.options, argument)
+                case = gradient(one, sample, dtype, argument)
                 yield replace(case, hazard="reads") if (one.name, sample.name) in CRASHING else case
 
 

@@ -115,6 +115,10 @@ TREE_CASES = _both()
 GRADIENT_CASES = _both(needs=("gradients",))
 STEP_CASES = _both(needs=("gradients", "optimizer"))
 SAVE_CASES = _both(needs=("persistence",))
+CONVERT_CASES = [
+    _case(IDS, (f"dtype:{dtype}", "module:save npz"), tied=tied, dtype=dtype)
+    for tied, dtype in product((False, True), FLOATS)
+]
 TINY = 2.0**-20
 """Its square is far below every epsilon, so that a norm of nothing else shows what was added."""
 DEFAULT_CASES = [

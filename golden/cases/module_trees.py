@@ -130,6 +130,24 @@ def _norms(phase: int = 0, dtype: str = "float32") -> Tree:
     }
 
 
+def _norm(phase: int = 0, dtype: str = "float32") -> Tree:
+    """One layer and no model around it."""
+    return "batch_norm", 3
+
+
+MLP_SIZES = ((2, 128), (128, 128), (128, 10))
+"""Inputs and outputs of the layers of the documentation's example."""
+
+
+def _mlp(phase: int = 0, dtype: str = "float32") -> Tree:
+    """Its biases are no multiples of what the products are, so that no sum is zero, where a maximum has no slope."""
+    layers = []
+    for number, (columns, rows) in enumerate(MLP_SIZES):
+        kind, held = linear(columns, rows, phase + number, dtype=dtype)
+        layers.append((kind, {**held, "bias": held["bias"] + np.asarray(0.5 ** (number + 1), DTYPES[dtype])}))
+    return "module", {"layers": ("list", layers)}
+
+
 def _projections(phase: int = 0, dtype: str = "float32") -> Tree:
     """Two layers of the same sizes."""
     return "module", {"proj": linear(3, 3, phase, False, dtype), "head": linear(3, 3, phase + 1, False, dtype)}
@@ -171,6 +189,8 @@ MODELS = {
     "empty": _with_empty,
     "shared": _shared,
     "norms": _norms,
+    "norm alone": _norm,
+    "MLP": _mlp,
     "digits as keys": _keyed("0", "1"),
     "dots in keys": _keyed("a.b", "a.c"),
     "spaces in keys": _keyed("a b", "c/d"),

@@ -96,6 +96,12 @@ def _unfreezing() -> dict[str, tuple[str, Steps, tuple[str, ...]]]:
     alone = {"recurse": False}
     not_head = ("layers.*", "parts.*", "block.*")
     return {
+        "biases that are not frozen": ("nested", (("unfreeze", "", {"keys": "bias"}),), ()),
+        "biases of a module, of all weights": (
+            "nested",
+            (("freeze", "", {"keys": "weight"}), ("unfreeze", "block", {"keys": "bias"})),
+            ("*.weight",),
+        ),
         "and back": ("nested", (*every, ("unfreeze", "", {})), ()),
         "all but one": ("nested", (*every, ("unfreeze", "head", {})), not_head),
         "all but biases": ("nested", (*every, ("unfreeze", "", {"keys": "bias"})), ("*.weight",)),
@@ -145,6 +151,7 @@ STATISTICS: dict[str, Steps] = {
     "nothing": (),
     "unfreeze": (("unfreeze", "", {}),),
     "freeze and unfreeze": (("freeze", "", {}), ("unfreeze", "", {})),
+    "unfreeze by their names": (("unfreeze", "", {"keys": ["running_mean", "running_var"]}),),
 }
 STATISTICS_CASES = [_case("norms", "unfreeze" if steps else "freeze", done=done) for done, steps in STATISTICS.items()]
 SHORT_ORDER = ("proj", "head")
@@ -179,7 +186,19 @@ KEY_CASES = [
     _case(model, f"save {form}", format=form)
     for form, model in product(FORMATS, ("digits as keys", "dots in keys", "spaces in keys"))
 ]
+NORMS: Mapping[str, tuple[str, ...]] = {"norm alone": ("",), "norms": ("layers.1", "parts.inner.norm")}
+"""Model -> the paths of its normalizations, one after the other, as its call runs them."""
+SAVED_STATISTICS_CASES = [_case(model, f"statistics {form}", format=form) for form, model in product(FORMATS, NORMS)]
+COUNT_CASES = [case for case in SAVED_STATISTICS_CASES if case.params["model"] == "norm alone"]
 LOAD_CASES = [_case("nested", "load", file=what) for what in MISFITS]
+FROZEN_LOAD_CASES = [
+    Case(
+        {"model": "nested", "frozen": what, "file_dtype": dtype},
+        {},
+        ("dtype:float32", f"dtype:{dtype}", "module:load what is frozen"),
+    )
+    for what, dtype in product(("nothing", "a module", "every bias"), ("float32", "bfloat16"))
+]
 LENIENT_CASES = [_case("nested", "load leniently", file=what) for what in MISFITS]
 FILE_DTYPE_CASES = [_case("nested", "load", file_dtype=dtype) for dtype in ("float16", "bfloat16")]
 UPDATES = {
@@ -272,3 +291,36 @@ RING_CASES = [
         for dtype, size in (("float16", BYTES[0]), ("bfloat16", BYTES[2]))
     ),
 ]
+COUNT_OF_PARAMETERS_CASES = [_case("MLP", "count")]
+TEXT_CASES = [_case("MLP", "text")]
+LOSS_CASES = [_case("MLP", "l2 loss", by=by) for by in ("module", "function")]
+
+
+def example_loss(
+    values: Mapping[str, np.ndarray], x: np.ndarray, apart: np.ndarray
+) -> tuple[np.ndarray, float, dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Of the documentation's model: targets that lie `apart` from its results, the mean of squares, gradients, bounds.
+
+    Results are exact in float32: sums of multiples of an eighth below 2**21. What is rounded is the mean's factor, and
+    every product and sum behind it; n of them in a row stray by n u / (1 - n u) of the same sums of absolute values
+    (Higham 2002, section 3.1).
+    """
+    wide = {name: value.astype(np.float64) for name, value in values.items()}
+    layers = range(len(values) // 2)
+    inputs = [x.astype(np.float64)]
+    for n in layers:
+        made = inputs[-1] @ wide[f"layers.{n}.weight"].T + wide[f"layers.{n}.bias"]
+        inputs.append(np.maximum(made, 0) if n < layers[-1] else made)
+    back, largest, roundings = 2 * apart / apart.size, 2 * np.abs(apart) / apart.size, 4 + len(x)
+    gradients: dict[str, np.ndarray] = {}
+    bounds: dict[str, np.ndarray] = {}
+    for n in reversed(layers):
+        share = roundings * 2.0**-24 / (1 - roundings * 2.0**-24)
+        gradients |= {f"layers.{n}.weight": back.T @ inputs[n], f"layers.{n}.bias": back.sum(0)}
+        bounds |= {
+            f"layers.{n}.weight": share * (largest.T @ np.abs(inputs[n])),
+            f"layers.{n}.bias": share * largest.sum(0),
+        }
+        weight, seen = wide[f"layers.{n}.weight"], inputs[n] > 0
+        back, largest, roundings = back @ weight * seen, largest @ np.abs(weight) * seen, roundings + weight.shape[0]
+    return (inputs[-1] - apart).astype(np.float32), float((apart**2).mean()), gradients, bounds
