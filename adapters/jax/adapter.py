@@ -70,6 +70,7 @@ class JaxAdapter(Adapter):
             + [f"{function} preferred_element_type" for function in ("matmul", "dot", "einsum", "dot_general")]
         )
         | options_of(OPERATIONS),
+        together=layer_calls.TOGETHER,
         absent={
             **ABSENT,
             **module_answers.ABSENT,

@@ -41,11 +41,11 @@ def _values(one: Operation) -> Iterator[tuple[Sample, Case]]:
 
 
 def _gradients(one: Operation) -> Iterator[Case]:
-    """By every operand of the first sample; of the others in float32."""
+    """By every operand of the first sample in its dtypes; of the others in float32."""
     for sample in one.samples:
         if list(sample.regions) != [ALL]:
             continue
-        dtypes = operations.DTYPES if sample is one.sample else ("float32",)
+        dtypes = _dtypes(sample) if sample is one.sample else ("float32",)
         for dtype, argument in product(dtypes, one.slopes):
             if argument in sample.arguments:
                 case = operations.case(_chapter(one), one, sample, dtype, ALL, sample.options, argument)
