@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from touchstone.adapters.calls import Composition, Spelling
@@ -14,14 +14,23 @@ def _holding(make: Callable[[Any, Any], Any], parameters: Mapping[str, Any]) -> 
     from flax import nnx
 
     module = nnx.eval_shape(lambda: make(nnx, nnx.Rngs(0)))
+    return _put(module, parameters)
+
+
+def _put(module: Any, parameters: Mapping[str, Any]) -> Any:
+    """The module with these arrays in the place of its own, by dotted names."""
+    from flax import nnx
+
     for name, value in parameters.items():
-        *path, last = name.split(".")
-        inner = module
-        for part in path:
-            inner = getattr(inner, part)
-        kind = type(getattr(inner, last))
-        setattr(inner, last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
+        path, _, last = name.rpartition(".")
+        kind = type(_at(module, name))
+        setattr(_at(module, path), last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
     return module
+
+
+def _at(module: Any, path: str) -> Any:
+    """What a dotted name leads to: the module itself where it is empty."""
+    return reduce(getattr, filter(None, path.split(".")), module)
 
 
 def _named(names: tuple[str, ...], parts: Any) -> dict[str, Any]:
@@ -158,17 +167,23 @@ def _transposed(dims: int) -> Composition:
 
 def _pool(name: str, dims: int) -> Composition:
     def made(
-        x: Any, kernel_size: Any = 2, stride: Any = None, padding: Any = 0, padding_behind: Any = None, **counts: bool
+        x: Any,
+        kernel_size: Any = 2,
+        stride: Any = None,
+        padding: Any = 0,
+        padding_behind: Any = None,
+        same: bool = False,
+        **counts: bool,
     ) -> Any:
         from flax import nnx
 
         steps = _each(kernel_size if stride is None else stride, dims)
         behind = padding if padding_behind is None else padding_behind
-        edges = list(zip(_each(padding, dims), _each(behind, dims), strict=True))
+        edges = "SAME" if same else list(zip(_each(padding, dims), _each(behind, dims), strict=True))
         return getattr(nnx, name)(x, _each(kernel_size, dims), strides=steps, padding=edges, **counts)
 
     counts = ("count_include_pad",) if name == "avg_pool" else ()
-    return Composition(made, ("kernel_size", "stride", "padding", "padding_behind", *counts))
+    return Composition(made, ("kernel_size", "stride", "padding", "padding_behind", "same", *counts))
 
 
 def _layer_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
@@ -268,7 +283,10 @@ _PROJECTIONS = ("query", "key", "value")
 
 
 def _heads(num_heads: int, parts: Any) -> Any:
-    """A layer of four projections, and of their biases, if any. Flax splits the projections' axis into heads."""
+    """A layer of four projections, and of their biases, if any. Flax splits the projections' axis into heads.
+
+    Raises ValueError where the layer's own arrays are of other sizes.
+    """
     width = parts[0].shape[0]
     heads = (num_heads, width // num_heads)
     held = {f"{n}.kernel": w.T.reshape(-1, *heads) for n, w in zip(_PROJECTIONS, parts[:3], strict=True)}
@@ -277,7 +295,11 @@ def _heads(num_heads: int, parts: Any) -> Any:
         held[f"{name}.bias"] = bias.reshape(heads)
     held |= {"out.bias": parts[7]} if len(parts) > 4 else {}
     given = {"use_bias": len(parts) > 4, "decode": False, "qkv_features": width, "in_kv_features": parts[1].shape[1]}
-    return _holding(lambda nnx, rngs: nnx.MultiHeadAttention(num_heads, width, rngs=rngs, **given), held)
+    module = _holding(lambda nnx, rngs: nnx.MultiHeadAttention(num_heads, width, rngs=rngs, **given), {})
+    sizes = {name: _at(module, name).shape for name in held}
+    if sizes != {name: value.shape for name, value in held.items()}:
+        raise ValueError(f"made with other sizes: {sizes}")
+    return _put(module, held)
 
 
 def _many_heads(*arrays: Any, num_heads: int = 2, need_weights: bool = False, by_head: bool = False) -> Any:

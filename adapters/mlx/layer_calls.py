@@ -190,13 +190,16 @@ def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
 
 
 def _of_sizes(num_heads: int, inputs: Any, parts: Any, *, evaluation: bool = False, **sizes: int) -> Any:
-    """Queries, keys and values by a layer of these sizes; parts: four weights, and their biases, if any."""
+    """Queries, keys and values by a layer of these sizes, of which its own arrays have to be as well.
+
+    parts: four weights, and their biases, if any.
+    """
     from mlx import nn
 
     held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, parts, strict=False)}
     held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, parts[4:], strict=False)}
     module = nn.MultiHeadAttention(parts[0].shape[0], num_heads, bias=len(parts) > 4, **sizes)
-    return _holding(module, held).train(not evaluation)(*inputs)
+    return module.load_weights(list(held.items())).train(not evaluation)(*inputs)
 
 
 def _heads_of_sizes(queries: Any, keys: Any, values: Any, *parts: Any) -> Any:
@@ -404,6 +407,7 @@ ABSENT: Mapping[str, str] = {
         f"option:{kind}Pool{n}d {option}": reason
         for option, reason in {
             "padding_behind": "mlx.nn's layers of pooling pad both sides alike",
+            "same": "mlx.nn's layers of pooling pad both sides alike",
             "ceil_mode": "mlx.nn's layers of pooling leave out a window that reaches beyond",
             "count_include_pad": "mlx.nn's layers of pooling count the padding",
         }.items()

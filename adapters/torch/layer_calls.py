@@ -264,13 +264,19 @@ def _held_attention(arrays: Any) -> dict[str, Any]:
 
 
 def _heads(num_heads: int, inputs: Any, parts: Any, *, evaluation: bool = False, **asked: Any) -> Any:
-    """The result and the weights of queries, keys and values; parts: four weights, and their biases, if any."""
+    """The result and the weights of queries, keys and values; parts: four weights, and their biases, if any.
+
+    Raises ValueError where the layer's own arrays are of other sizes.
+    """
     from torch import nn
 
-    sizes = {} if parts[1].shape == parts[0].shape else {"kdim": parts[1].shape[1], "vdim": parts[2].shape[1]}
-    given = {"bias": len(parts) > 4, "batch_first": True, "device": "meta", **sizes}
+    wide = {} if parts[1].shape == parts[0].shape else {"kdim": parts[1].shape[1], "vdim": parts[2].shape[1]}
+    given = {"bias": len(parts) > 4, "batch_first": True, "device": "meta", **wide}
     module = nn.MultiheadAttention(parts[0].shape[0], num_heads, **given).train(not evaluation)
-    return _applied(module, _held_attention(parts), *inputs, **{"need_weights": False, **asked})
+    held = _held_attention(parts)
+    if sizes := {name: own.shape for name, own in module.named_parameters() if own.shape != held[name].shape}:
+        raise ValueError(f"made with other sizes: {sizes}")
+    return _applied(module, held, *inputs, **{"need_weights": False, **asked})
 
 
 def _many_heads(*arrays: Any, num_heads: int = 2, need_weights: bool = False, by_head: bool = False) -> Any:
@@ -504,8 +510,9 @@ ABSENT: Mapping[str, str] = {
     "operation:running biased variance of BatchNorm": "torch.nn.BatchNorm keeps the unbiased variance",
     **{f"option:Conv{n}d causal": "torch.nn.Conv pads both sides alike" for n in (1, 2, 3)},
     **{
-        f"option:{kind}Pool{n}d padding_behind": "torch.nn's layers of pooling pad both sides alike"
+        f"option:{kind}Pool{n}d {option}": "torch.nn's layers of pooling pad both sides alike"
         for kind in ("Max", "Avg")
+        for option in ("padding_behind", "same")
         for n in (1, 2, 3)
     },
     "operation:MultiHeadAttention of every size": "torch.nn.MultiheadAttention has one size but for keys and values",

@@ -48,10 +48,10 @@ def around(x: Number, widths: Any, fill: float = 0.0) -> Number:
     return x.padded([(0, 0), *widths, (0, 0)], fill)
 
 
-def _to_the_same_size(x: Number, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[tuple[int, int]]:
+def to_the_same_size(space: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[tuple[int, int]]:
     """(before, behind) of each axis, that give ceil(size / stride) results; an odd one lies behind."""
     found = []
-    for n, k, s, d in zip(x.shape[1:-1], kernel, stride, dilation, strict=True):
+    for n, k, s, d in zip(space, kernel, stride, dilation, strict=True):
         total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
         found.append((total // 2, total - total // 2))
     return found
@@ -88,7 +88,7 @@ def convolution(
     steps, spread = each(stride, len(kernel)), each(dilation, len(kernel))
     widths = [(p, p) for p in each(padding, len(kernel))]
     if same:
-        widths = _to_the_same_size(x, kernel, (1,) * len(kernel) if edges else steps, spread)
+        widths = to_the_same_size(x.shape[1:-1], kernel, (1,) * len(kernel) if edges else steps, spread)
     if causal:
         widths = [(d * (k - 1), 0) for k, d in zip(kernel, spread, strict=True)]
     padded = _with_edges(x, widths, EDGES[next(iter(edges))]) if edges else around(x, widths)

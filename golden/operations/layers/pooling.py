@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden.operations.arithmetic import Number, numbers
-from touchstone.golden.operations.layers.convolution import Sizes, around, each, windows
+from touchstone.golden.operations.layers.convolution import Sizes, around, each, to_the_same_size, windows
 from touchstone.golden.operations.layers.making import by_entry, layer, styled, whole
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Argument, Sample
@@ -50,11 +50,16 @@ class _Windows:
         padding_behind: Any = None,
         ceil_mode: bool = False,
         count_include_pad: bool = True,
+        same: bool = False,
     ) -> _Windows:
+        """same: padded so that there is a window for every step that begins in x."""
         dims = len(space)
         kernel, before = each(kernel_size, dims), each(padding, dims)
         steps = kernel if stride is None else each(stride, dims)
         counted = before if padding_behind is None else each(padding_behind, dims)
+        if same:
+            widths = to_the_same_size(space, kernel, steps, (1,) * dims)
+            before, counted = (tuple(width[side] for width in widths) for side in (0, 1))
         behind = _behind(space, kernel, steps, before, counted) if ceil_mode else counted
         return cls(kernel, steps, before, behind, counted if count_include_pad else ())
 
@@ -133,6 +138,7 @@ def _pool(name: str, dims: int, formula: str, value: Callable[..., Number]) -> O
         _sample("padded behind", space, kernel_size=3, stride=2, padding=0, padding_behind=1),
         _sample("to the last", space, kernel_size=3, stride=2, ceil_mode=True),
         _sample("to the last, padded", space, kernel_size=4, stride=3, padding=2, ceil_mode=True),
+        _sample("same", space, kernel_size=3, stride=2, same=True),
         _sample("whole", space, kernel_size=space),
         _sample("one", space, kernel_size=1),
     ]
@@ -143,6 +149,7 @@ def _pool(name: str, dims: int, formula: str, value: Callable[..., Number]) -> O
         not_counted = _sample("padding not counted", space, kernel_size=3, stride=2, padding=1, count_include_pad=False)
         samples += [
             replace(not_counted, dtypes=("float32", "float16")) if dims == 1 else not_counted,
+            _sample("same, padding not counted", space, kernel_size=4, same=True, count_include_pad=False),
             _sample(
                 "to the last, padding not counted",
                 space,

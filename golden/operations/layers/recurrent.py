@@ -141,6 +141,7 @@ def _recurrent(
         without_gradients(sample("200 steps", 200), "every step"),
         without_gradients(sample("200 steps in pieces", 200, pieces=4), "every step"),
         narrow(whole("no first state", arrays(_shapes(gates, _BATCH, _TIME, stateless), scales), _RESULT)),
+        narrow(whole("no batch, no first state", arrays(_shapes(gates, 0, _TIME, stateless), scales), _RESULT[1:])),
         narrow(whole("no batch", arrays(_shapes(gates, 0, _TIME, names), scales), _RESULT[1:])),
     ]
     if not name.startswith("cells"):

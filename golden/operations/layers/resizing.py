@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
 
 from touchstone.golden.operations.arithmetic import Number, Precision, joined, mpmath, numbers, where
-from touchstone.golden.operations.layers.making import PAGE, arrays, layer, whole
+from touchstone.golden.operations.layers.making import PAGE, arrays, by_entry, layer, styled, whole
 from touchstone.golden.operations.samples import Sample
 
 _SPACE = (5, 4)
@@ -86,8 +87,9 @@ def _upsampled(
     for axis, scale in enumerate(scales, 1):
         n = x.shape[axis]
         if mode == "nearest":
-            shares = numbers(np.repeat(np.eye(n), int(scale), 0), x.precision)
-        elif antialias:
+            x = x[(*[slice(None)] * axis, np.repeat(np.arange(n), int(scale)))]
+            continue
+        if antialias:
             shares = _smoothed(n, scale, _triangle if mode == "linear" else _cubic(-0.5), x.precision)
         else:
             kernel = _triangle if mode == "linear" else _cubic(-0.75)
@@ -105,6 +107,14 @@ def _sample(name: str, space: tuple[int, ...] = _SPACE, **options: Any) -> Sampl
     scales = factor if isinstance(factor, tuple) else (factor,) * len(space)
     sizes = tuple(size_of(n, scale) for n, scale in zip(space, scales, strict=True))
     return whole(name, arrays({"x": (2, *space, 3)}), (2, *sizes, 3), **options)
+
+
+def _specials() -> Sample:
+    """Entries with one NaN, with one infinity, and with neither."""
+    size = prod(_SPACE) * 3
+    x = styled((3, *_SPACE, 3), "x", [("special once", size), ("infinity once", size), ("bell", size)])
+    result = (3, *(2 * n for n in _SPACE), 3)
+    return by_entry("specials", {"x": x}, result, "NaN", "infinity", "ordinary")
 
 
 _FRACTIONS = (1.5, 0.5)
@@ -137,6 +147,7 @@ RESIZING = (
         "the nearest element, or a mean of neighbours by their distance",
         _upsampled,
         _sample("own"),
+        _specials(),
         _sample("one axis", (5,)),
         _sample("three axes", (2, 3, 4)),
         _sample("three times", scale_factor=3),
