@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from math import ceil, floor, prod
 
 import numpy as np
 
@@ -143,6 +145,122 @@ def test_a_query_that_sees_nothing(assay: Assay) -> None:
         return
     rows = {"zero": np.zeros(3), "the mean of all values": np.full(3, 1 / 3), "NaN": np.full(3, np.nan)}
     _show(assay, got[1], {shown: [row] for shown, row in rows.items()})
+
+
+_SIZES: Mapping[str, Callable[[float], int]] = {"rounded down": floor, "rounded": round, "rounded up": ceil}
+
+
+@requirement("LAYER-SIZE-1", layer_choices.SIZE_CASES)
+def test_size_of_a_fraction(assay: Assay) -> None:
+    """Of 10 by 0.25 and 1.27, of 100 by 0.29, which is below 29 as a product of float64, and of 3 by 1.9."""
+    asked = ((10, 0.25), (10, 1.27), (100, 0.29), (3, 1.9))
+    got = [_asked(assay, np.zeros((1, n, 1), np.float32), scale_factor=scale).shape[1] for n, scale in asked]
+    shown = [name for name, size in _SIZES.items() if got == [size(n * scale) for n, scale in asked]]
+    assay.behaves(shown[0] if shown else f"sizes {got}", conforms=bool(shown))
+
+
+def _grids(n: int, scale: float) -> dict[str, np.ndarray]:
+    """Where among n elements each element of the result lies."""
+    count = int(n * scale)
+    at = np.arange(count)
+    return {
+        "by the factor": (at + 0.5) / scale - 0.5,
+        "by the sizes": (at + 0.5) * n / count - 0.5,
+        "by the factor, centred": (at - (count - 1) / 2) / scale + (n - 1) / 2,
+    }
+
+
+def _triangle(d: np.ndarray) -> np.ndarray:
+    return np.maximum(1 - d, 0)
+
+
+def _cubic(d: np.ndarray, a: float) -> np.ndarray:
+    near, far = ((a + 2) * d - (a + 3)) * d * d + 1, (((d - 5) * d + 8) * d - 4) * a
+    return np.where(d <= 1, near, np.where(d <= 2, far, 0))
+
+
+def _taken(at: np.ndarray, n: int, kernel: Callable[[np.ndarray], np.ndarray], *, repeated: bool = True) -> np.ndarray:
+    """``[places, n]``: what each takes of each element; repeated: the edges behind themselves, or else nothing."""
+    reach = np.arange(-2, n + 2)
+    found = kernel(np.abs(at[:, None] - reach))
+    inner = found[:, 2:-2].copy()
+    if not repeated:
+        return np.asarray(inner / inner.sum(1, keepdims=True))
+    inner[:, 0] += found[:, :2].sum(1)
+    inner[:, -1] += found[:, -2:].sum(1)
+    return inner
+
+
+def _resized(assay: Assay, columns: np.ndarray, **options: object) -> np.ndarray:
+    """Each of ``columns [n, channels]`` along the first of two axes, along the other of which it does not change."""
+    n, channels = columns.shape
+    x = np.broadcast_to(columns[None, :, None].astype(np.float32), (1, n, n, channels))
+    return _asked(assay, np.ascontiguousarray(x), **options)[0, :, 0]
+
+
+@requirement("LAYER-GRID-1", layer_choices.GRID_CASES)
+def test_places_of_a_fraction(assay: Assay) -> None:
+    """Each element apart from all others."""
+    (n, scale), mode = layer_choices.FRACTION, assay.params["mode"]
+    options = {"mode": "linear"} if mode == "linear" else {}
+    kernel = _triangle if mode == "linear" else partial(_cubic, a=-0.75)
+    got = _resized(assay, np.eye(n), scale_factor=scale, **options)
+    _show(assay, got, {shown: [_taken(at, n, kernel)] for shown, at in _grids(n, scale).items()})
+
+
+@requirement("LAYER-GRID-2", layer_choices.NEAREST_CASES)
+def test_nearest_of_a_fraction(assay: Assay) -> None:
+    n, scale = layer_choices.FRACTION if assay.params["of"] == "larger" else (11, 0.3)
+    at, steps = np.arange(int(n * scale)), {"by the factor": 1 / scale, "by the sizes": n / int(n * scale)}
+    places = {
+        f"{what}, {how}": np.floor((at + more) * step).astype(int)
+        for what, more in {"the one before": 0.0, "the closest": 0.5}.items()
+        for how, step in steps.items()
+    }
+    got = _resized(assay, np.arange(n)[:, None], scale_factor=scale, mode="nearest")[:, 0]
+    _show(assay, got, {shown: [at_most.astype(np.float64)] for shown, at_most in places.items()})
+
+
+_CUBICS = {"-0.5": -0.5, "-0.75": -0.75}
+
+
+@requirement("LAYER-CUBIC-1", layer_choices.CUBIC_CASES)
+def test_coefficient_of_cubics(assay: Assay) -> None:
+    """Twice as large: what elements far from an edge take of the middle one."""
+    n, at = 9, _grids(9, 2)["by the factor"]
+    got = _resized(assay, np.eye(n))[6:12]
+    _show(assay, got, {shown: [_taken(at, n, partial(_cubic, a=a))[6:12]] for shown, a in _CUBICS.items()})
+
+
+@requirement("LAYER-CUBIC-2", layer_choices.CUBIC_CASES)
+def test_edges_of_cubics(assay: Assay) -> None:
+    """Twice as large: what the elements at the edges take."""
+    n, at = 9, _grids(9, 2)["by the factor"]
+    rules = {"the edge again": True, "nothing": False}
+    ends = [0, 1, 2, -3, -2, -1]
+    found = {
+        shown: [_taken(at, n, partial(_cubic, a=a), repeated=repeated)[ends] for a in _CUBICS.values()]
+        for shown, repeated in rules.items()
+    }
+    _show(assay, _resized(assay, np.eye(n))[ends], found)
+
+
+@requirement("LAYER-DROPOUT-3", layer_choices.UNBATCHED_CASES)
+def test_channels_without_a_batch(assay: Assay) -> None:
+    """Along which axes one draw holds for all."""
+    shape = layer_choices.UNBATCHED[assay.params["operation"]]
+    got = _asked(assay, np.ones(shape, np.float32), p=0.5, seed=1, training=True)
+    kept = got != 0
+    drawn = tuple(axis for axis in range(kept.ndim) if (kept != kept.take([0], axis)).any())
+    names = {(0,): "the first axis", (kept.ndim - 1,): "the last axis", (0, 1): "the first two axes"}
+    away = abs(kept.mean() - 0.5) * np.sqrt(prod(shape[axis] for axis in drawn)) / 0.5
+    faults = {
+        "axes that are no channels": drawn not in names,
+        "another share dropped": away > FALSE_ALARM,
+        "another scale": bool((got[kept] != 2).any()),
+    }
+    shown = next((name for name, is_so in faults.items() if is_so), "")
+    assay.behaves(shown or names[drawn], conforms=not shown, message=f"axes {drawn}")
 
 
 @requirement("LAYER-TIES-1", layer_choices.TIE_CASES)

@@ -61,6 +61,7 @@ def _is_of_specials(sample: Sample) -> bool:
 
 SECOND_SOURCE = {
     **dict.fromkeys(("GroupNorm", "RoPE", "ALiBi", "SinusoidalPositionalEncoding", "cells of LSTM"), "mlx"),
+    "MultiHeadAttention of every size": "mlx",
     "running biased variance of BatchNorm": "",
     "QuantizedEmbedding": "",
     "QuantizedLinear": "",
@@ -108,6 +109,41 @@ def test_values_and_gradients_agree_with_another_source_in_float64(name: str, sa
         gradient = precise.made((name, argument, number), "value", cotangent, *operands)
         found = adapter.operation_gradient(name, _wide(operands), place, cotangent.astype(np.float64), **sample.options)
         np.testing.assert_allclose(found, gradient, rtol=1e-8, atol=1e-8, err_msg=argument)
+
+
+def _padded_first(name: str, sample: Sample) -> tuple[Operands, dict[str, Any]]:
+    """Operands with x padded by NumPy, and the options that are left: of a way of padding that PyTorch lacks."""
+    x, *rest = _wide(_operands(sample))
+    given = dict(sample.options)
+    kernel = rest[0].shape[1:-1] if rest else (given["kernel_size"],) * (x.ndim - 2)
+    edge = next((how for how in ("circular", "reflect") if given.pop(how, False)), "")
+    spread = [given.get("dilation", 1) * (k - 1) for k in kernel]
+    if given.pop("causal", False):
+        widths = [(wide, 0) for wide in spread]
+    elif given.pop("same", False):
+        if not rest:
+            step = given.get("stride", kernel[0])
+            spread = [max((-(-n // step) - 1) * step + k - n, 0) for n, k in zip(x.shape[1:-1], kernel, strict=True)]
+        widths = [(wide // 2, wide - wide // 2) for wide in spread]
+    else:
+        widths = [(given.pop("padding"), given.pop("padding_behind"))] * len(kernel)
+    least = {"constant_values": -np.inf if name.startswith("Max") else 0.0}
+    modes: Any = {"circular": {"mode": "wrap"}, "reflect": {"mode": "reflect"}}.get(edge, least)
+    return [np.pad(x, [(0, 0), *widths, (0, 0)], **modes), *rest], given
+
+
+def _pads_otherwise(name: str, sample: Sample) -> bool:
+    """Where PyTorch has no such padding, nor divides by other than the whole window where NumPy pads."""
+    ways = {"causal", "padding_behind", "circular", "reflect", *(["same"] if "Pool" in name else [])}
+    return not _can(name, sample) and bool(ways & {*sample.options}) and "count_include_pad" not in sample.options
+
+
+@pytest.mark.parametrize(("name", "sample"), _samples(_pads_otherwise))
+def test_other_padding_is_what_numpy_pads(name: str, sample: Sample) -> None:
+    operands, given = _padded_first(name, sample)
+    value = precise.made((name, "", _number(LAYERS[name], sample)), "value", *_operands(sample))
+    assert value.shape == sample.result
+    np.testing.assert_allclose(_adapter("torch").operation(name, operands, **given), value, rtol=1e-9, atol=1e-9)
 
 
 def test_a_quantized_layer_is_the_layer_over_what_its_parts_say() -> None:
@@ -187,6 +223,20 @@ def _result(change: Callable[[np.ndarray], Any]) -> Callable[[Answer], Answer]:
     return lambda answer: lambda *given, **options: change(answer(*given, **options))
 
 
+def _without(option: str) -> Callable[[Answer], Answer]:
+    """An option ignored."""
+    return lambda answer: lambda *given, **options: answer(*given, **{k: v for k, v in options.items() if k != option})
+
+
+def _turned(option: str) -> Callable[[Answer], Answer]:
+    """Several numbers of an option in the other order."""
+    return lambda answer: (
+        lambda *given, **options: answer(
+            *given, **{k: v[::-1] if k == option and isinstance(v, tuple) else v for k, v in options.items()}
+        )
+    )
+
+
 def _at(place: int, change: Callable[[np.ndarray], Any]) -> Callable[[Answer], Answer]:
     def made(operands: Operands) -> Operands:
         operands[place] = np.ascontiguousarray(change(operands[place]))
@@ -244,6 +294,23 @@ FAULTS: dict[str, tuple[str, str, Callable[[Answer], Answer]]] = {
     "halves for neighbours": ("RoPE of neighbours", VALUES, _at(0, lambda x: np.roll(x, 1, -1))),
     "offset ignored": ("RoPE of neighbours", VALUES, _at(0, lambda x: x[..., ::-1, :])),
     "corners aligned": ("Upsample", OPTIONS, _options(align_corners=True)),
+    "corners never aligned": ("Upsample by cubics", OPTIONS, _options(align_corners=False)),
+    "factors of axes exchanged": ("Upsample", OPTIONS, _turned("scale_factor")),
+    "a smaller result not smoothed": ("Upsample", OPTIONS, _options(antialias=False)),
+    "the last window left out": ("MaxPool2d", OPTIONS, _options(ceil_mode=False)),
+    "padding counted": ("AvgPool1d", OPTIONS, _options(count_include_pad=True)),
+    "padding of axes exchanged": ("MaxPool3d", OPTIONS, _turned("padding")),
+    "zeros for the other side": ("Conv2d", OPTIONS, _without("circular")),
+    "zeros for a reflection": ("Conv3d", OPTIONS, _without("reflect")),
+    "gradient of what is repeated lost": ("Conv1d", GRADIENT, _without("replicate")),
+    "values in the place of keys": ("MultiHeadAttention of sizes", VALUES, _at(1, lambda k: k[:, ::-1])),
+    "the bias of keys left out": ("weights of MultiHeadAttention", VALUES, _at(4, lambda b: b + 1)),
+    "weights of the first head": ("weights of MultiHeadAttention", OPTIONS, _result(lambda a: a[:, :1] + 0 * a)),
+    "the last batch alone": ("cumulative mean of BatchNorm", VALUES, _at(0, lambda x: x[-1:])),
+    "instances of one statistic": ("InstanceNorm with statistics", VALUES, _at(3, lambda m: m + m.dtype.type(0.5))),
+    "lengths ignored": ("GRU", OPTIONS, _at(-1, lambda n: np.full_like(n, 6) if n.dtype.kind == "i" else n)),
+    "lengths in their order": ("LSTM", OPTIONS, _at(-1, lambda n: np.sort(n) if n.dtype.kind == "i" else n)),
+    "the last step for the last state": ("RNN", OPTIONS, _without("last")),
     "gradient by the weight halved": ("Conv2d", GRADIENT, _result(lambda a: a / np.asarray(2, a.dtype))),
     "gradient not flipped": ("ConvTranspose1d", GRADIENT, _at(1, lambda w: w[:, ::-1])),
     "gradient of the mean left out": ("LayerNorm", GRADIENT, _result(lambda a: a + a.dtype.type(0.01))),

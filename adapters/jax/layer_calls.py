@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 from touchstone.adapters import kept
@@ -16,14 +16,27 @@ def _holding(make: Callable[[Any, Any], Any], parameters: Mapping[str, Any]) -> 
     from flax import nnx
 
     module = nnx.eval_shape(lambda: make(nnx, nnx.Rngs(0)))
+    return kept.called(_put(module, parameters))
+
+
+def _put(module: Any, parameters: Mapping[str, Any]) -> Any:
+    """The module with these arrays in the place of its own, by dotted names."""
+    from flax import nnx
+
     for name, value in parameters.items():
-        *path, last = name.split(".")
-        inner = module
-        for part in path:
-            inner = inner[int(part)] if part.isdigit() else getattr(inner, part)
-        kind = type(getattr(inner, last))
-        setattr(inner, last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
-    return kept.called(module)
+        path, _, last = name.rpartition(".")
+        kind = type(_at(module, name))
+        setattr(_at(module, path), last, (kind if issubclass(kind, nnx.Variable) else nnx.Param)(value))
+    return module
+
+
+def _at(module: Any, path: str) -> Any:
+    """What a dotted name leads to: the module itself where it is empty."""
+
+    def inside(outer: Any, part: str) -> Any:
+        return outer[int(part)] if part.isdigit() else getattr(outer, part)
+
+    return reduce(inside, filter(None, path.split(".")), module)
 
 
 def _named(names: tuple[str, ...], parts: Any) -> dict[str, Any]:
@@ -95,6 +108,9 @@ def _convolved(name: str, x: Any, kernel: Any, bias: Any, **options: Any) -> Any
     return _holding(lambda nnx, rngs: getattr(nnx, name)(*sizes, rngs=rngs, **options), held)(x)
 
 
+_EDGES = ("circular", "reflect")
+
+
 def _convolution(dims: int) -> Composition:
     def made(
         x: Any,
@@ -105,19 +121,23 @@ def _convolution(dims: int) -> Composition:
         dilation: Any = 1,
         groups: int = 1,
         same: bool = False,
+        **named: bool,
     ) -> Any:
+        """named: a way of padding by its name."""
+        way = next((name.upper() for name in named), "SAME" if same else None)
         return _convolved(
             "Conv",
             x,
             _kernel(weight),
             bias,
             strides=_each(stride, dims),
-            padding="SAME" if same else [(p, p) for p in _each(padding, dims)],
+            padding=way or [(p, p) for p in _each(padding, dims)],
             kernel_dilation=_each(dilation, dims),
             feature_group_count=groups,
         )
 
-    return Composition(made, ("stride", "padding", "dilation", "groups", "same"))
+    causal = ("causal",) if dims == 1 else ()
+    return Composition(made, ("stride", "padding", "dilation", "groups", "same", *_EDGES, *causal))
 
 
 def _transposed(dims: int) -> Composition:
@@ -148,14 +168,24 @@ def _transposed(dims: int) -> Composition:
 
 
 def _pool(name: str, dims: int) -> Composition:
-    def made(x: Any, kernel_size: Any = 2, stride: Any = None, padding: Any = 0) -> Any:
+    def made(
+        x: Any,
+        kernel_size: Any = 2,
+        stride: Any = None,
+        padding: Any = 0,
+        padding_behind: Any = None,
+        same: bool = False,
+        **counts: bool,
+    ) -> Any:
         from flax import nnx
 
         steps = _each(kernel_size if stride is None else stride, dims)
-        edges = [(p, p) for p in _each(padding, dims)]
-        return getattr(nnx, name)(x, _each(kernel_size, dims), strides=steps, padding=edges)
+        behind = padding if padding_behind is None else padding_behind
+        edges = "SAME" if same else list(zip(_each(padding, dims), _each(behind, dims), strict=True))
+        return getattr(nnx, name)(x, _each(kernel_size, dims), strides=steps, padding=edges, **counts)
 
-    return Composition(made, ("kernel_size", "stride", "padding"))
+    counts = ("count_include_pad",) if name == "avg_pool" else ()
+    return Composition(made, ("kernel_size", "stride", "padding", "padding_behind", "same", *counts))
 
 
 def _layer_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
@@ -210,17 +240,36 @@ def _running(name: str, **by_default: float) -> Composition:
 
 
 def _recurrent(cell: str, biased: str) -> Composition:
-    """By a cell of that name; biased: which of its two products has MLX's one bias. First states as MLX has them."""
+    """By a cell of that name; biased: which of its two products has MLX's one bias. First states as MLX has them.
 
-    def made(x: Any, into: Any, inner: Any, bias: Any, *states: Any) -> Any:
+    packed: the last array is the sequences' lengths, behind which Flax says nothing of the states.
+    """
+
+    def made(x: Any, into: Any, inner: Any, bias: Any, *states: Any, pieces: int = 1, **packed: bool) -> Any:
+        import jax.numpy as jnp
         from flax import nnx
 
         held = {"dense_i.kernel": into.T, "dense_h.kernel": inner.T, f"{biased}.bias": bias}
         sizes = (x.shape[-1], inner.shape[-1])
         module = _holding(lambda nnx, rngs: getattr(nnx, cell)(*sizes, dtype=x.dtype, rngs=rngs), held)
-        return nnx.RNN(module)(x, initial_carry=states[0] if len(states) == 1 else states[::-1])
+        lengths, states = (states[-1], states[:-1]) if packed else (None, states)
+        carry: Any = states[::-1] if len(states) > 1 else states[0] if states else None
+        if lengths is not None:
+            carry, found = nnx.RNN(module)(x, initial_carry=carry, seq_lengths=lengths, return_carry=True)
+            kept = jnp.arange(x.shape[1])[None, :, None] < lengths[:, None, None]
+            return _hidden(carry) if packed.get("last") else jnp.where(kept, found, 0)
+        parts = []
+        for piece in jnp.split(x, pieces, -2):
+            carry, found = nnx.RNN(module)(piece, initial_carry=carry, return_carry=True)
+            parts.append(found)
+        return jnp.concatenate(parts, -2)
 
-    return Composition(made)
+    return Composition(made, ("pieces", "packed", "last"))
+
+
+def _hidden(carry: Any) -> Any:
+    """The hidden state: of an LSTM behind its cell."""
+    return carry[1] if isinstance(carry, tuple) else carry
 
 
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
@@ -235,17 +284,49 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, caus
 _PROJECTIONS = ("query", "key", "value")
 
 
-def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
-    """Flax splits the projections' axis into heads."""
-    width = arrays[3].shape[0]
+def _heads(num_heads: int, parts: Any) -> Any:
+    """A layer of four projections, and of their biases, if any. Flax splits the projections' axis into heads.
+
+    Raises ValueError where the layer's own arrays are of other sizes.
+    """
+    width = parts[0].shape[0]
     heads = (num_heads, width // num_heads)
-    held = {f"{n}.kernel": w.T.reshape(-1, *heads) for n, w in zip(_PROJECTIONS, arrays[3:6], strict=True)}
-    held["out.kernel"] = arrays[6].T.reshape(*heads, -1)
-    for name, bias in zip(_PROJECTIONS, arrays[7:10], strict=False):
+    held = {f"{n}.kernel": w.T.reshape(-1, *heads) for n, w in zip(_PROJECTIONS, parts[:3], strict=True)}
+    held["out.kernel"] = parts[3].T.reshape(*heads, -1)
+    for name, bias in zip(_PROJECTIONS, parts[4:7], strict=False):
         held[f"{name}.bias"] = bias.reshape(heads)
-    held |= {"out.bias": arrays[10]} if len(arrays) > 7 else {}
-    given = {"use_bias": len(arrays) > 7, "decode": False, "qkv_features": width}
-    return _holding(lambda nnx, rngs: nnx.MultiHeadAttention(num_heads, width, rngs=rngs, **given), held)(*arrays[:3])
+    held |= {"out.bias": parts[7]} if len(parts) > 4 else {}
+    given = {"use_bias": len(parts) > 4, "decode": False, "qkv_features": width, "in_kv_features": parts[1].shape[1]}
+    from flax import nnx
+
+    module = nnx.eval_shape(lambda: nnx.MultiHeadAttention(num_heads, width, rngs=nnx.Rngs(0), **given))
+    sizes = {name: _at(module, name).shape for name in held}
+    if sizes != {name: value.shape for name, value in held.items()}:
+        raise ValueError(f"made with other sizes: {sizes}")
+    return kept.called(_put(module, held))
+
+
+def _many_heads(*arrays: Any, num_heads: int = 2, need_weights: bool = False, by_head: bool = False) -> Any:
+    """Flax keeps the weights of each head, if any."""
+    return _heads(num_heads, arrays[3:])(*arrays[:3], sow_weights=need_weights)
+
+
+def _heads_of_memory(queries: Any, memory: Any, *parts: Any) -> Any:
+    """Values are the keys where none are given."""
+    return _heads(2, parts)(queries, memory)
+
+
+def _heads_of_itself(x: Any, *parts: Any, evaluation: bool = False) -> Any:
+    """Keys are the queries where none are given."""
+    return _heads(2, parts)(x, deterministic=evaluation)
+
+
+def _weights(queries: Any, keys: Any, *parts: Any, num_heads: int = 2) -> Any:
+    """Values' projections are those of keys, which the weights do not show."""
+    query, key, *biases = parts
+    module = _heads(num_heads, [query, key, key, key, *biases, *(biases[1:] * 2)])
+    module(queries, keys, sow_weights=True)
+    return module.attention_weights.get_value()[0]
 
 
 def _dropout(axes: tuple[int, ...]) -> Composition:
@@ -289,6 +370,29 @@ def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     return kept.called(RoPE(x.shape[-1], base))(x, offset)
 
 
+def _upsampled(
+    x: Any, scale_factor: Any = 2, mode: str = "nearest", align_corners: bool = False, antialias: bool = False
+) -> Any:
+    """JAX's functions take the size itself, in the place of a factor; corners are aligned as its page says."""
+    import jax
+    import numpy as np
+
+    space = x.shape[1:-1]
+    sizes = [int(n * scale) for n, scale in zip(space, _each(scale_factor, len(space)), strict=True)]
+    shape = (x.shape[0], *sizes, x.shape[-1])
+    if not align_corners:
+        return jax.image.resize(x, shape, mode, antialias=antialias)
+    given = [(size - 1) / max(n - 1, 1) or 1.0 for n, size in zip(space, sizes, strict=True)]
+    scale = np.array(given, np.float32)
+    axes = tuple(range(1, x.ndim - 1))
+    return jax.image.scale_and_translate(x, shape, axes, scale, 0.5 * (1 - scale), mode, antialias=antialias)
+
+
+def _upsampled_by_cubics(x: Any, **options: Any) -> Any:
+    """Of MLX's and PyTorch's coefficient."""
+    return _upsampled(x, mode="cubic-pytorch", **options)
+
+
 def _gate(a: Any, b: Any) -> Any:
     import jax
 
@@ -323,22 +427,61 @@ LAYERS: Mapping[str, Spelling] = {
     "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
     "attention where a mask is true": Composition(_attention),
     "attention with a mask added": Composition(_attention),
-    "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
+    "MultiHeadAttention": Composition(_many_heads, ("num_heads", "need_weights", "by_head")),
     "MultiHeadAttention with biases": Composition(_many_heads),
+    "MultiHeadAttention of a memory": Composition(_heads_of_memory),
+    "MultiHeadAttention of itself": Composition(_heads_of_itself, ("evaluation",)),
+    "weights of MultiHeadAttention": Composition(_weights, ("num_heads",)),
     "RoPE of neighbours": Composition(_rope, ("offset", "base")),
+    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners", "antialias")),
+    "Upsample by cubics": Composition(_upsampled_by_cubics, ("scale_factor", "align_corners")),
     "Dropout": _dropout(()),
     "Dropout2d": _dropout((1, 2)),
     "Dropout3d": _dropout((1, 2, 3)),
+    "Upsample by cubics by default": Composition(partial(_upsampled, mode="cubic")),
     "MultiHeadAttention where a mask is true": Composition(_masked_heads),
     **{f"{name} by default": _by_default(name) for name in ("LayerNorm", "RMSNorm", "InstanceNorm")},
     "GroupNorm by default": _by_default("GroupNorm", 8, 2),
     "Conv1d by default": _by_default("Conv", 8, 2, 3),
 }
+TOGETHER: Mapping[tuple[str, ...], str] = {
+    **{
+        (
+            f"option:Conv{n}d {edge}",
+            f"option:Conv{n}d padding",
+        ): "flax.nnx.Conv pads by its own elements to the same size alone"
+        for n in (1, 2, 3)
+        for edge in _EDGES
+    },
+    **{
+        (
+            f"operation:{kind}Pool{n}d",
+            f"module:{question} of a layer",
+        ): "flax.nnx has functions of pooling, no modules of them"
+        for kind in ("Max", "Avg")
+        for n in (1, 2, 3)
+        for question in ("modes", "parameters")
+    },
+}
 _NO_LAYER = "flax.nnx has no such layer"
 ABSENT: Mapping[str, str] = {
     **dict.fromkeys(
         (
-            *(f"operation:{name}" for name in ("ALiBi", "SinusoidalPositionalEncoding", "Upsample")),
+            *(f"operation:cumulative {name} of BatchNorm" for name in ("mean", "variance")),
+            *(f"option:{name} cumulative" for name in ("BatchNorm", "BatchNorm in training")),
+        ),
+        "flax.nnx.BatchNorm has one momentum, and counts no batches",
+    ),
+    **dict.fromkeys(
+        (
+            *(f"operation:running {name} of InstanceNorm" for name in ("mean", "variance")),
+            *("operation:InstanceNorm with statistics", "option:InstanceNorm tracked"),
+        ),
+        "flax.nnx.InstanceNorm keeps no statistics",
+    ),
+    **dict.fromkeys(
+        (
+            *(f"operation:{name}" for name in ("ALiBi", "SinusoidalPositionalEncoding")),
             *(f"operation:Transformer{half}Layer" for half in ("Encoder", "Decoder")),
             "operation:TransformerEncoderLayer by default",
         ),
@@ -361,16 +504,18 @@ ABSENT: Mapping[str, str] = {
     "operation:GRU": "flax.nnx.GRUCell has no bias of the hidden state's part of the new gate",
     "operation:RoPE": "flax.nnx has no rotary layer; this adapter's Llama turns neighbours",
     "operation:running variance of BatchNorm": "flax.nnx.BatchNorm keeps the biased variance",
-    "operation:InstanceNorm with running statistics": "flax.nnx.InstanceNorm keeps no statistics",
-}
-TOGETHER: Mapping[tuple[str, ...], str] = {
-    (
-        f"operation:{kind}Pool{n}d",
-        f"module:{question} of a layer",
-    ): "flax.nnx has functions of pooling, no modules of them"
-    for kind in ("Max", "Avg")
-    for n in (1, 2, 3)
-    for question in ("modes", "parameters")
+    **{f"option:Conv{n}d replicate": "flax.nnx.Conv pads by zeros, circularly or by reflection" for n in (1, 2, 3)},
+    **{f"option:Conv{n}d causal": "flax.nnx.Conv is causal along one axis alone" for n in (2, 3)},
+    **{
+        f"option:{kind}Pool{n}d ceil_mode": "nnx.max_pool and nnx.avg_pool leave out a window that reaches beyond"
+        for kind in ("Max", "Avg")
+        for n in (1, 2, 3)
+    },
+    "operation:MultiHeadAttention of sizes": "flax.nnx.MultiHeadAttention has one size of keys and values",
+    "operation:MultiHeadAttention of every size": "flax.nnx.MultiHeadAttention has one size of keys and values",
+    "option:weights of MultiHeadAttention averaged": "flax.nnx.MultiHeadAttention keeps the weights of each head",
+    "operation:Upsample by a fraction": "jax.image.resize takes the size in the place of a factor",
+    **{f"operation:Dropout{n}d without a batch": "flax.nnx.Dropout is told the axes that share a draw" for n in (2, 3)},
 }
 
 

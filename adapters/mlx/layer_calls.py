@@ -144,21 +144,34 @@ def _running(name: str, **by_default: float) -> Composition:
 
 
 def _recurrent(name: str, *parameters: str, result: int | None = None) -> Composition:
-    def made(x: Any, *arrays: Any) -> Any:
+    def made(x: Any, *arrays: Any, pieces: int = 1) -> Any:
         from mlx import nn
 
         held, first = arrays[: len(parameters)], arrays[len(parameters) :]
         module = _holding(getattr(nn, name)(x.shape[-1], held[1].shape[-1]), dict(zip(parameters, held, strict=True)))
-        given = module(x, *first)
-        return given if result is None else given[result]
+        return _in_pieces(module, x, first, pieces, result)
 
-    return Composition(made)
+    return Composition(made, ("pieces",))
 
 
-def _gru_without_bhn(x: Any, Wx: Any, Wh: Any, b: Any, hidden: Any) -> Any:
+def _in_pieces(module: Any, x: Any, states: Any, pieces: int, result: int | None = None) -> Any:
+    """Every state of so many pieces of the time, the last ones handed on; result: which, where there are two."""
+    import mlx.core as mx
+
+    made = []
+    for piece in mx.split(x, pieces, -2):
+        given = module(piece, *states)
+        found = (given,) if result is None else given
+        states = [one[..., -1, :] for one in found]
+        made.append(found[result or 0])
+    return mx.concatenate(made, -2)
+
+
+def _gru_without_bhn(x: Any, Wx: Any, Wh: Any, b: Any, *states: Any, pieces: int = 1) -> Any:
     from mlx import nn
 
-    return _holding(nn.GRU(x.shape[-1], Wh.shape[-1]), {"Wx": Wx, "Wh": Wh, "b": b, "bhn": None})(x, hidden)
+    module = _holding(nn.GRU(x.shape[-1], Wh.shape[-1]), {"Wx": Wx, "Wh": Wh, "b": b, "bhn": None})
+    return _in_pieces(module, x, states, pieces)
 
 
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
@@ -171,16 +184,42 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, caus
 _PROJECTIONS = ("query_proj", "key_proj", "value_proj", "out_proj")
 
 
-def _of_heads(width: int, num_heads: int, arrays: Any) -> Any:
+def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
+    return _of_sizes(num_heads, arrays[:3], arrays[3:])
+
+
+def _of_sizes(num_heads: int, inputs: Any, parts: Any, *, evaluation: bool = False, **sizes: int) -> Any:
+    """Queries, keys and values by a layer of these sizes, of which its own arrays have to be as well.
+
+    parts: four weights, and their biases, if any.
+    """
     from mlx import nn
 
-    held = _projections(arrays[:4])
-    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, arrays[4:], strict=False)}
-    return _holding(nn.MultiHeadAttention(width, num_heads, bias=len(arrays) > 4), held)
+    held = {f"{name}.weight": value for name, value in zip(_PROJECTIONS, parts, strict=False)}
+    held |= {f"{name}.bias": value for name, value in zip(_PROJECTIONS, parts[4:], strict=False)}
+    module = nn.MultiHeadAttention(parts[0].shape[0], num_heads, bias=len(parts) > 4, **sizes)
+    return kept.called(module.load_weights(list(held.items())).train(not evaluation))(*inputs)
 
 
-def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
-    return _of_heads(arrays[0].shape[-1], num_heads, arrays[3:])(*arrays[:3])
+def _heads_of_sizes(queries: Any, keys: Any, values: Any, *parts: Any) -> Any:
+    wide = {"key_input_dims": keys.shape[-1], "value_input_dims": values.shape[-1]}
+    return _of_sizes(2, (queries, keys, values), parts, **wide)
+
+
+def _heads_of_every_size(queries: Any, keys: Any, values: Any, *parts: Any) -> Any:
+    names = ("query_input_dims", "key_input_dims", "value_input_dims")
+    wide = {name: one.shape[-1] for name, one in zip(names, (queries, keys, values), strict=True)}
+    wide |= {"value_dims": parts[2].shape[0], "value_output_dims": parts[3].shape[0]}
+    return _of_sizes(2, (queries, keys, values), parts, **wide)
+
+
+def _heads_of_memory(queries: Any, memory: Any, *parts: Any) -> Any:
+    """Values have the size of keys where none is named."""
+    return _of_sizes(2, (queries, memory, memory), parts, key_input_dims=memory.shape[-1])
+
+
+def _heads_of_itself(x: Any, *parts: Any, evaluation: bool = False) -> Any:
+    return _of_sizes(2, (x, x, x), parts, evaluation=evaluation)
 
 
 def _projections(arrays: Any, attention: str = "") -> dict[str, Any]:
@@ -194,11 +233,12 @@ def _with_norms(norms: int, arrays: Any) -> dict[str, Any]:
     return dict(zip(names, arrays, strict=True))
 
 
-def _encoder_layer(x: Any, *parts: Any, **options: Any) -> Any:
+def _encoder_layer(x: Any, *parts: Any, evaluation: bool = False, **options: Any) -> Any:
     from mlx import nn
 
     module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], **options)
-    return _holding(module, {**_projections(parts[:4], "attention."), **_with_norms(2, parts[4:])})(x, None)
+    held = {**_projections(parts[:4], "attention."), **_with_norms(2, parts[4:])}
+    return _holding(module.train(not evaluation), held)(x, None)
 
 
 def _decoder_layer(x: Any, memory: Any, *parts: Any, **options: Any) -> Any:
@@ -234,6 +274,10 @@ def _upsampled(x: Any, scale_factor: Any = 2, **options: Any) -> Any:
     return kept.called(nn.Upsample(scale_factor, **options))(x)
 
 
+def _upsampled_by_cubics(x: Any, **options: Any) -> Any:
+    return _upsampled(x, mode="cubic", **options)
+
+
 def _dropout(name: str) -> Composition:
     def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
         import mlx.core as mx
@@ -250,8 +294,7 @@ def _masked_heads(x: Any, mask: Any) -> Any:
     import mlx.core as mx
 
     one = mx.eye(x.shape[-1])
-    module = _of_heads(x.shape[-1], 1, [one, one, one, one])
-    return module(mx.zeros_like(x), x, x, mask)
+    return _of_sizes(1, (mx.zeros_like(x), x, x, mask), [one, one, one, one])
 
 
 def _by_default(name: str, *sizes: int) -> Composition:
@@ -307,21 +350,29 @@ LAYERS: Mapping[str, Spelling] = {
     "LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=0),
     "cells of LSTM": _recurrent("LSTM", "Wx", "Wh", "bias", result=1),
     "GRU": _recurrent("GRU", "Wx", "Wh", "b", "bhn"),
-    "GRU without bhn": Composition(_gru_without_bhn),
+    "GRU without bhn": Composition(_gru_without_bhn, ("pieces",)),
     "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
     "attention where a mask is true": Composition(_attention),
     "attention with a mask added": Composition(_attention),
     "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
     "MultiHeadAttention with biases": Composition(_many_heads),
-    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout")),
+    "MultiHeadAttention of sizes": Composition(_heads_of_sizes),
+    "MultiHeadAttention of every size": Composition(_heads_of_every_size),
+    "MultiHeadAttention of a memory": Composition(_heads_of_memory),
+    "MultiHeadAttention of itself": Composition(_heads_of_itself, ("evaluation",)),
+    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout", "evaluation")),
     "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first", "dropout")),
     "RoPE": Composition(_rope, ("offset", "base", "scale", "dims")),
     "RoPE of neighbours": Composition(lambda x, **options: _rope(x, traditional=True, **options), ("offset", "base")),
     "ALiBi": Composition(_alibi, ("offset",)),
     "SinusoidalPositionalEncoding": Composition(_sines, ("cos_first", "scale", "full_turns", "min_freq", "max_freq")),
-    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
+    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners", "antialias")),
+    "Upsample by cubics": Composition(_upsampled_by_cubics, ("scale_factor", "align_corners")),
     **{name: _layer(name, _nothing) for name in _ACTIVATIONS},
     **{name: _dropout(name) for name in ("Dropout", "Dropout2d", "Dropout3d")},
+    **{f"{name} without a batch": _dropout(name) for name in ("Dropout2d", "Dropout3d")},
+    "Upsample by a fraction": Composition(_upsampled, ("scale_factor",)),
+    "Upsample by cubics by default": Composition(_upsampled_by_cubics),
     "MultiHeadAttention where a mask is true": Composition(_masked_heads),
     **{f"{name} by default": _by_default(name) for name in ("LayerNorm", "RMSNorm", "InstanceNorm")},
     "GroupNorm by default": _by_default("GroupNorm", 2, 8),
@@ -331,9 +382,50 @@ LAYERS: Mapping[str, Spelling] = {
 }
 _SAME = "mlx.nn's layers pad by numbers alone"
 ABSENT: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            *(f"operation:cumulative {name} of BatchNorm" for name in ("mean", "variance")),
+            *(f"option:{name} cumulative" for name in ("BatchNorm", "BatchNorm in training")),
+        ),
+        "mlx.nn.BatchNorm has one momentum, and counts no batches",
+    ),
+    **dict.fromkeys(
+        (
+            *(f"operation:running {name} of InstanceNorm" for name in ("mean", "variance")),
+            *("operation:InstanceNorm with statistics", "option:InstanceNorm tracked"),
+        ),
+        "mlx.nn.InstanceNorm keeps no statistics",
+    ),
     **{f"option:{name} same": _SAME for name in ("Conv1d", "Conv2d", "Conv3d")},
+    **{
+        f"option:Conv{n}d {way}": "mlx.nn's convolutions pad by zeros, on both sides alike"
+        for way in ("circular", "reflect", "replicate", "causal")
+        for n in (1, 2, 3)
+    },
+    **{
+        f"option:{kind}Pool{n}d {option}": reason
+        for option, reason in {
+            "padding_behind": "mlx.nn's layers of pooling pad both sides alike",
+            "same": "mlx.nn's layers of pooling pad both sides alike",
+            "ceil_mode": "mlx.nn's layers of pooling leave out a window that reaches beyond",
+            "count_include_pad": "mlx.nn's layers of pooling count the padding",
+        }.items()
+        for kind in ("Max", "Avg")
+        for n in (1, 2, 3)
+    },
     "operation:running biased variance of BatchNorm": "mlx.nn.BatchNorm keeps the unbiased variance",
-    "operation:InstanceNorm with running statistics": "mlx.nn.InstanceNorm keeps no statistics",
+    **{
+        f"option:{name} {option}": "mlx.nn's recurrent layers take no lengths"
+        for name in ("RNN", "LSTM", "GRU", "GRU without bhn")
+        for option in ("packed", "last")
+    },
+    **dict.fromkeys(
+        (
+            "operation:weights of MultiHeadAttention",
+            *(f"option:MultiHeadAttention {option}" for option in ("need_weights", "by_head")),
+        ),
+        "mlx.nn.MultiHeadAttention gives no weights",
+    ),
 }
 CONSTRUCTED = (
     *("Conv1d", "Conv2d", "Conv3d", "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "LayerNorm", "RMSNorm"),

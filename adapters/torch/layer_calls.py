@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -76,6 +77,9 @@ def _quantized(name: str) -> Composition:
     return Composition(made, ("bits", "group_size"))
 
 
+_EDGES = ("circular", "reflect", "replicate")
+
+
 def _convolution(dims: int) -> Composition:
     def made(x: Any, *parts: Any, same: bool = False, **options: Any) -> Any:
         from torch import nn
@@ -83,11 +87,13 @@ def _convolution(dims: int) -> Composition:
         weight = _stored("convolution", parts[0])
         kernel, groups = tuple(weight.shape[2:]), options.get("groups", 1)
         sizes = (weight.shape[1] * groups, weight.shape[0], kernel)
-        given = {**options, **({"padding": "same"} if same else {})}
+        given = {name: value for name, value in options.items() if name not in _EDGES}
+        given |= {"padding": "same"} if same else {}
+        given["padding_mode"] = next((edge for edge in _EDGES if edge in options), "zeros")
         module = getattr(nn, f"Conv{dims}d")(*sizes, bias=len(parts) == 2, device="meta", **given)
         return _channels_last(_applied(module, _named(_AFFINE, (weight, *parts[1:])), _channels_first(x)))
 
-    return Composition(made, ("stride", "padding", "dilation", "groups", "same"))
+    return Composition(made, ("stride", "padding", "dilation", "groups", "same", *_EDGES))
 
 
 def _transposed(dims: int) -> Composition:
@@ -108,7 +114,8 @@ def _pool(name: str) -> Composition:
 
         return _channels_last(_applied(getattr(nn, name)(kernel_size, **options), {}, _channels_first(x)))
 
-    return Composition(made, ("kernel_size", "stride", "padding"))
+    counts = ("count_include_pad",) if name.startswith("Avg") else ()
+    return Composition(made, ("kernel_size", "stride", "padding", "ceil_mode", *counts))
 
 
 def _layer_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
@@ -137,8 +144,11 @@ def _by_space(kind: str, x: Any) -> Any:
     return getattr(nn, f"{kind}{max(x.ndim - 2, 1)}d")
 
 
-def _instance_norm(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
-    module = _by_space("InstanceNorm", x)(x.shape[-1], eps, affine=bool(parts), device="meta")
+def _instance_norm(x: Any, *parts: Any, eps: float = 1e-5, tracked: bool = False) -> Any:
+    """In training; tracked: with running statistics, which begin as zeros and ones."""
+    made = _by_space("InstanceNorm", x)
+    given = {"affine": bool(parts), "track_running_stats": tracked, "device": x.device, "dtype": x.dtype}
+    module = made(x.shape[-1], eps, **given)
     return _channels_last(_applied(module, _named(_AFFINE, parts), _channels_first(x)))
 
 
@@ -146,58 +156,100 @@ _STATISTICS = (*_AFFINE, "running_mean", "running_var")
 
 
 def _with_statistics(kind: str) -> Composition:
-    """In training where the statistics are not among the parts."""
+    """In training where the statistics are not among the parts; cumulative: they are means of all batches."""
 
-    def made(x: Any, *parts: Any, eps: float = 1e-5) -> Any:
+    def made(x: Any, *parts: Any, eps: float = 1e-5, cumulative: bool = False) -> Any:
         in_training = len(parts) == 2
-        options = {"affine": True, "track_running_stats": not in_training, "device": "meta"}
-        module = _by_space(kind, x)(x.shape[-1], eps, **options)
-        module.num_batches_tracked = None
+        given = {"affine": True, "track_running_stats": cumulative or not in_training}
+        given |= {"momentum": None} if cumulative else {}
+        module = _by_space(kind, x)(x.shape[-1], eps, device=x.device, dtype=x.dtype, **given)
         module.train(in_training)
         return _channels_last(_applied(module, _named(_STATISTICS, parts), _channels_first(x)))
 
-    return Composition(made, ("eps",))
+    return Composition(made, ("eps", "cumulative") if kind == "BatchNorm" else ("eps",))
 
 
-def _running(name: str, **by_default: float) -> Composition:
+def _running(name: str, kind: str = "BatchNorm", **by_default: float) -> Composition:
     """What a statistic is after a call in training; by_default: its momentum where a case names none."""
 
     def made(x: Any, before: Any, **options: Any) -> Any:
-        module = _by_space("BatchNorm", x)(x.shape[-1], device=x.device, dtype=x.dtype, **{**by_default, **options})
-        setattr(module, name, before.clone())
-        module.train()
-        module(_channels_first(x))
-        return getattr(module, name)
+        return _statistic(name, kind, [x], before, **{**by_default, **options})
 
     return Composition(made, ("momentum",))
 
 
-def _recurrent(name: str, x: Any, held: Mapping[str, Any], *states: Any) -> Any:
-    """Every hidden state; first states as [layers, batch, hidden]."""
+def _cumulative(name: str) -> Composition:
+    """What a statistic is after a call in training for each of ``x [batches, ...]``."""
+    return Composition(lambda x, before: _statistic(name, "BatchNorm", list(x), before, momentum=None))
+
+
+def _statistic(name: str, kind: str, batches: Any, before: Any, **options: Any) -> Any:
+    x = batches[0]
+    given = {"track_running_stats": True, "device": x.device, "dtype": x.dtype, **options}
+    module = _by_space(kind, x)(x.shape[-1], **given).train()
+    setattr(module, name, before.clone())
+    for one in batches:
+        module(_channels_first(one))
+    return getattr(module, name)
+
+
+def _recurrent(name: str, x: Any, held: Mapping[str, Any], *states: Any, pieces: int = 1, **packed: Any) -> Any:
+    """Every hidden state, of so many pieces of the time with the states handed on; PyTorch has states by layer."""
+    import torch
     from torch import nn
 
     module = getattr(nn, name)(x.shape[-1], held["weight_hh_l0"].shape[-1], batch_first=True, device="meta")
     first = tuple(one[None].contiguous() for one in states)
-    return _applied(module, held, x, first if name == "LSTM" else first[0])[0]
+    carried = first if name == "LSTM" else first[0] if first else None
+    given = [carried] if first else []
+    if packed:
+        return _packed(module, held, x, *given, **packed)
+    made = []
+    for piece in x.chunk(pieces, -2):
+        states_of, carried = _applied(module, held, piece, *given)
+        made.append(states_of)
+        given = [carried]
+    return torch.cat(made, -2)
+
+
+def _packed(module: Any, held: Mapping[str, Any], x: Any, *first: Any, lengths: Any, last: bool = False) -> Any:
+    """Every hidden state of sequences of these lengths, zeros behind; last: that of each one's last step alone."""
+    from torch.nn.utils import rnn
+
+    rows = rnn.pack_padded_sequence(x, lengths.cpu().long(), batch_first=True, enforce_sorted=False)
+    states, carried = _applied(module, held, rows, *first)
+    if last:
+        return (carried[0] if isinstance(carried, tuple) else carried)[0]
+    return rnn.pad_packed_sequence(states, batch_first=True, total_length=x.shape[1])[0]
+
+
+_HANDED = ("pieces", "packed", "last")
+
+
+def _lengths(states: Any, *, packed: bool = False, **options: Any) -> tuple[Any, dict[str, Any]]:
+    """First states, and options: of packed sequences the last array is their lengths."""
+    return (states[:-1], {**options, "lengths": states[-1]}) if packed else (states, options)
 
 
 def _simple(name: str) -> Composition:
     """PyTorch has two biases, whose sum is MLX's one."""
 
-    def made(x: Any, into: Any, inner: Any, bias: Any, *states: Any) -> Any:
+    def made(x: Any, into: Any, inner: Any, bias: Any, *states: Any, **options: Any) -> Any:
         names = {"weight_ih_l0": into, "weight_hh_l0": inner, "bias_ih_l0": bias, "bias_hh_l0": bias * 0}
-        return _recurrent(name, x, names, *states)
+        first, given = _lengths(states, **options)
+        return _recurrent(name, x, names, *first, **given)
 
-    return Composition(made)
+    return Composition(made, _HANDED)
 
 
-def _gru(x: Any, into: Any, inner: Any, bias: Any, bhn: Any, hidden: Any) -> Any:
+def _gru(x: Any, into: Any, inner: Any, bias: Any, bhn: Any, *states: Any, **options: Any) -> Any:
     """MLX's bhn is the last third of the second bias."""
     import torch
 
     second = torch.cat([bhn * 0, bhn * 0, bhn])
     names = {"weight_ih_l0": into, "weight_hh_l0": inner, "bias_ih_l0": bias, "bias_hh_l0": second}
-    return _recurrent("GRU", x, names, hidden)
+    first, given = _lengths(states, **options)
+    return _recurrent("GRU", x, names, *first, **given)
 
 
 def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, causal: bool = False) -> Any:
@@ -208,21 +260,52 @@ def _attention(q: Any, k: Any, v: Any, mask: Any = None, scale: Any = None, caus
 
 
 def _held_attention(arrays: Any) -> dict[str, Any]:
-    """MLX's four projections, and their biases, as PyTorch packs them."""
+    """MLX's four projections, and their biases, as PyTorch packs them where they are of one size."""
     import torch
 
-    held = {"in_proj_weight": torch.cat(arrays[:3]), "out_proj.weight": arrays[3]}
+    names = ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    alike = len({tuple(one.shape) for one in arrays[:3]}) == 1
+    held = {"in_proj_weight": torch.cat(arrays[:3])} if alike else _named(names, arrays[:3])
+    held["out_proj.weight"] = arrays[3]
     if len(arrays) > 4:
         held |= {"in_proj_bias": torch.cat(arrays[4:7]), "out_proj.bias": arrays[7]}
     return held
 
 
-def _many_heads(*arrays: Any, num_heads: int = 2) -> Any:
+def _heads(num_heads: int, inputs: Any, parts: Any, *, evaluation: bool = False, **asked: Any) -> Any:
+    """The result and the weights of queries, keys and values; parts: four weights, and their biases, if any.
+
+    Raises ValueError where the layer's own arrays are of other sizes.
+    """
     from torch import nn
 
-    given = {"bias": len(arrays) > 7, "batch_first": True, "device": "meta"}
-    module = nn.MultiheadAttention(arrays[0].shape[-1], num_heads, **given)
-    return _applied(module, _held_attention(arrays[3:]), *arrays[:3], need_weights=False)[0]
+    wide = {} if parts[1].shape == parts[0].shape else {"kdim": parts[1].shape[1], "vdim": parts[2].shape[1]}
+    given = {"bias": len(parts) > 4, "batch_first": True, "device": "meta", **wide}
+    module = nn.MultiheadAttention(parts[0].shape[0], num_heads, **given).train(not evaluation)
+    held = _held_attention(parts)
+    if sizes := {name: own.shape for name, own in module.named_parameters() if own.shape != held[name].shape}:
+        raise ValueError(f"made with other sizes: {sizes}")
+    return _applied(module, held, *inputs, **{"need_weights": False, **asked})
+
+
+def _many_heads(*arrays: Any, num_heads: int = 2, need_weights: bool = False, by_head: bool = False) -> Any:
+    asked = {"need_weights": need_weights, "average_attn_weights": not by_head}
+    return _heads(num_heads, arrays[:3], arrays[3:], **asked)[0]
+
+
+def _heads_of_memory(queries: Any, memory: Any, *parts: Any) -> Any:
+    return _heads(2, (queries, memory, memory), parts)[0]
+
+
+def _heads_of_itself(x: Any, *parts: Any, evaluation: bool = False) -> Any:
+    return _heads(2, (x, x, x), parts, evaluation=evaluation)[0]
+
+
+def _weights(queries: Any, keys: Any, *parts: Any, num_heads: int = 2, averaged: bool = False) -> Any:
+    """Values are keys, and their projections those of keys, which the weights do not show."""
+    query, key, *biases = parts
+    held = [query, key, key, key, *biases, *(biases[1:] * 2)]
+    return _heads(num_heads, (queries, keys, keys), held, need_weights=True, average_attn_weights=averaged)[1]
 
 
 def _with_norms(norms: int, arrays: Any) -> dict[str, Any]:
@@ -241,11 +324,11 @@ def _within(attention: str, arrays: Any) -> dict[str, Any]:
 _AS_MLX = {"dropout": 0.0, "norm_first": True}
 
 
-def _encoder_layer(x: Any, *parts: Any, **options: Any) -> Any:
+def _encoder_layer(x: Any, *parts: Any, evaluation: bool = False, **options: Any) -> Any:
     from torch import nn
 
     given = {**_AS_MLX, **options, "batch_first": True, "device": "meta"}
-    module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], **given)
+    module = nn.TransformerEncoderLayer(x.shape[-1], 2, parts[8].shape[0], **given).train(not evaluation)
     return _applied(module, {**_within("self_attn", parts[:4]), **_with_norms(2, parts[4:])}, x)
 
 
@@ -259,30 +342,44 @@ def _decoder_layer(x: Any, memory: Any, *parts: Any, **options: Any) -> Any:
     return _applied(module, held, x, memory, tgt_mask=mask)
 
 
+_DRAWING = ("p", "seed", "training")
+
+
+def _drawn(name: str, x: Any, p: float, seed: int, *, training: bool) -> Any:
+    import torch
+    from torch import nn
+
+    module = getattr(nn, name)(p).train(training)
+    with torch.random.fork_rng(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "dropout2d: Received a 3D input")
+        torch.manual_seed(seed)
+        return _applied(module, {}, x)
+
+
 def _dropout(name: str) -> Composition:
     """Channels are the last axis of x, and the second of PyTorch's."""
 
     def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
-        import torch
-        from torch import nn
+        return _channels_last(_drawn(name, _channels_first(x), p, seed, training=training))
 
-        module = getattr(nn, name)(p).train(training)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
-            return _channels_last(_applied(module, {}, _channels_first(x)))
+    return Composition(made, _DRAWING)
 
-    return Composition(made, ("p", "seed", "training"))
+
+def _unbatched(name: str) -> Composition:
+    """Of an array as it is, all of whose axes PyTorch names itself."""
+
+    def made(x: Any, p: float = 0.5, seed: int = 0, training: bool = True) -> Any:
+        return _drawn(name, x, p, seed, training=training)
+
+    return Composition(made, _DRAWING)
 
 
 def _masked_heads(x: Any, mask: Any) -> Any:
     """Queries of zeros, and projections that change nothing: the mean of the rows that each query sees."""
     import torch
-    from torch import nn
 
     one = torch.eye(x.shape[-1], device=x.device)
-    module = nn.MultiheadAttention(x.shape[-1], 1, bias=False, batch_first=True, device="meta")
-    inputs = (torch.zeros_like(x), x, x)
-    return _applied(module, _held_attention([one, one, one, one]), *inputs, need_weights=False, attn_mask=mask)[0]
+    return _heads(1, (torch.zeros_like(x), x, x), [one, one, one, one], attn_mask=mask)[0]
 
 
 def _by_default(name: str, *sizes: int, channels_first: bool = True) -> Composition:
@@ -309,11 +406,24 @@ def _rope(x: Any, base: float = 10000.0, offset: int = 0) -> Any:
     return _applied(RoPE(x.shape[-1], base).to(x.device), {}, x, offset)
 
 
+_MODES: Mapping[str, str | tuple[str, ...]] = {"linear": ("linear", "bilinear", "trilinear"), "cubic": "bicubic"}
+"""PyTorch's names of modes: one for each number of axes, or one of all."""
+
+
 def _upsampled(x: Any, scale_factor: Any = 2, mode: str = "nearest", **options: Any) -> Any:
+    """By the layer, or the function where it smooths, which the layer does not."""
     from torch import nn
 
-    module = nn.Upsample(scale_factor=scale_factor, mode={"linear": "bilinear"}.get(mode, mode), **options)
-    return _channels_last(_applied(module, {}, _channels_first(x)))
+    name = _MODES.get(mode, mode)
+    given = {"scale_factor": scale_factor, "mode": name if isinstance(name, str) else name[x.ndim - 3], **options}
+    x = _channels_first(x)
+    if "antialias" in options:
+        return _channels_last(nn.functional.interpolate(x, **given))
+    return _channels_last(_applied(nn.Upsample(**given), {}, x))
+
+
+def _upsampled_by_cubics(x: Any, **options: Any) -> Any:
+    return _upsampled(x, mode="cubic", **options)
 
 
 def _gate(a: Any, b: Any) -> Any:
@@ -355,30 +465,42 @@ LAYERS: Mapping[str, Spelling] = {
     "LayerNorm": Composition(_layer_norm, ("eps",)),
     "RMSNorm": Composition(_rms_norm, ("eps",)),
     "GroupNorm of neighbours": Composition(_group_norm, ("num_groups", "eps")),
-    "InstanceNorm": Composition(_instance_norm, ("eps",)),
-    "InstanceNorm with running statistics": _with_statistics("InstanceNorm"),
+    "InstanceNorm": Composition(_instance_norm, ("eps", "tracked")),
+    "InstanceNorm with statistics": _with_statistics("InstanceNorm"),
     "BatchNorm": _with_statistics("BatchNorm"),
     "BatchNorm in training": _with_statistics("BatchNorm"),
     "running mean of BatchNorm": _running("running_mean", momentum=0.1),
     "running variance of BatchNorm": _running("running_var", momentum=0.1),
+    "cumulative mean of BatchNorm": _cumulative("running_mean"),
+    "cumulative variance of BatchNorm": _cumulative("running_var"),
+    "running mean of InstanceNorm": _running("running_mean", "InstanceNorm", momentum=0.1),
+    "running variance of InstanceNorm": _running("running_var", "InstanceNorm", momentum=0.1),
     "running mean of BatchNorm by default": _running("running_mean"),
     "running variance of BatchNorm by default": _running("running_var"),
     "RNN": _simple("RNN"),
     "LSTM": _simple("LSTM"),
-    "GRU": Composition(_gru),
+    "GRU": Composition(_gru, _HANDED),
     "GRU without bhn": _simple("GRU"),
     "scaled_dot_product_attention": Composition(_attention, ("causal", "scale")),
     "attention where a mask is true": Composition(_attention),
     "attention with a mask added": Composition(_attention),
-    "MultiHeadAttention": Composition(_many_heads, ("num_heads",)),
+    "MultiHeadAttention": Composition(_many_heads, ("num_heads", "need_weights", "by_head")),
     "MultiHeadAttention with biases": Composition(_many_heads),
-    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout")),
+    "MultiHeadAttention of sizes": Composition(_many_heads),
+    "MultiHeadAttention of a memory": Composition(_heads_of_memory),
+    "MultiHeadAttention of itself": Composition(_heads_of_itself, ("evaluation",)),
+    "weights of MultiHeadAttention": Composition(_weights, ("num_heads", "averaged")),
+    "TransformerEncoderLayer": Composition(_encoder_layer, ("norm_first", "dropout", "evaluation")),
     "TransformerDecoderLayer": Composition(_decoder_layer, ("norm_first", "dropout")),
     "RoPE of neighbours": Composition(_rope, ("offset", "base")),
-    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners")),
+    "Upsample": Composition(_upsampled, ("scale_factor", "mode", "align_corners", "antialias")),
+    "Upsample by cubics": Composition(_upsampled_by_cubics, ("scale_factor", "align_corners")),
     "Dropout": _dropout("Dropout"),
     "Dropout2d": _dropout("Dropout2d"),
     "Dropout3d": _dropout("Dropout3d"),
+    **{f"{name} without a batch": _unbatched(name) for name in ("Dropout2d", "Dropout3d")},
+    "Upsample by a fraction": Composition(_upsampled, ("scale_factor",)),
+    "Upsample by cubics by default": Composition(_upsampled_by_cubics),
     "MultiHeadAttention where a mask is true": Composition(_masked_heads),
     "LayerNorm by default": _by_default("LayerNorm", channels_first=False),
     "RMSNorm by default": _by_default("RMSNorm", channels_first=False),
@@ -399,6 +521,14 @@ ABSENT: Mapping[str, str] = {
     "operation:ALiBi": "torch.nn has no such layer",
     "operation:SinusoidalPositionalEncoding": "torch.nn has no such layer",
     "operation:running biased variance of BatchNorm": "torch.nn.BatchNorm keeps the unbiased variance",
+    **{f"option:Conv{n}d causal": "torch.nn.Conv pads both sides alike" for n in (1, 2, 3)},
+    **{
+        f"option:{kind}Pool{n}d {option}": "torch.nn's layers of pooling pad both sides alike"
+        for kind in ("Max", "Avg")
+        for option in ("padding_behind", "same")
+        for n in (1, 2, 3)
+    },
+    "operation:MultiHeadAttention of every size": "torch.nn.MultiheadAttention has one size but for keys and values",
     "operation:ReLU2": "torch.nn has no such layer",
     "operation:Step": "torch.nn has no such layer",
 }

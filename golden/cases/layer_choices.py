@@ -22,6 +22,15 @@ ORDER_CASES = [_case("TransformerEncoderLayer by default")]
 CAUSAL_CASES = [_case("scaled_dot_product_attention", "option:scaled_dot_product_attention causal")]
 MASK_CASES = [_case("MultiHeadAttention where a mask is true")]
 UNSEEN_CASES = [_case(f"attention {how}") for how in ("where a mask is true", "with a mask added")]
+SIZE_CASES = [_case("Upsample by a fraction")]
+FRACTION = (9, 1.15)
+"""Elements, and a factor that makes no whole number of them, under which every way of laying a grid shows."""
+GRID_CASES = [_case("Upsample", "option:Upsample mode", mode="linear"), _case("Upsample by cubics", mode="cubic")]
+NEAREST_CASES = [_case("Upsample", mode="nearest", of=of) for of in ("larger", "smaller")]
+CUBIC_CASES = [_case("Upsample by cubics by default")]
+UNBATCHED = {"Dropout2d without a batch": (60, 8, 64), "Dropout3d without a batch": (60, 3, 4, 64)}
+"""Operation -> the shape of what it drops from, in which any axis may be the channels'."""
+UNBATCHED_CASES = [_case(name) for name in UNBATCHED]
 TIE_CASES = [_case(f"MaxPool{n}d", "gradients") for n in (1, 2, 3)]
 
 DROPOUTS = {"Dropout": (64, 96), "Dropout2d": (12, 3, 2, 96), "Dropout3d": (12, 3, 2, 2, 96)}
@@ -99,8 +108,8 @@ IMPOSSIBLE_CASES = [
 
 WITHOUT_RECORD = (
     *DROPOUTS,
-    "InstanceNorm with running statistics",
     *sorted({case.params["operation"] for case in (*EPSILON_CASES, *PADDING_CASES, *MOMENTUM_CASES)}),
     *sorted({case.params["operation"] for case in (*VARIANCE_CASES, *ORDER_CASES, *MASK_CASES)}),
+    *sorted({case.params["operation"] for case in (*SIZE_CASES, *CUBIC_CASES, *UNBATCHED_CASES)}),
 )
 """Operations of which no array says what is right: they draw, or are asked what documentation leaves open."""

@@ -41,10 +41,9 @@ def _step(one: Operation, dtype: str) -> Case:
 _HAVING = {
     **{name: LAYERS[name] for name in LAYERS if name not in (*_FUNCTIONS, "BatchNorm in training")},
     **{name: FUNCTIONS[of] for name, of in layers.ACTIVATIONS.items()},
-    "InstanceNorm with running statistics": LAYERS["BatchNorm"],
 }
 """Layer -> the record of what it computes in evaluation."""
-OF_STATISTICS = ("BatchNorm", "InstanceNorm with running statistics")
+OF_STATISTICS = ("BatchNorm", "InstanceNorm with statistics")
 
 
 def record(case: Case) -> Operation | None:
@@ -66,7 +65,7 @@ def _layer(name: str, question: str, **options: float) -> Case:
         arrays = {"x": layer_choices.DROPPED[name]}
     else:
         one = _HAVING[name]
-        sample = one.samples[1 if name.startswith("InstanceNorm with") else 0]
+        sample = one.sample
         region = next(iter(sample.regions)) if ALL in sample.regions else "ordinary"
         chapter = "functions" if name in layers.ACTIVATIONS else layers.chapter(one)
         of = operations.case(chapter, one, sample, "float32", region)

@@ -46,11 +46,11 @@ def gradient(one: Operation, sample: Sample, dtype: str, argument: str) -> Case:
 
 
 def _gradients(one: Operation) -> Iterator[Case]:
-    """By every operand of the first sample; of the others in float32."""
+    """By every operand of the first sample in its dtypes; of the others in float32."""
     for sample in one.samples:
         if list(sample.regions) != [ALL]:
             continue
-        dtypes = operations.DTYPES if sample is one.sample else ("float32",)
+        dtypes = _dtypes(sample) if sample is one.sample else ("float32",)
         for dtype, argument in product(dtypes, one.slopes):
             if argument in sample.arguments:
                 case = gradient(one, sample, dtype, argument)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import sqrt as root
 from typing import Any
 
@@ -11,7 +11,16 @@ import numpy as np
 from touchstone.golden.operations.arithmetic import Condition, Number, where
 from touchstone.golden.operations.functions import softmax
 from touchstone.golden.operations.layers.dense import linear, two_layers
-from touchstone.golden.operations.layers.making import PAGE, arrays, by_entry, layer, styled, whole
+from touchstone.golden.operations.layers.making import (
+    PAGE,
+    arrays,
+    by_entry,
+    layer,
+    narrow,
+    styled,
+    whole,
+    without_gradients,
+)
 from touchstone.golden.operations.layers.norms import layer_norm
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Argument, Sample
@@ -67,8 +76,9 @@ def _many_heads(
     *biases: Number,
     num_heads: int = _MODEL_HEADS,
     causal: bool = False,
+    **_: bool,
 ) -> Number:
-    """Weights of the projections, then their biases, if any."""
+    """Weights of the projections, then their biases, if any; what else is asked for does not change the result."""
     of = biases or (None,) * 4
     inputs = zip((queries, keys, values), (query, key, value), of, strict=False)
     q, k, v = (_heads(linear(x, weight, bias), num_heads) for x, weight, bias in inputs)
@@ -76,7 +86,33 @@ def _many_heads(
     return linear(made.reshape(*made.shape[:2], -1), out, of[3])
 
 
-def _encoder_layer(x: Number, *parts: Number, norm_first: bool = True) -> Number:
+def _of_memory(queries: Number, memory: Number, *parts: Number, num_heads: int = _MODEL_HEADS) -> Number:
+    """Keys and values are one array."""
+    return _many_heads(queries, memory, memory, *parts, num_heads=num_heads)
+
+
+def _of_itself(x: Number, *parts: Number, evaluation: bool = False) -> Number:
+    """Queries, keys and values are one array."""
+    return _many_heads(x, x, x, *parts)
+
+
+def _weights(
+    queries: Number,
+    keys: Number,
+    query: Number,
+    key: Number,
+    *biases: Number,
+    num_heads: int = _MODEL_HEADS,
+    averaged: bool = False,
+) -> Number:
+    """``[batch, heads, queries, keys]``: what each query takes of each value; averaged: over the heads."""
+    inputs = zip((queries, keys), (query, key), biases or (None, None), strict=True)
+    q, k = (_heads(linear(x, weight, bias), num_heads) for x, weight, bias in inputs)
+    shares = softmax(q @ k.swapped() * (1 / root(q.shape[-1])))
+    return shares.mean(1)[:, 0] if averaged else shares
+
+
+def _encoder_layer(x: Number, *parts: Number, norm_first: bool = True, evaluation: bool = False) -> Number:
     """Parts: four projections, weight and bias of two norms and of two linear layers."""
     attention, first, second, feed = parts[:4], parts[4:6], parts[6:8], parts[8:]
 
@@ -138,6 +174,77 @@ def _model(name: str, shapes: dict[str, tuple[int, ...]], time: int = _TIME, **o
 
 _INPUTS = {"queries": (_BATCH, _TIME, _MODEL), "keys": (_BATCH, 7, _MODEL), "values": (_BATCH, 7, _MODEL)}
 _BIASES = {f"{name}_bias": (_MODEL,) for name in _PROJECTIONS}
+
+
+def _with_biases(inputs: Mapping[str, tuple[int, ...]], *sizes: tuple[int, int]) -> dict[str, tuple[int, ...]]:
+    """Inputs, the projections of these sizes in their order, and their biases."""
+    weights = dict(zip(_PROJECTIONS, sizes, strict=False))
+    return {**inputs, **weights, **{f"{name}_bias": (out,) for name, (out, _) in weights.items()}}
+
+
+def _sized(
+    name: str, of: str, value: Callable[..., Number], shapes: Mapping[str, tuple[int, ...]], *more: Sample
+) -> Operation:
+    """With and without biases; the result's last axis is as long as the output's projection has rows."""
+    plain = {name: shape for name, shape in shapes.items() if not name.endswith("_bias")}
+    result = (_BATCH, _TIME, shapes["out_proj"][0])
+    samples = [whole("own", arrays(shapes, _HALVED), result), whole("without biases", arrays(plain, _HALVED), result)]
+    return layer(name, of, value, *map(narrow, [*samples, *more]), page=PAGE.format("MultiHeadAttention"))
+
+
+def _shares(name: str, biased: bool = True, heads: int = _MODEL_HEADS, **options: Any) -> Sample:
+    inputs = {"queries": (_BATCH, _TIME, _MODEL), "keys": (_BATCH, 7, _MODEL)}
+    shapes = _with_biases(inputs, (_MODEL, _MODEL), (_MODEL, _MODEL))
+    held = {of: shape for of, shape in shapes.items() if biased or not of.endswith("_bias")}
+    result = (_BATCH, _TIME, 7) if options.get("averaged") else (_BATCH, heads, _TIME, 7)
+    return narrow(whole(name, arrays(held, _HALVED), result, **options))
+
+
+_KEYS, _VALUES, _INNER, _OUT = 6, 10, 12, 5
+"""Sizes of keys and of values as they are given, of projected values, and of the result, where they differ."""
+_SQUARE = (_MODEL, _MODEL)
+_QUERIES = {"queries": (_BATCH, _TIME, _MODEL)}
+_APART = {**_QUERIES, "keys": (_BATCH, 7, _KEYS), "values": (_BATCH, 7, _VALUES)}
+_EVERY = {"queries": (_BATCH, _TIME, 4), **{name: shape for name, shape in _APART.items() if name != "queries"}}
+_MEMORY = {**_QUERIES, "memory": (_BATCH, 7, _KEYS)}
+_OF_SIZES = (
+    _sized(
+        "MultiHeadAttention of sizes",
+        "attention of projections by heads, projected; keys and values of their own sizes",
+        _many_heads,
+        _with_biases(_APART, _SQUARE, (_MODEL, _KEYS), (_MODEL, _VALUES), _SQUARE),
+    ),
+    _sized(
+        "MultiHeadAttention of every size",
+        "attention of projections by heads, projected; inputs, projected values and the result of their own sizes",
+        _many_heads,
+        _with_biases(_EVERY, (_MODEL, 4), (_MODEL, _KEYS), (_INNER, _VALUES), (_OUT, _INNER)),
+    ),
+    _sized(
+        "MultiHeadAttention of a memory",
+        "attention of projections by heads, projected; keys and values are one array",
+        _of_memory,
+        _with_biases(_MEMORY, _SQUARE, (_MODEL, _KEYS), (_MODEL, _KEYS), _SQUARE),
+        _model("as wide as the queries", _with_biases({**_QUERIES, "memory": (_BATCH, 7, _MODEL)}, *[_SQUARE] * 4)),
+    ),
+    _sized(
+        "MultiHeadAttention of itself",
+        "attention of projections by heads, projected; queries, keys and values are one array",
+        _of_itself,
+        _with_biases({"x": (_BATCH, _TIME, _MODEL)}, *[_SQUARE] * 4),
+        _model("evaluation", _with_biases({"x": (_BATCH, _TIME, _MODEL)}, *[_SQUARE] * 4), evaluation=True),
+    ),
+    layer(
+        "weights of MultiHeadAttention",
+        "softmax(q k' / sqrt(dims)) of projections by heads",
+        _weights,
+        _shares("own"),
+        _shares("without biases", biased=False),
+        _shares("four heads", heads=4, num_heads=4),
+        _shares("averaged", averaged=True),
+        page="https://docs.pytorch.org/docs/stable/generated/torch.nn.MultiheadAttention.html",
+    ),
+)
 _ENCODER = {"x": (_BATCH, _TIME, _MODEL), **_PROJECTIONS, **_norms(2), **_FEED}
 _DECODER = {
     "x": (_BATCH, _TIME, _MODEL),
@@ -182,6 +289,8 @@ ATTENTION: tuple[Operation, ...] = (
         _model("own keys", {**_INPUTS, "keys": _INPUTS["queries"], "values": _INPUTS["queries"], **_PROJECTIONS}),
         _model("four heads", {**_INPUTS, **_PROJECTIONS}, num_heads=4),
         _model("one head", {**_INPUTS, **_PROJECTIONS}, num_heads=1),
+        _model("weights asked for", {**_INPUTS, **_PROJECTIONS}, need_weights=True),
+        _model("weights by head asked for", {**_INPUTS, **_PROJECTIONS}, need_weights=True, by_head=True),
     ),
     layer(
         "MultiHeadAttention with biases",
@@ -190,12 +299,19 @@ ATTENTION: tuple[Operation, ...] = (
         _model("own", {**_INPUTS, **_PROJECTIONS, **_BIASES}),
         page=PAGE.format("MultiHeadAttention"),
     ),
+    *_OF_SIZES,
     layer(
         "TransformerEncoderLayer",
         "x + attention(norm(x)), then x + linear(relu(linear(norm(x))))",
         _encoder_layer,
         _model("own", _ENCODER),
         _model("norm last", _ENCODER, norm_first=False),
+        *(
+            without_gradients(
+                _model(f"evaluation, norm {of}", _ENCODER, norm_first=first, evaluation=True), "every row"
+            )
+            for of, first in (("first", True), ("last", False))
+        ),
         page=PAGE.format("Transformer"),
     ),
     layer(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -48,13 +48,23 @@ def around(x: Number, widths: Any, fill: float = 0.0) -> Number:
     return x.padded([(0, 0), *widths, (0, 0)], fill)
 
 
-def _to_the_same_size(x: Number, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[tuple[int, int]]:
+def to_the_same_size(space: Sizes, kernel: Sizes, stride: Sizes, dilation: Sizes) -> list[tuple[int, int]]:
     """(before, behind) of each axis, that give ceil(size / stride) results; an odd one lies behind."""
     found = []
-    for n, k, s, d in zip(x.shape[1:-1], kernel, stride, dilation, strict=True):
+    for n, k, s, d in zip(space, kernel, stride, dilation, strict=True):
         total = max((-(-n // s) - 1) * s + d * (k - 1) + 1 - n, 0)
         found.append((total // 2, total - total // 2))
     return found
+
+
+EDGES: Mapping[str, Any] = {"circular": "wrap", "reflect": "reflect", "replicate": "edge"}
+"""What lies in the padding, by NumPy's names."""
+
+
+def _with_edges(x: Number, widths: Sequence[tuple[int, int]], how: Any) -> Number:
+    """Padded along its spatial axes by elements of its own."""
+    places = [np.pad(np.arange(n), width, how) for n, width in zip(x.shape[1:-1], widths, strict=True)]
+    return x[(slice(None), *np.ix_(*places))]
 
 
 def convolution(
@@ -66,14 +76,23 @@ def convolution(
     dilation: int | Sizes = 1,
     groups: int = 1,
     same: bool = False,
+    causal: bool = False,
+    **edges: bool,
 ) -> Number:
-    """``weight [out, *kernel, in / groups]``; same: padded so that the result is as large as x over the stride."""
+    """``weight [out, *kernel, in / groups]``; same: padded so that the result is as large as x over the stride.
+
+    causal: padded before alone, so that nothing sees what comes later. edges: circular, reflect or replicate: what
+    lies in the padding, where that is not zeros; it is as wide as with a stride of one.
+    """
     kernel = weight.shape[1:-1]
     steps, spread = each(stride, len(kernel)), each(dilation, len(kernel))
     widths = [(p, p) for p in each(padding, len(kernel))]
     if same:
-        widths = _to_the_same_size(x, kernel, steps, spread)
-    seen = windows(around(x, widths), kernel, steps, spread)
+        widths = to_the_same_size(x.shape[1:-1], kernel, (1,) * len(kernel) if edges else steps, spread)
+    if causal:
+        widths = [(d * (k - 1), 0) for k, d in zip(kernel, spread, strict=True)]
+    padded = _with_edges(x, widths, EDGES[next(iter(edges))]) if edges else around(x, widths)
+    seen = windows(padded, kernel, steps, spread)
     out, inner = weight.shape[0] // groups, weight.shape[-1]
     space = seen.shape[1 : 1 + len(kernel)]
     parts = []
@@ -118,10 +137,10 @@ def transposed(
 
 
 def _out(
-    space: Sizes, kernel: Sizes, stride: Any = 1, padding: Any = 0, dilation: Any = 1, same: bool = False
+    space: Sizes, kernel: Sizes, stride: Any = 1, padding: Any = 0, dilation: Any = 1, *, as_large: bool = False
 ) -> Sizes:
     dims = len(kernel)
-    if same:
+    if as_large:
         return tuple(-(-n // s) for n, s in zip(space, each(stride, dims), strict=True))
     sizes = zip(space, kernel, each(stride, dims), each(padding, dims), each(dilation, dims), strict=True)
     return tuple((n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in sizes)
@@ -152,7 +171,8 @@ def _sample(
     shapes = {"x": (batch, *space, inner), "weight": (out, *kernel, inner // groups), "bias": (out,)}
     if not bias:
         del shapes["bias"]
-    size = _out(space, kernel, **{k: v for k, v in given.items() if k != "groups"})
+    sizes = {k: v for k, v in given.items() if k in ("stride", "padding", "dilation")}
+    size = _out(space, kernel, **sizes, as_large="same" in given or "causal" in given)
     return whole(name, arrays(shapes, {"weight": 0.5}), (batch, *size, out), **given)
 
 
@@ -179,6 +199,25 @@ def specials(space: Sizes, result: Sizes, shapes: Mapping[str, Sizes], inner: in
     )
 
 
+def _of_edges(space: Sizes, kernel: Sizes, padding: int | Sizes) -> list[Sample]:
+    """With other padding than zeros; a kernel that is even along some axis pads one more behind."""
+    even = tuple(k + 1 for k in kernel)
+    samples = [_sample(edge, space, kernel, padding=padding, **{edge: True}) for edge in EDGES]
+    own: Sequence[str] = ("circular", "reflect") if len(space) < 3 else ("reflect",)
+    samples += [_sample(f"same, {edge}", space, even, same=True, **{edge: True}) for edge in own]
+    if len(space) < 3:
+        samples += [
+            _sample(f"same and strided, {edge}", space, even, same=True, stride=2, **{edge: True}) for edge in own
+        ]
+        samples.append(_sample("same and dilated, circular", space, kernel, same=True, dilation=2, circular=True))
+    if len(space) == 1:
+        samples += [
+            _sample("causal", space, even, causal=True),
+            _sample("causal, strided and dilated", space, kernel, causal=True, stride=2, dilation=2),
+        ]
+    return samples
+
+
 def _convolution(dims: int) -> Operation:
     space, kernel = _SPACE[dims], _KERNEL[dims]
     some, two = _sides(*range(1, dims + 1)), _sides(*(2 - n % 2 for n in range(dims)))
@@ -197,6 +236,7 @@ def _convolution(dims: int) -> Operation:
         _sample("larger kernel", tuple(2 for _ in space), kernel, padding=2),
         _sample("same", space, kernel, same=True),
         _sample("same and strided", space, kernel, same=True, stride=2),
+        *_of_edges(space, kernel, two),
     ]
     if dims < 3:
         samples += [

@@ -41,6 +41,16 @@ def whole(name: str, arguments: Mapping[str, Argument], result: tuple[int, ...],
     return Sample(name, arguments, {ALL: slice(0, prod(result))}, result, options=options, dtypes=dtypes)
 
 
+def narrow(sample: Sample) -> Sample:
+    """In float32 alone: of what another record asks in every dtype."""
+    return replace(sample, dtypes=("float32",))
+
+
+def without_gradients(sample: Sample, region: str) -> Sample:
+    """In float32, judged as one region of another name than that of which gradients are asked."""
+    return replace(narrow(sample), regions={region: slice(0, prod(sample.result))})
+
+
 def by_entry(name: str, arguments: Mapping[str, Argument], result: tuple[int, ...], *regions: str) -> Sample:
     """One region for each entry of the batch, of which no gradient is asked."""
     size = prod(result[1:])
