@@ -462,6 +462,11 @@ TOGETHER: Mapping[tuple[str, ...], str] = {
         for n in (1, 2, 3)
         for question in ("modes", "parameters")
     },
+    **{
+        (f"operation:{name}", f"module:{question} of a layer"): "jax.image has functions, no modules of them"
+        for name in ("Upsample", "Upsample by cubics")
+        for question in ("modes", "parameters")
+    },
 }
 _NO_LAYER = "flax.nnx has no such layer"
 ABSENT: Mapping[str, str] = {

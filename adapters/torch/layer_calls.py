@@ -160,7 +160,7 @@ def _with_statistics(kind: str) -> Composition:
 
     def made(x: Any, *parts: Any, eps: float = 1e-5, cumulative: bool = False) -> Any:
         in_training = len(parts) == 2
-        given = {"affine": True, "track_running_stats": cumulative or not in_training}
+        given: dict[str, Any] = {"affine": True, "track_running_stats": cumulative or not in_training}
         given |= {"momentum": None} if cumulative else {}
         module = _by_space(kind, x)(x.shape[-1], eps, device=x.device, dtype=x.dtype, **given)
         module.train(in_training)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import product
 
 from touchstone.golden.cases import functions, layer_choices, layers, operations
 from touchstone.golden.catalogue import Case
@@ -17,7 +16,9 @@ _INPUTS = ("x", "ids", "queries", "keys", "values", "memory", "hidden", "cell", 
 _FUNCTIONS = (
     *("SwiGLU", "scaled_dot_product_attention", "attention where a mask is true", "attention with a mask added"),
     *(f"running {statistic} of BatchNorm" for statistic in ("mean", "variance", "biased variance")),
-    "cells of LSTM",
+    *(f"running {statistic} of InstanceNorm" for statistic in ("mean", "variance")),
+    *(f"cumulative {statistic} of BatchNorm" for statistic in ("mean", "variance")),
+    *("cells of LSTM", "weights of MultiHeadAttention"),
 )
 """Records that are no layer of their own: functions, and what else the call of a layer gives."""
 
@@ -86,7 +87,7 @@ NOTHING_CASES = [
     or (name not in OF_STATISTICS and name != "PReLU" and not parameters(_HAVING[name]))
 ]
 """Layers without parameters that are trained."""
-STEP_CASES = [_step(one, dtype) for one, dtype in product(STEPPED, operations.DTYPES)]
+STEP_CASES = [_step(one, dtype) for one in STEPPED for dtype in layers.dtypes(one.sample)]
 BIAS_CASES = [_step(LAYERS[name], "float32") for name in ("RNN", "LSTM")]
 """Not of a GRU, whose second bias of the new gate is multiplied before it is added."""
 SLOPE_CASES = [

@@ -30,13 +30,14 @@ def chapter(one: Operation) -> str:
     return "windows" if one in OF_WINDOWS else "sequences of tokens" if one in OF_TOKENS else "layers"
 
 
-def _dtypes(sample: Sample) -> tuple[str, ...]:
+def dtypes(sample: Sample) -> tuple[str, ...]:
+    """That a sample is asked in."""
     return sample.dtypes or operations.DTYPES
 
 
 def _values(one: Operation) -> Iterator[tuple[Sample, Case]]:
     for sample in one.samples:
-        for dtype, region in product(_dtypes(sample), sample.regions):
+        for dtype, region in product(dtypes(sample), sample.regions):
             yield sample, operations.case(chapter(one), one, sample, dtype, region, sample.options)
 
 
@@ -50,8 +51,8 @@ def _gradients(one: Operation) -> Iterator[Case]:
     for sample in one.samples:
         if list(sample.regions) != [ALL]:
             continue
-        dtypes = _dtypes(sample) if sample is one.sample else ("float32",)
-        for dtype, argument in product(dtypes, one.slopes):
+        those = dtypes(sample) if sample is one.sample else ("float32",)
+        for dtype, argument in product(those, one.slopes):
             if argument in sample.arguments:
                 case = gradient(one, sample, dtype, argument)
                 yield replace(case, hazard="reads") if (one.name, sample.name) in CRASHING else case
