@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from touchstone.adapters import nested
+from touchstone.adapters import example_answers, nested
 from touchstone.adapters.isolation.outcome import ended
 from touchstone.adapters.jax import layer_training
 
@@ -392,37 +392,8 @@ def _update_with_its_own(adapter: JaxAdapter, root: Any) -> Any:
     return adapter.nnx.update(root, adapter.nnx.state(root))
 
 
-def _example(adapter: JaxAdapter, tree: Any) -> Any:
-    """The documentation's model, of the layers of a tree."""
-    from touchstone.adapters.jax import examples
-
-    return examples.MLP(_built(adapter, tree).layers)
-
-
-def count(adapter: JaxAdapter, tree: Any) -> int:
-    """How many numbers the parameters of the documentation's model have, as it counts them."""
-    from touchstone.adapters.jax import examples
-
-    return examples.count(_example(adapter, tree))
-
-
-def text(adapter: JaxAdapter, tree: Any) -> str:
-    """What the documentation's model prints."""
-    return str(_example(adapter, tree))
-
-
-def l2_loss(adapter: JaxAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
-    """The documentation's loss of the model, and its gradients."""
-    from touchstone.adapters.jax import examples
-
-    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
-    return float(value), _arrays(adapter, found)
-
-
 ANSWERS: Mapping[str, Callable[..., Any]] = {
-    "count": count,
-    "text": text,
-    "l2 loss": l2_loss,
+    **example_answers.answers("touchstone.adapters.jax.examples", _built, _arrays),
     "step of a layer": layer_training.step,
     "modes of a layer": layer_training.modes,
     "parameters of a layer": layer_training.parameters,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from touchstone.adapters import nested
+from touchstone.adapters import example_answers, nested
 from touchstone.adapters.isolation.outcome import ended
 from touchstone.adapters.mlx import layer_training, ring
 
@@ -314,37 +314,8 @@ def average_over_processes(adapter: MLXAdapter, tree: Any, other: Any, **options
     return ring.averaged(adapter.device, given, options)
 
 
-def _example(adapter: MLXAdapter, tree: Any) -> Any:
-    """The documentation's model, of the layers of a tree."""
-    from touchstone.adapters.mlx import examples
-
-    return examples.MLP(_built(adapter, tree).layers)
-
-
-def count(adapter: MLXAdapter, tree: Any) -> int:
-    """How many numbers the parameters of the documentation's model have, as it counts them."""
-    from touchstone.adapters.mlx import examples
-
-    return examples.count(_example(adapter, tree))
-
-
-def text(adapter: MLXAdapter, tree: Any) -> str:
-    """What the documentation's model prints."""
-    return str(_example(adapter, tree))
-
-
-def l2_loss(adapter: MLXAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
-    """The documentation's loss of the model, and its gradients."""
-    from touchstone.adapters.mlx import examples
-
-    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
-    return float(value), _arrays(adapter, found)
-
-
 ANSWERS: Mapping[str, Callable[..., Any]] = {
-    "count": count,
-    "text": text,
-    "l2 loss": l2_loss,
+    **example_answers.answers("touchstone.adapters.mlx.examples", _built, _arrays),
     "step of a layer": layer_training.step,
     "modes of a layer": layer_training.modes,
     "parameters of a layer": layer_training.parameters,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from touchstone.adapters import nested
+from touchstone.adapters import example_answers, nested
 from touchstone.adapters.isolation.outcome import ended
 from touchstone.adapters.torch import layer_training
 
@@ -281,37 +281,8 @@ def _cast_to_half(adapter: TorchAdapter, root: Any) -> Any:
     return root.to(adapter.torch.float16)
 
 
-def _example(adapter: TorchAdapter, tree: Any) -> Any:
-    """The documentation's model, of the layers of a tree."""
-    from touchstone.adapters.torch import examples
-
-    return examples.MLP(_built(adapter, tree).layers)
-
-
-def count(adapter: TorchAdapter, tree: Any) -> int:
-    """How many numbers the parameters of the documentation's model have, as it counts them."""
-    from touchstone.adapters.torch import examples
-
-    return examples.count(_example(adapter, tree))
-
-
-def text(adapter: TorchAdapter, tree: Any) -> str:
-    """What the documentation's model prints."""
-    return str(_example(adapter, tree))
-
-
-def l2_loss(adapter: TorchAdapter, tree: Any, x: np.ndarray, y: np.ndarray, by: str) -> tuple[float, Arrays]:
-    """The documentation's loss of the model, and its gradients."""
-    from touchstone.adapters.torch import examples
-
-    value, found = examples.l2_loss(_example(adapter, tree), adapter.place(x), adapter.place(y), by)
-    return float(value.detach()), _arrays(adapter, found)
-
-
 ANSWERS: Mapping[str, Callable[..., Any]] = {
-    "count": count,
-    "text": text,
-    "l2 loss": l2_loss,
+    **example_answers.answers("touchstone.adapters.torch.examples", _built, _arrays),
     "step of a layer": layer_training.step,
     "modes of a layer": layer_training.modes,
     "parameters of a layer": layer_training.parameters,
