@@ -26,7 +26,7 @@ def test_reductions(assay: Assay) -> None:
     judging.value(assay, LOSSES[assay.params["operation"]], shape)
 
 
-@requirement("LOSS-OPTIONS-1", losses.OPTION_CASES)
+@requirement("LOSS-OPTIONS-1", [*losses.OPTION_CASES, *losses.REDUCED_OPTION_CASES])
 def test_options(assay: Assay) -> None:
     judging.value(assay, LOSSES[assay.params["operation"]])
 

@@ -90,6 +90,7 @@ ABSENT: Mapping[str, str] = {
     "operation:hard_shrink": "jax.nn has no hard shrinkage",
     "operation:prelu": "jax.nn has no function with a slope for each feature",
     "operation:softmin": "jax.nn has no softmin: softmax of -x",
+    **dict.fromkeys((f"option:softplus {name}" for name in ("beta", "threshold")), "jax.nn.softplus has no option"),
     "option:step threshold": "jax.numpy.heaviside has its step at zero",
     "operation:weighted_binary_cross_entropy": "optax leaves weights to the caller",
     "operation:weighted_binary_cross_entropy_of_probabilities": "optax leaves weights to the caller",

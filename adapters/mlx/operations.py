@@ -77,5 +77,6 @@ ABSENT: Mapping[str, str] = {
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,
     **dict.fromkeys((f"operation:{name}" for name in WEIGHTED_BY_CLASS), "MLX's weights are of rows or elements"),
+    **dict.fromkeys((f"option:softplus {name}" for name in ("beta", "threshold")), "mlx.nn.softplus has no option"),
     "operation:triplet_margin_loss": "mlx.nn.losses.triplet_loss adds eps to the sum of squares",
 }

@@ -37,7 +37,7 @@ _FUNCTIONS: Mapping[str, Spelling] = {
     **functions(
         "torch.nn.functional",
         (
-            *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "log_sigmoid", "softplus", "silu"),
+            *("relu", "relu6", "leaky_relu", "hard_tanh", "hardswish", "softsign", "log_sigmoid", "silu"),
             *("gelu", "elu", "celu", "selu", "mish", "softshrink", "hard_shrink", "prelu"),
         ),
         otherwise=_OTHERWISE,
@@ -48,6 +48,7 @@ _FUNCTIONS: Mapping[str, Spelling] = {
     },
     "softmax_in_float32": Composition(lambda x: _in_float32("softmax", x)),
     "log_softmax_in_float32": Composition(lambda x: _in_float32("log_softmax", x)),
+    "softplus": Call("torch.nn.functional.softplus", takes={"beta": "beta", "threshold": "threshold"}),
     "sigmoid": Call("torch.sigmoid"),
     "tanh": Call("torch.tanh"),
     "gelu_approx": Call("torch.nn.functional.gelu", {"approximate": "tanh"}),

@@ -32,9 +32,16 @@ GRADIENT_CASES = [
         operations.case(CHAPTER, loss, loss.sample, "float32", "ordinary", options, operations.first(loss))
         for loss in LOSSES.values()
         for options in loss.variants
-        if len(options) > 1 and operations.first(loss) in loss.slopes
+        if len(options) > 1 and options["reduction"] == "none" and operations.first(loss) in loss.slopes
     ),
 ]
+REDUCED_OPTION_CASES = [
+    operations.case(CHAPTER, loss, loss.samples[-1], "float32", next(iter(loss.samples[-1].regions)), options)
+    for loss in LOSSES.values()
+    for options in loss.variants
+    if len(options) > 1 and options["reduction"] in REDUCTIONS
+]
+"""What is added to each element is added before the reduction, or as often as there are elements."""
 MATRIX_CASES = [
     replace(case, params={**case.params, "shape": "64x64"})
     for case in REDUCTION_CASES
@@ -77,5 +84,5 @@ OPTION_CASES = [
     operations.case(CHAPTER, loss, loss.sample, "float32", "ordinary", options)
     for loss in LOSSES.values()
     for options in loss.variants
-    if len(options) > 1
+    if len(options) > 1 and options["reduction"] == "none"
 ]

@@ -84,6 +84,17 @@ def _fast_slope(x: Number) -> Number:
     return y + "1.702" * x * (y * (1 - y))
 
 
+def _softplus(x: Number, beta: float = 1.0, threshold: float | None = None) -> Number:
+    scaled = beta * x if beta != 1 else x
+    bent = softplus(scaled) / beta if beta != 1 else softplus(x)
+    return bent if threshold is None else where(scaled > threshold, x, bent)
+
+
+def _softplus_slope(x: Number, beta: float = 1.0, threshold: float | None = None) -> Number:
+    slope = sigmoid(beta * x if beta != 1 else x)
+    return slope if threshold is None else where(beta * x > threshold, 1, slope)
+
+
 def _mish_slope(x: Number) -> Number:
     bent = tanh(softplus(x))
     return bent + x * (1 - bent * bent) * sigmoid(x)
@@ -175,7 +186,13 @@ FUNCTIONS: Mapping[str, Operation] = {
         ),
         _of("sigmoid", "1 / (1 + exp(-x))", sigmoid, _sigmoid_slope),
         _of("log_sigmoid", "-log(1 + exp(-x))", lambda x: -softplus(-x), lambda x: sigmoid(-x)),
-        _of("softplus", "log(1 + exp(x))", softplus, sigmoid),
+        _of(
+            "softplus",
+            "log(1 + exp(beta x)) / beta, and x where beta x is above a threshold",
+            _softplus,
+            _softplus_slope,
+            variants=({"beta": 2.0}, {"beta": 2.0, "threshold": 1.0}),
+        ),
         _of("silu", "x / (1 + exp(-x))", lambda x: x * sigmoid(x), _silu_slope, no_value_at=_BELOW),
         _of("tanh", "tanh(x)", tanh, lambda x: 1 - tanh(x) * tanh(x)),
         _of(

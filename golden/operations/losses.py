@@ -199,7 +199,7 @@ def _loss(
     slopes: dict[str, Callable[..., Number]] = {argument: gradient(of) for argument, of in derivatives.items()}
     slopes |= {argument: Gradient(value, places[argument]) for argument in by}
     options = tuple({"reduction": "none", **one} for one in ({}, *variants))
-    reduced = tuple({"reduction": one} for one in REDUCTIONS)
+    reduced = tuple({"reduction": one, **options} for options in ({}, *variants) for one in REDUCTIONS)
     outside = tuple({"reduction": "none", **one} for one in beyond)
     found = page or _MLX.format(name)
     return Operation(name, formula, found, value, samples, slopes, variants=(*options, *reduced), beyond=outside)
