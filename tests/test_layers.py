@@ -69,8 +69,8 @@ SECOND_SOURCE = {
     "Upsample": "torch",
 }
 """Whose float64 a layer is compared with, where that is not PyTorch's; none: it is of float32, or has none."""
-IN_FLOAT32 = ("RoPE", "SinusoidalPositionalEncoding", "cells of LSTM")
-"""Layers whose angles, or sigmoids, MLX computes in float32, whatever x is."""
+IN_FLOAT32 = ("RoPE", "SinusoidalPositionalEncoding", "cells of LSTM", "MultiHeadAttention of every size")
+"""Layers whose angles, sigmoids or shares MLX computes in float32, whatever x is."""
 
 
 def _source(name: str) -> str:
