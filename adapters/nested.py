@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 Makers = Mapping[str, Callable[[Any], Any]]
 """Kind of a tree -> what makes it of its content; of those that hold others, with the others made already.
 
@@ -50,21 +52,27 @@ def told(root: Any, at: Callable[[Any, str], Any], steps: Sequence[tuple[str, bo
     return root
 
 
-def after_training(
-    saved: Any,
-    root: Any,
-    call: Callable[[Any, float], Any],
-    hand_over: Callable[[], None],
-    arrays: Callable[[Any], Any],
-) -> list[dict[str, Any]]:
-    """What a model holds, and gives in evaluation, after two calls in training; the same of one that has loaded it.
+def through_a_file(
+    build: Callable[[Any, Any], Any],
+    hand_over: Callable[[Any, Any, Any, str], None],
+    call: Callable[[Any, Any, Sequence[str], np.ndarray], np.ndarray],
+    arrays: Callable[[Any, Any], Any],
+    form: str,
+) -> Callable[..., list[dict[str, Any]]]:
+    """An answer about running statistics. After the adapter, each takes a model, but `build` a tree.
 
-    call: of (model, what its input is multiplied by).
+    hand_over: from one model to another, by a file of that form. call: the layers to be called in order, and the input.
     """
-    saved.train()
-    for times in (1.0, 2.0):
-        call(saved, times)
-    hand_over()
-    for model in (saved, root):
-        model.eval()
-    return [{"result": call(model, 1.0), "arrays": arrays(model)} for model in (saved, root)]
+
+    def statistics(adapter: Any, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
+        """What a model holds, and gives in evaluation, after two calls in training; the same of one that loaded it."""
+        saved, root = build(adapter, tree), build(adapter, tree)
+        saved.train()
+        for times in (1, 2):
+            call(adapter, saved, order, times * x)
+        hand_over(adapter, saved, root, form)
+        for model in (saved, root):
+            model.eval()
+        return [{"result": call(adapter, model, order, x), "arrays": arrays(adapter, model)} for model in (saved, root)]
+
+    return statistics

@@ -10,6 +10,7 @@ import numpy as np
 
 from touchstone.golden import bounds
 from touchstone.golden.cases.operations import told
+from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.golden.operations.record import Operation
 from touchstone.golden.operations.samples import Sample
 from touchstone.suites import probes
@@ -76,6 +77,16 @@ def judge(assay: Assay, operation: Operation, got: Any, *, is_gradient: bool = F
         right = free | _is_right_without_a_number(got.astype(np.float64), want, bound, no_value, bounds.overflow(dtype))
         got, want = np.where(right, 0, got.astype(np.float64)).astype(got.dtype), np.where(right, 0, want)
     assay.within(got, want, bound, dtype, "value")
+
+
+def slopes(assay: Assay) -> tuple[dict[str, Any], np.ndarray, np.ndarray]:
+    """Operands and cotangent of a PReLU, and what its slopes get: a sum over ordinary rows, and its bound."""
+    alpha, place = assay.golden("alpha"), FUNCTIONS["prelu"].sample.regions["ordinary"]
+    rows = slice(place.start // alpha.size, place.stop // alpha.size)
+    x, cotangent = (assay.golden(name)[rows] for name in ("x", "cotangent"))
+    terms = cotangent.astype(np.float64) * np.minimum(x, 0).astype(np.float64)
+    bound = bounds.gamma(len(x) + 1, bounds.unit_roundoff("float32")) * np.abs(terms).sum(0)
+    return {"operands": [x, alpha], "cotangent": cotangent}, terms.sum(0), bound
 
 
 def compiled(assay: Assay, operation: Operation, **options: Any) -> None:

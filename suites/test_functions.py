@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
-from touchstone.golden import bounds
 from touchstone.golden.cases import functions
 from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.suites import judging, probes
@@ -30,13 +27,6 @@ def test_gradients(assay: Assay) -> None:
 @requirement("FUN-GRADIENT-1", functions.SLOPE_CASES)
 def test_gradients_of_slopes(assay: Assay) -> None:
     """Each is a sum over the rows."""
-    operation = FUNCTIONS[assay.params["operation"]]
-    alpha = assay.golden("alpha")
-    place = operation.sample.regions["ordinary"]
-    rows = slice(place.start // alpha.size, place.stop // alpha.size)
-    x, cotangent = (assay.golden(name)[rows] for name in ("x", "cotangent"))
-    asked = {"name": operation.name, "operands": [x, alpha], "cotangent": cotangent}
-    got = assay.value(assay.ask(probes.operation_gradient, place=1, **asked))
-    terms = cotangent.astype(np.float64) * np.minimum(x, 0).astype(np.float64)
-    bound = bounds.gamma(len(x) + 1, bounds.unit_roundoff("float32")) * np.abs(terms).sum(0)
-    assay.within(got, terms.sum(0), bound, "float32")
+    given, want, bound = judging.slopes(assay)
+    got = assay.value(assay.ask(probes.operation_gradient, name=assay.params["operation"], place=1, **given))
+    assay.within(got, want, bound, "float32")

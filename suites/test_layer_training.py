@@ -10,7 +10,6 @@ import numpy as np
 from touchstone.adapters.kept import Parted
 from touchstone.golden import bounds
 from touchstone.golden.cases import layer_training
-from touchstone.golden.operations.functions import FUNCTIONS
 from touchstone.golden.operations.layers import LAYERS
 from touchstone.suites import judging, probes
 from touchstone.suites.assay import Assay
@@ -46,15 +45,10 @@ def test_a_step_of_sgd(assay: Assay) -> None:
 @requirement("LAYER-STEP-1", layer_training.SLOPE_CASES)
 def test_a_step_of_slopes(assay: Assay) -> None:
     """Over the rows of ordinary numbers."""
-    rate, alpha = assay.params["rate"], assay.golden("alpha")
-    place = FUNCTIONS["prelu"].sample.regions["ordinary"]
-    rows = slice(place.start // alpha.size, place.stop // alpha.size)
-    x, cotangent = (assay.golden(name)[rows] for name in ("x", "cotangent"))
-    asked = {"name": "PReLU", "operands": [x, alpha], "cotangent": cotangent, "rate": rate}
+    rate, wide = assay.params["rate"], assay.golden("alpha").astype(np.float64)
+    given, gradient, error = judging.slopes(assay)
+    asked = {"name": "PReLU", "rate": rate, **given}
     found: Parted = assay.value(assay.ask(probes.module_answer, question="step of a layer", **asked))
-    terms = cotangent.astype(np.float64) * np.minimum(x, 0).astype(np.float64)
-    error = bounds.gamma(len(x) + 1, bounds.unit_roundoff("float32")) * np.abs(terms).sum(0)
-    wide, gradient = alpha.astype(np.float64), terms.sum(0)
     bound = bounds.sgd_step(wide, gradient, error, rate, "float32")
     assay.within(found.operands[1], wide - rate * gradient, bound, "float32")
 

@@ -256,8 +256,8 @@ def _recurrent(cell: str, biased: str) -> Composition:
         carry: Any = states[::-1] if len(states) > 1 else states[0] if states else None
         if lengths is not None:
             carry, found = nnx.RNN(module)(x, initial_carry=carry, seq_lengths=lengths, return_carry=True)
-            kept = jnp.arange(x.shape[1])[None, :, None] < lengths[:, None, None]
-            return _hidden(carry) if packed.get("last") else jnp.where(kept, found, 0)
+            inside = jnp.arange(x.shape[1])[None, :, None] < lengths[:, None, None]
+            return _hidden(carry) if packed.get("last") else jnp.where(inside, found, 0)
         parts = []
         for piece in jnp.split(x, pieces, -2):
             carry, found = nnx.RNN(module)(piece, initial_carry=carry, return_carry=True)
@@ -289,6 +289,8 @@ def _heads(num_heads: int, parts: Any) -> Any:
 
     Raises ValueError where the layer's own arrays are of other sizes.
     """
+    from flax import nnx
+
     width = parts[0].shape[0]
     heads = (num_heads, width // num_heads)
     held = {f"{n}.kernel": w.T.reshape(-1, *heads) for n, w in zip(_PROJECTIONS, parts[:3], strict=True)}
@@ -297,8 +299,6 @@ def _heads(num_heads: int, parts: Any) -> Any:
         held[f"{name}.bias"] = bias.reshape(heads)
     held |= {"out.bias": parts[7]} if len(parts) > 4 else {}
     given = {"use_bias": len(parts) > 4, "decode": False, "qkv_features": width, "in_kv_features": parts[1].shape[1]}
-    from flax import nnx
-
     module = nnx.eval_shape(lambda: nnx.MultiHeadAttention(num_heads, width, rngs=nnx.Rngs(0), **given))
     sizes = {name: _at(module, name).shape for name in held}
     if sizes != {name: value.shape for name, value in held.items()}:

@@ -81,6 +81,10 @@ def _called(root: Any, order: Sequence[str], x: Any) -> Any:
     return x
 
 
+def _result(adapter: JaxAdapter, root: Any, order: Sequence[str], x: np.ndarray) -> np.ndarray:
+    return adapter.fetch(_called(root, order, adapter.place(x)))
+
+
 def parameters(adapter: JaxAdapter, tree: Any) -> Arrays:
     """Every parameter by its path."""
     return _parameters(adapter, _built(adapter, tree))
@@ -226,21 +230,6 @@ def _with_statistics(adapter: JaxAdapter, root: Any) -> Arrays:
     return _arrays(adapter, nnx.state(root, nnx.Any(nnx.Param, nnx.BatchStat)))
 
 
-def _statistics(form: str) -> Callable[..., list[dict[str, Any]]]:
-    def statistics(adapter: JaxAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
-        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
-        saved, root = _built(adapter, tree), _built(adapter, tree)
-        return nested.after_training(
-            saved,
-            root,
-            lambda model, times: adapter.fetch(_called(model, order, adapter.place(x) * times)),
-            lambda: _hand_over(adapter, saved, root, form),
-            lambda model: _with_statistics(adapter, model),
-        )
-
-    return statistics
-
-
 def _paths(adapter: JaxAdapter, values: Arrays) -> dict[tuple[Any, ...], Any]:
     """Arrays of a tree by Flax's paths."""
     out = {}
@@ -360,7 +349,7 @@ def modes(adapter: JaxAdapter, tree: Any, steps: Sequence[tuple[str, bool]]) -> 
 def run(adapter: JaxAdapter, tree: Any, training: bool, order: Sequence[str], x: np.ndarray) -> dict[str, Any]:
     """The result of the layers one after the other, and the model's arrays afterwards."""
     root = _in_mode(adapter, tree, [("", training)])
-    result = adapter.fetch(_called(root, order, adapter.place(x)))
+    result = _result(adapter, root, order, x)
     return {"result": result, "arrays": _with_statistics(adapter, root)}
 
 
@@ -404,8 +393,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "tie": tie,
     "save msgpack": _save("msgpack"),
     "save orbax": _save("orbax"),
-    "statistics msgpack": _statistics("msgpack"),
-    "statistics orbax": _statistics("orbax"),
+    "statistics msgpack": nested.through_a_file(_built, _hand_over, _result, _with_statistics, "msgpack"),
+    "statistics orbax": nested.through_a_file(_built, _hand_over, _result, _with_statistics, "orbax"),
     "load": load,
     "update": update,
     "replace": replace,

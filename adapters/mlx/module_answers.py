@@ -56,6 +56,14 @@ def _called(root: Any, order: Sequence[str], x: Any) -> Any:
     return x
 
 
+def _result(adapter: MLXAdapter, root: Any, order: Sequence[str], x: np.ndarray) -> np.ndarray:
+    return adapter.fetch(_called(root, order, adapter.place(x)))
+
+
+def _parameters(adapter: MLXAdapter, root: Any) -> Arrays:
+    return _arrays(adapter, root.parameters())
+
+
 def parameters(adapter: MLXAdapter, tree: Any) -> Arrays:
     """Every parameter by its path."""
     return _arrays(adapter, _built(adapter, tree).parameters())
@@ -102,7 +110,7 @@ def step(adapter: MLXAdapter, tree: Any, steps: Any, rate: float, **given: Any) 
     """Parameters after one step of plain SGD."""
     root = _told(_built(adapter, tree), steps)
     adapter.optimizers.SGD(rate).update(root, _gradients(adapter, root, **given)[1])
-    return _arrays(adapter, root.parameters())
+    return _parameters(adapter, root)
 
 
 def tie(adapter: MLXAdapter, tree: Any, after: str, path: str, to: str, other: Any, **given: Any) -> Arrays:
@@ -112,14 +120,14 @@ def tie(adapter: MLXAdapter, tree: Any, after: str, path: str, to: str, other: A
     if after == "a step":
         adapter.optimizers.SGD(1.0).update(root, _gradients(adapter, root, **given)[1])
     else:
-        names = set(_arrays(adapter, root.parameters()))
+        names = set(_parameters(adapter, root))
         root.load_weights(
             [pair for pair in adapter.tree_flatten(_built(adapter, other).parameters()) if pair[0] in names]
         )
-    return _arrays(adapter, root.parameters())
+    return _parameters(adapter, root)
 
 
-def _hand_over(saved: Any, root: Any, extension: str) -> None:
+def _hand_over(adapter: MLXAdapter, saved: Any, root: Any, extension: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / f"model.{extension}")
         saved.save_weights(path)
@@ -130,25 +138,10 @@ def _save(extension: str) -> Callable[..., Arrays]:
     def save(adapter: MLXAdapter, tree: Any, into: Any) -> Arrays:
         """Parameters of a model that has loaded what another one saved."""
         saved, root = _built(adapter, tree), _built(adapter, into)
-        _hand_over(saved, root, extension)
-        return _arrays(adapter, root.parameters())
+        _hand_over(adapter, saved, root, extension)
+        return _parameters(adapter, root)
 
     return save
-
-
-def _statistics(extension: str) -> Callable[..., list[dict[str, Any]]]:
-    def statistics(adapter: MLXAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
-        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
-        saved, root = _built(adapter, tree), _built(adapter, tree)
-        return nested.after_training(
-            saved,
-            root,
-            lambda model, times: adapter.fetch(_called(model, order, adapter.place(x) * times)),
-            lambda: _hand_over(saved, root, extension),
-            lambda model: _arrays(adapter, model.parameters()),
-        )
-
-    return statistics
 
 
 def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -158,7 +151,7 @@ def load(adapter: MLXAdapter, tree: Any, file: Arrays, strict: bool = True) -> d
         path = str(Path(folder) / "model.safetensors")
         adapter.mx.save_safetensors(path, {name: adapter.place(value) for name, value in file.items()})
         how = ended(lambda: root.load_weights(path, strict=strict))
-        return {"ended": how, "parameters": _arrays(adapter, root.parameters())}
+        return {"ended": how, "parameters": _parameters(adapter, root)}
 
 
 def load_what_is_frozen(adapter: MLXAdapter, tree: Any, file: Arrays, steps: Any) -> dict[str, Any]:
@@ -169,7 +162,7 @@ def load_what_is_frozen(adapter: MLXAdapter, tree: Any, file: Arrays, steps: Any
         adapter.mx.save_safetensors(path, {name: adapter.place(value) for name, value in file.items()})
         root.load_weights(path)
         trained = _arrays(adapter, root.trainable_parameters())
-        return {"parameters": _arrays(adapter, root.parameters()), "trained": sorted(trained)}
+        return {"parameters": _parameters(adapter, root), "trained": sorted(trained)}
 
 
 def update(adapter: MLXAdapter, tree: Any, values: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -177,7 +170,7 @@ def update(adapter: MLXAdapter, tree: Any, values: Arrays, strict: bool = True) 
     root = _built(adapter, tree)
     given = adapter.tree_unflatten([(path, adapter.place(value)) for path, value in values.items()]) if values else {}
     how = ended(lambda: root.update(given, strict=strict))
-    return {"ended": how, "parameters": _arrays(adapter, root.parameters())}
+    return {"ended": how, "parameters": _parameters(adapter, root)}
 
 
 def replace(adapter: MLXAdapter, tree: Any, path: str, by: Any, strict: bool = True) -> dict[str, Any]:
@@ -186,7 +179,7 @@ def replace(adapter: MLXAdapter, tree: Any, path: str, by: Any, strict: bool = T
     new = by if isinstance(by, str) else _built(adapter, by)
     given = adapter.tree_unflatten([(path, new)])
     how = ended(lambda: root.update_modules(given, strict=strict))
-    return {"ended": how, "parameters": _arrays(adapter, root.parameters()), "modules": _names(root)}
+    return {"ended": how, "parameters": _parameters(adapter, root), "modules": _names(root)}
 
 
 def apply(adapter: MLXAdapter, tree: Any) -> Arrays:
@@ -217,7 +210,7 @@ def cast(adapter: MLXAdapter, tree: Any, to: str) -> Arrays:
     """Parameters after the model was set to another dtype."""
     root = _built(adapter, tree)
     root.set_dtype(adapter.dtypes[to])
-    return _arrays(adapter, root.parameters())
+    return _parameters(adapter, root)
 
 
 def cast_by_predicate(adapter: MLXAdapter, tree: Any, to: str, which: str) -> Arrays:
@@ -226,7 +219,7 @@ def cast_by_predicate(adapter: MLXAdapter, tree: Any, to: str, which: str) -> Ar
     predicates = {"none": None, "float32 alone": lambda dtype: dtype == mx.float32, "never": lambda dtype: False}
     root = _built(adapter, tree)
     root.set_dtype(adapter.dtypes[to], predicates[which])
-    return _arrays(adapter, root.parameters())
+    return _parameters(adapter, root)
 
 
 def _names(root: Any) -> list[str]:
@@ -272,8 +265,8 @@ def run(adapter: MLXAdapter, tree: Any, training: bool, order: Sequence[str], x:
     """The result of the layers one after the other, and the model's arrays afterwards."""
     root = _in_mode(adapter, tree, [("", training)])
     adapter.mx.random.seed(7)
-    result = adapter.fetch(_called(root, order, adapter.place(x)))
-    return {"result": result, "arrays": _arrays(adapter, root.parameters())}
+    result = _result(adapter, root, order, x)
+    return {"result": result, "arrays": _parameters(adapter, root)}
 
 
 def state(adapter: MLXAdapter, tree: Any, path: str) -> Arrays:
@@ -282,7 +275,7 @@ def state(adapter: MLXAdapter, tree: Any, path: str) -> Arrays:
     *parents, name = path.split(".")
     holder = _at(root.state, ".".join(parents))
     holder[name] = adapter.mx.zeros_like(holder[name])
-    return _arrays(adapter, root.parameters())
+    return _parameters(adapter, root)
 
 
 def _returned(action: Callable[[MLXAdapter, Any], Any]) -> Callable[..., str]:
@@ -328,8 +321,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "tie": tie,
     "save npz": _save("npz"),
     "save safetensors": _save("safetensors"),
-    "statistics npz": _statistics("npz"),
-    "statistics safetensors": _statistics("safetensors"),
+    "statistics npz": nested.through_a_file(_built, _hand_over, _result, _parameters, "npz"),
+    "statistics safetensors": nested.through_a_file(_built, _hand_over, _result, _parameters, "safetensors"),
     "load": load,
     "load what is frozen": load_what_is_frozen,
     "load leniently": load,

@@ -68,6 +68,10 @@ def _called(root: Any, order: Sequence[str], x: Any) -> Any:
     return x
 
 
+def _result(adapter: TorchAdapter, root: Any, order: Sequence[str], x: np.ndarray) -> np.ndarray:
+    return np.array(adapter.fetch(_called(root, order, adapter.place(x))))
+
+
 def parameters(adapter: TorchAdapter, tree: Any) -> Arrays:
     """Every parameter by its path."""
     return _parameters(adapter, _built(adapter, tree))
@@ -151,21 +155,6 @@ def _save(form: str) -> Callable[..., Arrays]:
         return _state(adapter, root)
 
     return save
-
-
-def _statistics(form: str) -> Callable[..., list[dict[str, Any]]]:
-    def statistics(adapter: TorchAdapter, tree: Any, order: Sequence[str], x: np.ndarray) -> list[dict[str, Any]]:
-        """A model after calls in training, and one that has loaded it (`nested.after_training`)."""
-        saved, root = _built(adapter, tree), _built(adapter, tree)
-        return nested.after_training(
-            saved,
-            root,
-            lambda model, times: np.array(adapter.fetch(_called(model, order, adapter.place(x) * times))),
-            lambda: _hand_over(adapter, saved, root, form),
-            lambda model: _state(adapter, model),
-        )
-
-    return statistics
 
 
 def load(adapter: TorchAdapter, tree: Any, file: Arrays, strict: bool = True) -> dict[str, Any]:
@@ -255,7 +244,7 @@ def run(adapter: TorchAdapter, tree: Any, training: bool, order: Sequence[str], 
     root = _in_mode(adapter, tree, [("", training)])
     with adapter.torch.random.fork_rng(), adapter.torch.no_grad():
         adapter.torch.manual_seed(7)
-        result = np.array(adapter.fetch(_called(root, order, adapter.place(x))))
+        result = _result(adapter, root, order, x)
     state = {name: value for name, value in _state(adapter, root).items() if "num_batches" not in name}
     return {"result": result, "arrays": state}
 
@@ -293,8 +282,8 @@ ANSWERS: Mapping[str, Callable[..., Any]] = {
     "step": step,
     "tie": tie,
     "save torch": _save("torch"),
-    "statistics safetensors": _statistics("safetensors"),
-    "statistics torch": _statistics("torch"),
+    "statistics safetensors": nested.through_a_file(_built, _hand_over, _result, _state, "safetensors"),
+    "statistics torch": nested.through_a_file(_built, _hand_over, _result, _state, "torch"),
     "save safetensors": _save("safetensors"),
     "load": load,
     "load what is frozen": load_what_is_frozen,
