@@ -133,6 +133,18 @@ def test_the_gradient_at_zero(assay: Assay) -> None:
     assay.behaves("finite" if np.isfinite(got[0]).all() else "NaN", conforms=others)
 
 
+@requirement("LOSS-FLOOR-1", loss_choices.FLOOR_CASES)
+def test_the_gradient_below_the_floor(assay: Assay) -> None:
+    """Of variances of zero, by the default eps of 1e-6."""
+    place = LOSSES["gaussian_nll_loss"].sample.regions["no variance"]
+    x, y, variances = (array[place] for array in _operands(assay))
+    asked = {"name": "gaussian_nll_loss", "operands": [x, y, variances], "reduction": "none"}
+    got = assay.value(assay.ask(probes.operation_gradient, place=2, cotangent=np.ones(len(x), np.float32), **asked))
+    at_eps = (1e6 - (x.astype(np.float64) - y) ** 2 * 1e12) / 2
+    shown = "none" if not got.any() else "as at eps" if np.allclose(got, at_eps, rtol=1e-5) else "another number"
+    assay.behaves(shown, conforms=shown != "another number")
+
+
 @requirement("LOSS-RANGE-1", loss_choices.RANGE_CASES)
 def test_options_beyond_their_range(assay: Assay) -> None:
     judging.beyond_its_range(assay, LOSSES[assay.params["operation"]])

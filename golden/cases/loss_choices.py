@@ -80,6 +80,11 @@ ZERO_CASES = [
     for one in [LOSSES["cosine_similarity_loss"]]
     for case in [operations.case(CHAPTER, one, one.sample, "float32", "ordinary", NONE)]
 ]
+FLOOR_CASES = [
+    replace(case, params={"operation": "gaussian_nll_loss"}, needs=(*case.needs, "gradients"))
+    for one in [LOSSES["gaussian_nll_loss"]]
+    for case in [operations.case(CHAPTER, one, one.sample, "float32", "no variance", NONE)]
+]
 RANGE_CASES = [
     operations.case(CHAPTER, one, one.sample, "float32", "ordinary", options)
     for one in LOSSES.values()
