@@ -81,6 +81,29 @@ def functions(
     return {name: Call(f"{module}.{otherwise.get(name, name)}", takes=options.get(name, {})) for name in names}
 
 
+def alike(
+    module: str, names: Mapping[str, Iterable[str]], otherwise: Mapping[str, str] = {}
+) -> dict[str, Spelling]:
+    """Functions of one module, with options that it calls as MLX does; otherwise: its names that are not MLX's.
+
+    >>> alike("jax.numpy", {"isclose": ["rtol"]})["isclose"].takes
+    {'rtol': 'rtol'}
+    """
+    return {
+        name: Call(f"{module}.{otherwise.get(name, name)}", takes={option: option for option in options})
+        for name, options in names.items()
+    }
+
+
+def fetched(fetch: Callable[[Any], Any], made: Any) -> Any:
+    """What a function made, by an adapter's `fetch`; a list where it gives several arrays.
+
+    >>> fetched(abs, (-1, 2))
+    [1, 2]
+    """
+    return [fetch(one) for one in made] if isinstance(made, list | tuple) else fetch(made)
+
+
 def options_of(operations: Mapping[str, Spelling]) -> frozenset[str]:
     """What `Capabilities.options` says of a table of operations: "elu alpha"."""
     return frozenset(f"{name} {option}" for name, spelling in operations.items() for option in spelling.takes)

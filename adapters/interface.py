@@ -153,6 +153,7 @@ _OPTIONAL = {
     "compiler:none": "functions are asked uncompiled in every other case",
     "spelling": "this adapter has layers, and no function beside them",
     "operation": "this adapter has layers, and no function beside them",
+    "array_dtype": "this adapter has layers, and no function beside them",
     "initializer": "this adapter has layers, and no initializer beside them",
     "module": "this adapter builds layers, and no nested modules of them",
     "option": "this adapter's layers are made without options",
@@ -185,6 +186,8 @@ class Capabilities:
     exercises: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     """Functions of arrays, by the names of `touchstone.golden.operations`, that `Adapter.operation` computes."""
+    array_dtypes: frozenset[str] = frozenset()
+    """Dtypes of the operands of such functions, beside those of floats (`dtypes`): integers, "bool", "complex64"."""
     initializers: frozenset[str] = frozenset()
     """Initializers, "normal", and options of theirs, "normal mean", that `Adapter.initialize` takes by name."""
     spellings: frozenset[str] = frozenset()
@@ -235,6 +238,7 @@ class Capabilities:
         plural = {
             "layer": self.layers,
             "dtype": self.dtypes,
+            "array_dtype": self.array_dtypes,
             "id_dtype": self.id_dtypes,
             "layout": self.layouts,
             "scheme": self.schemes,
@@ -461,8 +465,10 @@ class Adapter(abc.ABC):
             raise Unsupported(f"{self.name} has no layer {name}")
         return self.layers[name](self, weight, **{part: value for part, value in parts.items() if value is not None})
 
-    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
         """A function of arrays (`Capabilities.operations`), its operands in the order of its record.
+
+        An array, or a list of them where the function gives several.
 
         options: "elu alpha" among `Capabilities.options`, in MLX's names.
         """

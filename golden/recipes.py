@@ -158,6 +158,9 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "e4m3 integers": _e4m3_integers,
     "groups": groups.make,
     "regions": regions.make,
+    "paired regions": regions.make_pairs,
+    "integer regions": regions.make_integers,
+    "numbered": regions.make_numbered,
     "blocks": blocks.make,
 }
 

@@ -25,8 +25,8 @@ def as_linear(adapter: Adapter, layer: str, weight: Any, inputs: Any, **parts: A
     return adapter.layer(layer, weight, **parts).as_linear(inputs)
 
 
-def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
-    """A function of arrays."""
+def operation(adapter: Adapter, name: str, operands: Sequence[Any], **options: Any) -> Any:
+    """A function of arrays: an array, or a list of them."""
     return adapter.operation(name, operands, **options)
 
 

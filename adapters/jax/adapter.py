@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from touchstone.adapters.calls import options_of
+from touchstone.adapters.calls import fetched, options_of
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
@@ -21,7 +21,7 @@ from touchstone.adapters.interface import (
     Operand,
     Unsupported,
 )
-from touchstone.adapters.jax import initializers, layer_calls, module_answers
+from touchstone.adapters.jax import array_operations, initializers, layer_calls, module_answers
 from touchstone.adapters.jax.layer import JaxLayer
 from touchstone.adapters.jax.layers import LAYERS
 from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
@@ -60,6 +60,7 @@ class JaxAdapter(Adapter):
         doubles=frozenset({"cuda", "rocm", "cpu"}),
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         operations=frozenset(OPERATIONS),
+        array_dtypes=array_operations.DTYPES,
         module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -150,9 +151,9 @@ class JaxAdapter(Adapter):
             given["promote_dtype"] = partial(_promoted, self.dtypes[options["promote_dtype"]])
         return given
 
-    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
         made = _compiled_operation(name, tuple(options.items()))
-        return self.fetch(made(*map(self.place, operands)))
+        return fetched(self.fetch, made(*map(self.place, operands)))
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

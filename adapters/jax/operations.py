@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, WEIGHTED_BY_CLASS, Call, Composition, Spelling, functions
-from touchstone.adapters.jax import layer_calls
+from touchstone.adapters.jax import array_operations, layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
 _TAKES = {"glu": {"axis": "axis"}, "softmax": _AXES, "log_softmax": _AXES}
@@ -65,6 +65,7 @@ def _smoothed(logits: Any, shares: Any, reduction: str = "none", label_smoothing
 
 OPERATIONS: Mapping[str, Spelling] = {
     **layer_calls.LAYERS,
+    **array_operations.OPERATIONS,
     **_FUNCTIONS,
     "gelu by default": Call("jax.nn.gelu"),
     "cosine_similarity_loss by default": Call("optax.losses.cosine_similarity"),
@@ -82,6 +83,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 _NO_DTYPE = "jax.nn has no such option: cast x before"
 ABSENT: Mapping[str, str] = {
     **layer_calls.ABSENT,
+    **array_operations.ABSENT,
     **dict.fromkeys((f"operation:{name} in place" for name in IN_PLACE), "JAX arrays are immutable"),
     "operation:softmax_in_float32": _NO_DTYPE,
     "operation:log_softmax_in_float32": _NO_DTYPE,

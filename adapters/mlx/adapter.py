@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from touchstone.adapters.calls import options_of
+from touchstone.adapters.calls import fetched, options_of
 from touchstone.adapters.interface import (
     FLOATS,
     INTEGERS,
@@ -24,7 +24,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.mlx import initializers, layer_calls, module_answers
+from touchstone.adapters.mlx import array_operations, initializers, layer_calls, module_answers
 from touchstone.adapters.mlx.layer import MLXLayer
 from touchstone.adapters.mlx.layers import LAYERS
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
@@ -50,6 +50,7 @@ class MLXAdapter(Adapter):
         models=frozenset({"llama"}),
         compilers=frozenset({"default"}),
         operations=frozenset(OPERATIONS),
+        array_dtypes=array_operations.DTYPES,
         module_questions=frozenset(module_answers.ANSWERS),
         options=options_of(OPERATIONS),
         initializers=initializers.DECLARED,
@@ -151,9 +152,9 @@ class MLXAdapter(Adapter):
         with self.mx.stream(self.native_device):
             return super().layer(name, weight, **parts)
 
-    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
         with self._uncompiled():
-            return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
+            return fetched(self.fetch, OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

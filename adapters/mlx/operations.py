@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, WEIGHTED_BY_CLASS, Call, Spelling, functions
-from touchstone.adapters.mlx import layer_calls
+from touchstone.adapters.mlx import array_operations, layer_calls
 
 _AXES = {"axis": "axis", "axes": "axis"}
 _TAKES = {
@@ -58,6 +58,7 @@ def _loss(name: str, takes: tuple[str, ...], **options: Any) -> Call:
 
 OPERATIONS: Mapping[str, Spelling] = {
     **layer_calls.LAYERS,
+    **array_operations.OPERATIONS,
     **_FUNCTIONS,
     **{name: _loss(name, takes) for name, takes in _LOSSES.items()},
     "binary_cross_entropy_of_probabilities": _loss("binary_cross_entropy", (), with_logits=False),
@@ -71,6 +72,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 _NO_DTYPE = "MLX has softmax(x, precise=True) instead, whose result has the dtype of x"
 ABSENT: Mapping[str, str] = {
     **layer_calls.ABSENT,
+    **array_operations.ABSENT,
     **dict.fromkeys(
         (f"operation:{name} in place" for name in IN_PLACE), "MLX has no function that overwrites its operand"
     ),

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from touchstone.adapters.calls import options_of
+from touchstone.adapters.calls import fetched, options_of
 from touchstone.adapters.interface import (
     FLOATS,
     LIBRARY_SCHEMES,
@@ -21,7 +21,7 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.torch import initializers, layer_calls, module_answers
+from touchstone.adapters.torch import array_operations, initializers, layer_calls, module_answers
 from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
 from touchstone.adapters.torch.layers import LAYERS
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
@@ -53,6 +53,7 @@ class TorchAdapter(Adapter):
         )
         | options_of(OPERATIONS),
         operations=frozenset(OPERATIONS),
+        array_dtypes=array_operations.DTYPES,
         module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -161,8 +162,8 @@ class TorchAdapter(Adapter):
     def parameter(self, value: Any) -> Any:
         return self.torch.nn.Parameter(self.place(value))
 
-    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> np.ndarray:
-        return self.fetch(OPERATIONS[name].function(**options)(*map(self.place, operands)))
+    def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
+        return fetched(self.fetch, OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import IN_PLACE, Call, Composition, Spelling, functions
-from touchstone.adapters.torch import layer_calls
+from touchstone.adapters.torch import array_operations, layer_calls
 
 _OTHERWISE = {"hard_tanh": "hardtanh", "log_sigmoid": "logsigmoid", "hard_shrink": "hardshrink"}
 
@@ -117,6 +117,7 @@ def _loss(name: str) -> Call:
 
 OPERATIONS: Mapping[str, Spelling] = {
     **layer_calls.LAYERS,
+    **array_operations.OPERATIONS,
     **_FUNCTIONS,
     **{_NAMED_OTHERWISE.get(name, name): _loss(name) for name in _LOSSES},
     **{name: _of_rows(name) for name in _OF_CLASSES},
@@ -135,6 +136,7 @@ OPERATIONS: Mapping[str, Spelling] = {
 _ONE_DIM = "torch.nn.functional takes one dim"
 ABSENT: Mapping[str, str] = {
     **layer_calls.ABSENT,
+    **array_operations.ABSENT,
     "operation:gelu_fast_approx": "torch.nn.functional.gelu has two forms, and not this one",
     "option:softmax axes": _ONE_DIM,
     "option:softmin axes": _ONE_DIM,

@@ -20,6 +20,24 @@ LONG = 4096
 """Elements of a result from which on it has a file of its own."""
 
 
+def _stream(chapter: str, sample: Sample, dtype: str) -> str:
+    return "/".join(filter(None, (chapter, sample.owner, sample.name, dtype)))
+
+
+def operands(chapter: str, sample: Sample, dtype: str) -> dict[str, str]:
+    """Argument -> golden key of what the sample gives for it."""
+    stream = _stream(chapter, sample, dtype)
+    return {name: add(f"{stream}/{name}", of.recipe(dtype, stream)) for name, of in sample.arguments.items()}
+
+
+def cotangent(chapter: str, sample: Sample, dtype: str, shape: tuple[int, ...] | None = None) -> str:
+    """Golden key of the cotangent of a result; shape: of another result than the sample's."""
+    stream, shape = _stream(chapter, sample, dtype), sample.result if shape is None else shape
+    chosen = Argument("blocks", shape, {"styles": (("cotangent", prod(shape)),)})
+    of = "" if shape == sample.result else f" {spell_shape(shape)}"
+    return add(f"{stream}/cotangent{of}", chosen.recipe(dtype, stream))
+
+
 def arrays(
     chapter: str,
     operation: Operation,
@@ -34,24 +52,22 @@ def arrays(
 
     of_both_classes: the error of a computation inside float32 is among them.
     """
-    stream = "/".join(filter(None, (chapter, sample.owner, sample.name, dtype)))
-    operands = {name: add(f"{stream}/{name}", of.recipe(dtype, stream)) for name, of in sample.arguments.items()}
+    given = operands(chapter, sample, dtype)
     name, of = spelled(operation.name, options), ""
     if argument:
-        chosen = Argument("blocks", sample.result, {"styles": (("cotangent", prod(sample.result)),)})
-        operands = {"cotangent": add(f"{stream}/cotangent", chosen.recipe(dtype, stream)), **operands}
+        given = {"cotangent": cotangent(chapter, sample, dtype), **given}
         of = f"gradient of {argument} of "
     family = f"{chapter} {'gradients' if argument else 'long' if prod(sample.result) >= LONG else 'values'}"
     found = {}
     for what in RIGHT[: 3 if of_both_classes else 2]:
         key = f"{family}/{name}/{sample.name}/{dtype}/{argument or 'result'}/{what}"
-        found[what] = add(key, Derived(f"{what} of {of}{name}", tuple(operands.values())))
-    return {**operands, **found}
+        found[what] = add(key, Derived(f"{what} of {of}{name}", tuple(given.values())))
+    return {**given, **found}
 
 
 def told(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As a case's parameters say them: several numbers as "1x2"."""
-    return {name: spell_shape(v) if isinstance(v, tuple) else v for name, v in options.items()}
+    """As a case's parameters say them: several numbers as "1x2", nothing as "none"."""
+    return {name: spell_shape(v) if isinstance(v, tuple) else "none" if v is None else v for name, v in options.items()}
 
 
 def case(

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from touchstone.golden.bounds import SMALLEST_SUBNORMAL, gamma, unit_roundoff
+from touchstone.golden.bounds import SMALLEST_SUBNORMAL, gamma, overflow, unit_roundoff
 
 DIGITS = 50
 CALL = 4
@@ -33,15 +33,19 @@ WIDEST_CONSTANT = 8
 
 @dataclass(frozen=True)
 class Precision:
-    """How finely the steps of a computation round: u, and the smallest subnormal. Sums are in float32 always."""
+    """How finely the steps of a computation round: u, the smallest subnormal, and from where on a number is infinite.
+
+    Sums are in float32 always.
+    """
 
     step: float
     least: float
+    overflow: float
 
 
 def precision(inside: str) -> Precision:
     """Of a computation whose steps are in the dtype `inside`."""
-    return Precision(unit_roundoff(inside), SMALLEST_SUBNORMAL[inside])
+    return Precision(unit_roundoff(inside), SMALLEST_SUBNORMAL[inside], overflow(inside))
 
 
 def mpmath() -> Any:

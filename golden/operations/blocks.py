@@ -56,6 +56,14 @@ def _chosen(*values: float) -> Callable[[str, int, str], np.ndarray]:
     return lambda key, count, dtype: np.array(values)[words(f"{key}/chosen", count) % np.uint64(len(values))]
 
 
+def _near_one(key: str, count: int, dtype: str) -> np.ndarray:
+    """1 or -1, and beside them by one to two times a power of two, from an eighth down to what the dtype tells from 1."""
+    bits = SIGNIFICAND_BITS[dtype]
+    away = magnitudes(f"{key}/away", count, -bits + 1, -3, bits)
+    signs = np.where(words(f"{key}/sign", count) & np.uint64(1), 1.0, -1.0)
+    return _rounded(signs * (1 + np.where(np.arange(count) % 32 == 0, 0, away)), dtype)
+
+
 def _unit(key: str, count: int, dtype: str) -> np.ndarray:
     """In (0, 1), evenly."""
     bits = SIGNIFICAND_BITS[dtype] - 1
@@ -82,6 +90,7 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "positive": _spread(-5, 3, signed=False),
     "wide": _ramp,
     "distinct": _distinct,
+    "near one": _near_one,
     "unit": _unit,
     "signs": _chosen(-1.0, 1.0),
     "bits": _chosen(0.0, 1.0),

@@ -5,7 +5,7 @@ A fault that is registered in one region must not hide another's. Order and size
 
 from __future__ import annotations
 
-from math import frexp
+from math import frexp, prod
 
 import numpy as np
 
@@ -17,6 +17,10 @@ KNOTS = (0.0, 0.5, 1.0, 2.0, 3.0, 6.0, 8.0, 10.0, 12.0, 16.0, 20.0)
 SIZES = {"ordinary": 512, "tails": 256, "tiny": 192, "subnormal": 64, "knots": 66, "special": 14}
 """Region -> how many inputs: magnitudes of 2**-8 to 2**3, beyond, below down to the smallest normal number, below
 that, at and beside `KNOTS`, and zeros, infinities, NaN and what is near the largest number."""
+
+SIZES_OF_PAIRS = {"ordinary": 256, "mixed": 128, "tails": 128, "tiny": 128, "subnormal": 64, "equal": 63, "special": 100}
+"""Region -> how many pairs: as of `SIZES`; mixed: an ordinary number and one of the tails; equal: a number and itself or
+a neighbour of it; special: each of ten numbers with each."""
 
 
 def make(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -35,6 +39,23 @@ def make(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return np.concatenate(parts).astype(DTYPES[dtype]).reshape(shape)
 
 
+def make_pairs(key: str, shape: tuple[int, ...], dtype: str, place: int) -> np.ndarray:
+    """The first or the second operand of every region of `SIZES_OF_PAIRS`, exact in the dtype: a kind of recipe."""
+    bits, most = SIGNIFICAND_BITS[dtype], frexp(LARGEST[dtype])[1]
+    least = frexp(SMALLEST_SUBNORMAL[dtype])[1] - 1 + bits - 1
+    ordinary, tails, tiny = (-8, 3), (3, most), (least, -8)
+    ranges = {"ordinary": ordinary, "mixed": (ordinary, tails)[place], "tails": tails, "tiny": tiny}
+    parts = [magnitudes(f"{key}/{name}/{place}", SIZES_OF_PAIRS[name], *of, bits) for name, of in ranges.items()]
+    normal = magnitudes(f"{key}/subnormal/{place}", SIZES_OF_PAIRS["subnormal"], least, least + 1, bits)
+    parts.append(np.sign(normal) * (np.abs(normal) - 2.0**least))
+    equal = magnitudes(f"{key}/equal", SIZES_OF_PAIRS["equal"], *ordinary, bits)
+    away = np.array([_neighbour(abs(v), (0, 1, -1)[n % 3], dtype) * np.sign(v) for n, v in enumerate(equal)])
+    parts.append(away if place else equal)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0, LARGEST[dtype], -2.5, 3.0])
+    parts.append(np.tile(special, 10) if place else np.repeat(special, 10))
+    return np.concatenate(parts).astype(DTYPES[dtype]).reshape(shape)
+
+
 def magnitudes(key: str, count: int, low: int, high: int, bits: int) -> np.ndarray:
     """Numbers of so many significant bits and either sign, evenly spread over the binades from 2**low to 2**high."""
     raw = words(key, count)
@@ -50,3 +71,31 @@ def _neighbour(value: float, steps: int, dtype: str) -> float:
     gap = 2.0 ** (frexp(value)[1] - SIGNIFICAND_BITS[dtype])
     is_power = frexp(value)[0] == 0.5
     return value + steps * (gap / 2 if is_power and steps < 0 else gap)
+
+
+def make_integers(key: str, shape: tuple[int, ...], dtype: str, kind: str) -> np.ndarray:
+    """48 small integers, and 49 at the ends of the dtype, each with each: a kind of recipe.
+
+    kind: "first" or "second" operand; "divisors", which are not 0, nor -1 where the smallest integer is divided;
+    "shifts" within the width; "powers" from 0 to 3; "booleans" and "other booleans".
+    """
+    is_float = dtype in SIGNIFICAND_BITS
+    of = np.iinfo("int8" if is_float else "uint8" if dtype == "bool" else dtype)
+    raw = words(f"{key}/{kind}", 97)
+    if kind in ("shifts", "powers", "booleans", "other booleans"):
+        most = {"shifts": of.bits, "powers": 4}.get(kind, 2)
+        return (raw % np.uint64(most)).astype(DTYPES[dtype]).reshape(shape)
+    low = -7 if of.min < 0 else 0
+    small = (raw[:48] % np.uint64(15)).astype(np.int64) + low
+    ends = [0, 1, 2, of.max, of.max - 1, of.min, of.min + 1] if of.min == 0 else [0, 1, -1, 2, of.max, of.min, -3]
+    if kind == "divisors":
+        small = np.where(small == 0, 5, small)
+        ends = [3, 1, 2, 5, of.max, 7, of.min or 9]
+    edges = [ends[n // 7 if kind == "first" else n % 7] for n in range(49)]
+    return np.array([*small.tolist(), *edges], dtype=DTYPES[dtype]).reshape(shape)
+
+
+def make_numbered(key: str, shape: tuple[int, ...], dtype: str, start: int, step: float = 1.0) -> np.ndarray:
+    """Numbers in their order, each another one: a kind of recipe; of booleans every third is true."""
+    count = np.arange(start + 1, start + 1 + prod(shape)) * step
+    return (count % 3 == 0 if dtype == "bool" else count).astype(DTYPES[dtype]).reshape(shape)

@@ -51,19 +51,40 @@ class Sample:
     exact: bool = False
 
 
-def _in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:
+def in_turn(sizes: Mapping[str, int], step: int = 1) -> dict[str, slice]:
     """Region -> its place, one after the other, each so many times `step` elements."""
     ends = np.cumsum([0, *sizes.values()]) * step
     return {name: slice(int(a), int(b)) for name, a, b in zip(sizes, ends, ends[1:], strict=False)}
 
 
 _SIZE = sum(regions.SIZES.values())
-NUMBERS = Sample("numbers", {"x": Argument("regions", (_SIZE,))}, _in_turn(regions.SIZES), (_SIZE,), limits=True)
+NUMBERS = Sample("numbers", {"x": Argument("regions", (_SIZE,))}, in_turn(regions.SIZES), (_SIZE,), limits=True)
 """One number each: every region of a dtype."""
+EXACT_NUMBERS = replace(NUMBERS, limits=False)
+"""The same, of a function that has a value at infinity, or none."""
+_NEAR_ONE = {"near one": 128}
+NEAR_ONE = Sample(
+    "numbers near one",
+    {"x": Argument("blocks", (128,), {"styles": (("near one", 128),)})},
+    in_turn(_NEAR_ONE),
+    (128,),
+)
+"""On both sides of 1 and -1, from an eighth to one unit in the last place away."""
+PAIRS_OF_NUMBERS = Sample(
+    "pairs of numbers",
+    {
+        name: Argument("paired regions", (sum(regions.SIZES_OF_PAIRS.values()),), {"place": place}, apart="/pair")
+        for place, name in enumerate("ab")
+    },
+    in_turn(regions.SIZES_OF_PAIRS),
+    (sum(regions.SIZES_OF_PAIRS.values()),),
+    without_slope=("mixed", "tails", "tiny", "subnormal", "equal", "special"),
+)
+"""Two numbers each: every region of a dtype, and all pairs of what is special."""
 PER_FEATURE = Sample(
     "numbers by feature",
     {"x": Argument("regions", (_SIZE // 6, 6)), "alpha": Argument("blocks", (6,), {"styles": (("bell", 6),)})},
-    _in_turn(regions.SIZES),
+    in_turn(regions.SIZES),
     (_SIZE // 6, 6),
 )
 
@@ -73,7 +94,7 @@ def _rows(name: str, size: int, kinds: Mapping[str, tuple[str, int]], half: bool
     count = sum(rows for _, rows in kinds.values())
     styles = tuple((style, size) for style, rows in kinds.values() for _ in range(rows))
     long = size // 2 if half else size
-    places = _in_turn({region: rows for region, (_, rows) in kinds.items()}, long)
+    places = in_turn({region: rows for region, (_, rows) in kinds.items()}, long)
     return Sample(name, {"x": Argument("blocks", (count, size), {"styles": styles})}, places, (count, long))
 
 
@@ -100,7 +121,7 @@ def elements(
     """Operands of one element each: argument -> the style of each region."""
     total = sum(sizes.values())
     arguments = {argument: _blocks((total,), of, [*sizes.values()]) for argument, of in styles.items()}
-    return Sample(name, arguments, _in_turn(sizes), (total,), without_slope=without_slope)
+    return Sample(name, arguments, in_turn(sizes), (total,), without_slope=without_slope)
 
 
 def vectors(
@@ -110,7 +131,7 @@ def vectors(
     rows = sum(sizes.values())
     numbers = [length * count for count in sizes.values()]
     arguments = {argument: _blocks((rows, length), of, numbers) for argument, of in styles.items()}
-    return Sample(name, arguments, _in_turn(sizes), (rows,), without_slope=without_slope)
+    return Sample(name, arguments, in_turn(sizes), (rows,), without_slope=without_slope)
 
 
 def with_classes(sample: Sample, name: str, argument: str = "targets") -> Sample:

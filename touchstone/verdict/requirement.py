@@ -21,6 +21,7 @@ Layer = Literal[
     "layer",
     "module",
     "initializer",
+    "array",
     "checkpoint",
 ]
 """What a case may exercise; "quantized weights" are those outside of any layer, a tied head is its embedding's."""

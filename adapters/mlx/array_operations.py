@@ -1,0 +1,60 @@
+"""How MLX spells the operations of `mlx.core`: by their own names, and with their own options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from touchstone.adapters.calls import Composition, Spelling, alike
+
+DTYPES = frozenset(
+    ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"]
+)
+"""Of arrays, beside those of floats."""
+_WITHOUT_OPTIONS = (
+    *("exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh"),
+    *("arctanh", "log", "log1p", "log2", "log10", "sqrt", "rsqrt", "erf", "erfinv", "degrees", "radians", "power"),
+    *("arctan2", "logaddexp", "abs", "negative", "sign", "square", "ceil", "floor", "round", "reciprocal"),
+    *("isfinite", "isinf", "isnan", "isneginf", "isposinf", "logical_not", "stop_gradient", "bitwise_invert"),
+    *("add", "subtract", "multiply", "divide", "maximum", "minimum", "remainder", "floor_divide", "divmod"),
+    *("equal", "not_equal", "greater", "greater_equal", "less", "less_equal", "logical_and", "logical_or", "where"),
+    *("bitwise_and", "bitwise_or", "bitwise_xor", "left_shift", "right_shift"),
+)
+
+
+def _clip(x: Any, a_min: float | None = None, a_max: float | None = None) -> Any:
+    """Both ends are positional, and may be None."""
+    import mlx.core as mx
+
+    return mx.clip(x, a_min, a_max)
+
+
+def _times_its_stopped_self(x: Any) -> Any:
+    import mlx.core as mx
+
+    return x * mx.stop_gradient(x)
+
+
+def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
+    import mlx.core as mx
+
+    return mx.roll(x, shift, axis)
+
+
+OPERATIONS: Mapping[str, Spelling] = {
+    **alike("mlx.core", dict.fromkeys(_WITHOUT_OPTIONS, ())),
+    **alike(
+        "mlx.core",
+        {
+            "nan_to_num": ("nan", "posinf", "neginf"),
+            "isclose": ("rtol", "atol", "equal_nan"),
+            "allclose": ("equal_nan",),
+            "array_equal": ("equal_nan",),
+        },
+    ),
+    **alike("mlx.core", {"integer power": ()}, {"integer power": "power"}),
+    "clip": Composition(_clip, ("a_min", "a_max")),
+    "roll": Composition(_roll, ("shift", "axis")),
+    "times its stopped self": Composition(_times_its_stopped_self),
+}
+ABSENT: Mapping[str, str] = {}

@@ -1,0 +1,82 @@
+"""Cases of operations of `mlx.core`: values by region, gradients, options, in every dtype that each takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from touchstone.golden.cases import operations
+from touchstone.golden.catalogue import Case
+from touchstone.golden.operations.arrays import ARRAYS
+from touchstone.golden.operations.plain import PLAIN
+from touchstone.golden.operations.plain.record import FLOATS, Plain
+from touchstone.golden.operations.samples import Sample
+
+CHAPTER = "arrays"
+VALUE_CASES = list(operations.values(CHAPTER, ARRAYS.values()))
+GRADIENT_CASES = list(operations.gradients(CHAPTER, ARRAYS.values()))
+
+
+def dtypes_of(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a sample is asked in: every dtype it names, or those of floats; with options one, which tells enough."""
+    every = sample.dtypes or FLOATS
+    return every[:1] if options else every
+
+
+def plain_case(plain: Plain, sample: Sample, dtype: str, region: str, options: Mapping[str, Any]) -> Case:
+    """One region of a result of a plain operation."""
+    of = {} if sample is plain.samples[0] else {"of": sample.name}
+    params = {"operation": plain.name, "dtype": dtype, "region": region, **of, **operations.told(options)}
+    needs = [f"operation:{plain.name}", *(f"option:{plain.name} {name}" for name in options)]
+    needs += [f"{'dtype' if d in FLOATS else 'array_dtype'}:{d}" for d in _dtypes(sample, dtype)]
+    return Case(params, operations.operands(CHAPTER, sample, dtype), tuple(needs))
+
+
+def _dtypes(sample: Sample, dtype: str) -> list[str]:
+    """Every dtype among the operands."""
+    return sorted({of.dtype or dtype for of in sample.arguments.values()} or {dtype})
+
+
+def _plain() -> Iterator[Case]:
+    for plain in PLAIN.values():
+        for sample, options in plain.asked:
+            for dtype in dtypes_of(plain, sample, options):
+                for region in sample.regions:
+                    yield plain_case(plain, sample, dtype, region, options)
+
+
+PLAIN_CASES = list(_plain())
+
+
+def _with_cotangent(case: Case, sample: Sample, argument: str) -> Case:
+    """Of one that the gradient by an argument is asked of."""
+    key = operations.cotangent(CHAPTER, sample, case.params["dtype"])
+    return Case({**case.params, "by": argument}, {**case.arrays, "cotangent": key}, (*case.needs, "gradients"))
+
+
+PLAIN_GRADIENT_CASES = [
+    _with_cotangent(plain_case(plain, plain.samples[0], dtype, region, {}), plain.samples[0], argument)
+    for plain in PLAIN.values()
+    for argument in plain.slopes
+    for dtype in FLOATS
+    for region in plain.samples[0].regions
+    if region == "ordinary"
+]
+
+
+def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> Case:
+    """What the first operand gets of the cotangents of where its elements have gone."""
+    operands = [of.recipe("float32", f"{CHAPTER}/{sample.name}").make("") for of in sample.arguments.values()]
+    (result,) = plain.expected(operands, options)
+    found = plain_case(plain, sample, "float32", next(iter(sample.regions)), options)
+    key = operations.cotangent(CHAPTER, sample, "float32", result.shape)
+    return Case(found.params, {**found.arrays, "cotangent": key}, (*found.needs, "gradients"))
+
+
+MOVE_GRADIENT_CASES = [
+    _moved(plain, sample, options)
+    for plain in PLAIN.values()
+    if plain.moves
+    for sample, options in plain.asked
+    if "float32" in (sample.dtypes or FLOATS)
+]

@@ -1,0 +1,52 @@
+"""Functions that a library computes in one call, of arguments that are exact: off by a few u of the result, anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from touchstone.golden.operations.arithmetic import CALL, Number, mpmath
+
+Real = Callable[..., Any]
+
+
+def real(name: str, at_minus_infinity: float, at_infinity: float) -> Real:
+    """mpmath's function of one number where it is real, else NaN; and what it is at both infinities."""
+
+    def found(v: Any) -> Any:
+        mp = mpmath()
+        if mp.isinf(v):
+            return mp.mpf(at_infinity if v > 0 else at_minus_infinity)
+        try:
+            value = getattr(mp, name)(v)
+        except ValueError:
+            return mp.nan
+        return value if isinstance(value, mp.mpf) else mp.nan
+
+    return found
+
+
+def called(function: Real, *arguments: Number, of_nan: Real | None = None) -> Number:
+    """A call of exact arguments; of_nan: what it is where one is NaN, which is NaN by default.
+
+    Its error is `arithmetic.CALL` u of the result, however much a step in an argument changes it: the argument is given.
+    """
+    mp, precision = mpmath(), arguments[0].precision
+
+    def guarded(*values: Any) -> Any:
+        if any(mp.isnan(v) for v in values):
+            return of_nan(*values) if of_nan else mp.nan
+        return function(*values)
+
+    value = np.asarray(np.frompyfunc(guarded, len(arguments), 1)(*(a.value for a in arguments)), dtype=object)
+    size = np.asarray(np.abs(value), dtype=object)
+    return Number(value, CALL * precision.step * size + precision.least, precision)
+
+
+def stored(x: Number) -> Number:
+    """As an array of the dtype holds it: infinite where it is too large for it."""
+    mp, far = mpmath(), x.precision.overflow
+    value = np.frompyfunc(lambda v: mp.sign(v) * mp.inf if abs(v) >= far else v, 1, 1)(x.value)
+    return Number(np.asarray(value, dtype=object), x.error, x.precision)

@@ -1,0 +1,11 @@
+"""Operations of `mlx.core` that round nothing, or once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from touchstone.golden.operations.plain.elementwise import ELEMENTWISE
+from touchstone.golden.operations.plain.record import Plain
+from touchstone.golden.operations.plain.shapes import SHAPES
+
+PLAIN: Mapping[str, Plain] = {**ELEMENTWISE, **SHAPES}

@@ -1,0 +1,83 @@
+"""What plain operations are asked of: integers and booleans of every dtype, and grids whose elements tell their place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from touchstone.golden.operations.samples import NUMBERS, Argument, Sample, in_turn
+
+SIGNED = ("int8", "int16", "int32", "int64")
+UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
+INTEGER_DTYPES = (*SIGNED, *UNSIGNED)
+EVERY_DTYPE = ("float32", "float16", "bfloat16", *INTEGER_DTYPES, "bool")
+ALL = "all"
+"""The one region of a result that is judged as a whole."""
+_SIZES = {"ordinary": 48, "edges": 49}
+"""From -7 to 7, or 0 to 14; and each of seven numbers at the ends of the dtype with each."""
+_COUNT = sum(_SIZES.values())
+
+
+def _integers(name: str, dtypes: Sequence[str], kinds: Mapping[str, str], **options: Any) -> Sample:
+    """Operands by their kind of integers."""
+    arguments = {
+        argument: Argument("integer regions", (_COUNT,), {"kind": kind, **options}, apart=f"/{argument}")
+        for argument, kind in kinds.items()
+    }
+    return Sample(name, arguments, in_turn(_SIZES), (_COUNT,), dtypes=tuple(dtypes))
+
+
+INTEGERS = (_integers("integers", INTEGER_DTYPES, {"x": "first"}),)
+PAIRS_OF_INTEGERS = (_integers("pairs of integers", INTEGER_DTYPES, {"a": "first", "b": "second"}),)
+NONZERO = (_integers("integers and divisors", INTEGER_DTYPES, {"a": "first", "b": "divisors"}),)
+SHIFTS = (_integers("integers and shifts", INTEGER_DTYPES, {"a": "first", "b": "shifts"}),)
+SMALL_POWERS = (_integers("bases and powers", ("int32", "uint8", "int64"), {"a": "first", "b": "powers"}),)
+LOGICAL = (_integers("booleans", ("bool",), {"x": "booleans"}),)
+PAIRS_OF_LOGICAL = (_integers("pairs of booleans", ("bool",), {"a": "booleans", "b": "other booleans"}),)
+WHOLE = _integers("whole numbers and divisors", ("float32", "float16", "bfloat16"), {"a": "first", "b": "divisors"})
+_N = NUMBERS.result[0]
+CHOSEN = Sample(
+    "numbers by a condition",
+    {
+        "condition": Argument("integers", (_N,), {"low": 0, "high": 2}, dtype="bool", apart="/condition"),
+        "x": Argument("regions", (_N,), apart="/x"),
+        "y": Argument("regions", (_N,), apart="/y"),
+    },
+    NUMBERS.regions,
+    (_N,),
+)
+
+
+def values(shape: tuple[int, ...], *given: float) -> Argument:
+    """These numbers."""
+    return Argument("values", shape, {"values": given})
+
+
+_NAN = float("nan")
+OTHERS = tuple(
+    Sample(name, {"a": values((4,), *a), "b": values((4,), *b)}, {ALL: slice(None)}, (), dtypes=("float32",))
+    for name, a, b in (
+        ("alike", (1, 2, -0.0, 4), (1, 2, 0.0, 4)),
+        ("nearly alike", (1, 2, 3, 4), (1, 2, 3.00001, 4)),
+        ("not alike", (1, 2, 3, 4), (1, 2, 3.1, 4)),
+        ("alike but for NaN", (1, _NAN, 3, 4), (1, _NAN, 3, 4)),
+    )
+)
+
+
+def grid(name: str, *shapes: tuple[int, ...], dtypes: Sequence[str] = (), **options: Any) -> Sample:
+    """Operands of these shapes, "x" and then "y", "z", whose elements differ: 0.5, 1, 1.5 and so on, or whole numbers.
+
+    options: as of the kind "numbered"; result: of the first one.
+    """
+    ends = [0]
+    for shape in shapes:
+        size = 1
+        for n in shape:
+            size *= n
+        ends.append(ends[-1] + size)
+    arguments = {
+        argument: Argument("numbered", shape, {"start": start, **options}, apart=f"/{argument}")
+        for argument, shape, start in zip("xyz", shapes, ends, strict=False)
+    }
+    return Sample(name, arguments, {ALL: slice(None)}, shapes[0], dtypes=tuple(dtypes))
