@@ -51,7 +51,7 @@ def judge(
         if plain.in_order and one.shape == want.shape:
             one = plain.in_order(one, *operands, **options)
             want = plain.in_order(want, *operands, **options)
-        if plain.its_own_integers and isinstance(one, np.ndarray) and one.dtype.kind in "iu" and want.dtype.kind in "iu":
+        if plain.its_own_integers and isinstance(one, np.ndarray) and one.dtype.kind in "iub":
             one, want = one.astype(COUNTING), want.astype(COUNTING)
         compare(assay, one, want, place, off=plain.off, signed_zeros=plain.signed_zeros)
 

@@ -9,7 +9,7 @@ from touchstone.suites.assay import Assay
 from touchstone.suites.requirements import requirement
 
 
-@requirement("ARRAY-VALUES-1", arrays.VALUE_CASES)
+@requirement("ARRAY-VALUES-1", [*arrays.VALUE_CASES, *arrays.OPTION_CASES])
 def test_values(assay: Assay) -> None:
     judging.value(assay, ARRAYS[assay.params["operation"]])
 

@@ -39,7 +39,96 @@ def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
     return jnp.roll(x, shift, axis)
 
 
+_ONE_WAY = ("axis",)
+_AXES = ("axis", "keepdims")
+
+
+def _scan(name: str, without_axis: bool) -> Composition:
+    """jnp's scans go forwards; those of jax.lax go backwards too, along an axis that they need."""
+
+    def made(x: Any, axis: int | None = None, reverse: bool = False) -> Any:
+        import jax
+
+        if without_axis and not reverse:
+            return getattr(jax.numpy, name)(x, axis)
+        return getattr(jax.lax, name)(x.reshape(-1) if axis is None else x, (axis or 0) % x.ndim, reverse)
+
+    return Composition(made, ("axis", "reverse"))
+
+
+def _topk(x: Any, k: int, axis: int = -1) -> Any:
+    import jax
+
+    return jax.lax.top_k(x, k, axis=axis)[0]
+
+
+_REDUCTIONS: Mapping[str, Spelling] = {
+    **alike(
+        "jax.numpy",
+        {
+            **dict.fromkeys(("sum", "prod", "mean", "max", "min", "all", "any", "argmax", "argmin", "median"), _AXES),
+            **dict.fromkeys(("var", "std"), (*_AXES, "ddof")),
+            **dict.fromkeys(("sort", "argsort", "stable argsort"), _ONE_WAY),
+            **dict.fromkeys(("partition", "argpartition"), ("kth", "axis")),
+        },
+        {"stable argsort": "argsort"},
+    ),
+    "logsumexp": Call("jax.nn.logsumexp", takes={"axis": "axis", "keepdims": "keepdims"}),
+    **{name: _scan(name, True) for name in ("cumsum", "cumprod")},
+    **{name: _scan(name, False) for name in ("cummax", "cummin")},
+    "topk": Composition(_topk, ("k", "axis")),
+}
+
+
+def _logcumsumexp(x: Any) -> Any:
+    import jax
+
+    return jax.lax.cumlogsumexp(x, axis=x.ndim - 1)
+
+
+_ROWS: Mapping[str, Spelling] = {
+    **{
+        f"{name} of rows": Call(f"jax.numpy.{name}", {"axis": -1}, {"ddof": "ddof"} if name in ("var", "std") else {})
+        for name in ("sum", "mean", "var", "std", "prod", "cumsum", "cumprod")
+    },
+    "logsumexp of rows": Call("jax.nn.logsumexp", {"axis": -1}),
+    "logcumsumexp of rows": Composition(_logcumsumexp),
+}
+
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.einsum(subscripts, *operands)
+
+
+def _convolution(x: Any, w: Any, flip: bool = False, input_dilation: int = 1) -> Any:
+    """A kernel is flipped along its places, which JAX leaves to the caller."""
+    import jax
+
+    kernel = jax.numpy.flip(w, 1) if flip else w
+    numbers = ("NHC", "OHI", "NHC")
+    return jax.lax.conv_general_dilated(x, kernel, (1,), [(0, 0)], (input_dilation,), dimension_numbers=numbers)
+
+
+_PRODUCTS: Mapping[str, Spelling] = {
+    **alike(
+        "jax.numpy",
+        {
+            **dict.fromkeys(("matmul", "inner", "outer", "kron"), ()),
+            "tensordot": ("axes",),
+            "convolve": ("mode",),
+            "outer, of matrices": (),
+        },
+        {"outer, of matrices": "outer"},
+    ),
+    "einsum": Composition(_einsum, ("subscripts",)),
+    "conv_general": Composition(_convolution, ("flip", "input_dilation")),
+}
+
 OPERATIONS: Mapping[str, Spelling] = {
+    **_REDUCTIONS,
+    **_PRODUCTS,
+    **_ROWS,
     **alike("jax.numpy", dict.fromkeys(_WITHOUT_OPTIONS, ()), _OTHERWISE),
     **alike(
         "jax.numpy",
@@ -59,4 +148,16 @@ OPERATIONS: Mapping[str, Spelling] = {
     "times its stopped self": Composition(_times_its_stopped_self),
 }
 _WIDE = "JAX has 64 bits only where jax_enable_x64 is set, for a whole process"
-ABSENT: Mapping[str, str] = {f"array_dtype:{dtype}": _WIDE for dtype in ("int64", "uint64")}
+ABSENT: Mapping[str, str] = {
+    **{f"array_dtype:{dtype}": _WIDE for dtype in ("int64", "uint64")},
+    "operation:addmm, of batches": "jax.numpy has no such function: alpha * (a @ b) + beta * c",
+    "operation:addmm": "jax.numpy has no such function: alpha * (a @ b) + beta * c",
+    "operation:hadamard_transform": "jax.scipy.linalg.hadamard makes the matrix: there is no transform",
+    "operation:block_masked_mm": "JAX masks blocks in Pallas kernels only",
+    "operation:gather_mm": "jax gathers matrices by indexing; jax.lax.ragged_dot takes rows in groups",
+    "operation:softmax, precise": "jax.nn.softmax has no such option: cast x before",
+    **{
+        f"option:{name} inclusive": "JAX's cumulative functions take the element itself with them"
+        for name in ("cumsum", "cumprod", "cummax", "cummin")
+    },
+}

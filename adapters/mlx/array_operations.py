@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from touchstone.adapters.calls import Composition, Spelling, alike
+from touchstone.adapters.calls import Call, Composition, Spelling, alike
 
 DTYPES = frozenset(
     ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"]
@@ -40,8 +40,70 @@ def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
 
     return mx.roll(x, shift, axis)
 
+_AXIS = ("axis",)
+_AXES = ("axis", "keepdims")
+_ALONG = ("axis", "reverse", "inclusive")
+_REDUCTIONS: Mapping[str, Spelling] = alike(
+    "mlx.core",
+    {
+        **dict.fromkeys(("sum", "prod", "mean", "logsumexp", "max", "min", "all", "any", "argmax", "argmin"), _AXES),
+        **dict.fromkeys(("var", "std"), (*_AXES, "ddof")),
+        "median": _AXES,
+        **dict.fromkeys(("cumsum", "cumprod", "cummax", "cummin"), _ALONG),
+        **dict.fromkeys(("sort", "argsort", "stable argsort"), _AXIS),
+        "topk": ("k", "axis"),
+        **dict.fromkeys(("partition", "argpartition"), ("kth", "axis")),
+    },
+    {"stable argsort": "argsort"},
+)
+
+_ROWS: Mapping[str, Spelling] = {
+    f"{name} of rows": Call(f"mlx.core.{name}", {"axis": -1}, {"ddof": "ddof"} if name in ("var", "std") else {})
+    for name in ("sum", "mean", "var", "std", "prod", "logsumexp", "cumsum", "cumprod", "logcumsumexp")
+}
+
+def _einsum(*operands: Any, subscripts: str) -> Any:
+    import mlx.core as mx
+
+    return mx.einsum(subscripts, *operands)
+
+
+def _tensordot(x: Any, y: Any, axes: Any) -> Any:
+    import mlx.core as mx
+
+    return mx.tensordot(x, y, axes if isinstance(axes, int) else [list(one) for one in axes])
+
+
+def _block_masked(x: Any, y: Any, mask: Any) -> Any:
+    import mlx.core as mx
+
+    return mx.block_masked_mm(x, y, 32, mask)
+
+
+_PRODUCTS: Mapping[str, Spelling] = {
+    **alike(
+        "mlx.core",
+        {
+            **dict.fromkeys(("matmul", "inner", "outer", "kron", "gather_mm"), ()),
+            "addmm": ("alpha", "beta"),
+            "convolve": ("mode",),
+            "hadamard_transform": ("scale",),
+            "conv_general": ("flip", "input_dilation"),
+            "addmm, of batches": (),
+            "outer, of matrices": (),
+        },
+        {"addmm, of batches": "addmm", "outer, of matrices": "outer"},
+    ),
+    "einsum": Composition(_einsum, ("subscripts",)),
+    "tensordot": Composition(_tensordot, ("axes",)),
+    "block_masked_mm": Composition(_block_masked),
+}
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **_REDUCTIONS,
+    **_PRODUCTS,
+    **_ROWS,
+    "softmax, precise": Call("mlx.core.softmax", {"axis": -1, "precise": True}),
     **alike("mlx.core", dict.fromkeys(_WITHOUT_OPTIONS, ())),
     **alike(
         "mlx.core",

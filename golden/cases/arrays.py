@@ -14,6 +14,12 @@ from touchstone.golden.operations.samples import Sample
 
 CHAPTER = "arrays"
 VALUE_CASES = list(operations.values(CHAPTER, ARRAYS.values()))
+OPTION_CASES = [
+    operations.case(CHAPTER, operation, operation.sample, "float32", region, options)
+    for operation in ARRAYS.values()
+    for options in operation.variants
+    for region in operation.sample.regions
+]
 GRADIENT_CASES = list(operations.gradients(CHAPTER, ARRAYS.values()))
 
 

@@ -97,6 +97,8 @@ _STYLES: Mapping[str, Callable[[str, int, str], np.ndarray]] = {
     "zeros": _of(0.0),
     "ones": _of(1.0),
     "equal": _of(1.5),
+    "small equal": _of(0.25),
+    "near two": lambda key, count, dtype: _rounded(np.exp2(_bell(key, count, dtype) / 2), dtype),
     "cotangent": _chosen(-2.0, -1.0, -0.5, 0.5, 1.0, 2.0),
     "logits": lambda key, count, dtype: _bell(key, count, dtype) * 4,
     "log probabilities": lambda key, count, dtype: -np.abs(_rounded(_bell(key, count, dtype) * 2, dtype)) - 0.125,

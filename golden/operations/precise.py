@@ -23,7 +23,7 @@ INTEGERS = "iub"
 def _numbers_of(operation: Operation, arrays: tuple[np.ndarray, ...], inside: str) -> tuple[Any, ...]:
     """Operands as numbers to 50 digits, integers as they are."""
     dtype = next(a.dtype.name for a in arrays if a.dtype.kind not in INTEGERS)
-    finely = arithmetic.precision(inside or operation.inside or dtype)
+    finely = arithmetic.precision(inside or operation.inside or operation.steps_in or dtype)
     limits = operation.sample.limits
     return tuple(a if a.dtype.kind in INTEGERS else arithmetic.numbers(a, finely, limits=limits) for a in arrays)
 

@@ -23,7 +23,7 @@ class Operation:
     right as the limit. kinks: arguments at which it has no slope. samples: what it is asked of; the first one in
     every respect. variants: other options than the defaults, in MLX's names. beyond: options that its page does not
     allow, for which the formula gives something nevertheless. inside: the dtype of its steps and of its result, where
-    it is asked to be another than the operands'.
+    it is asked to be another than the operands'. steps_in: the dtype of its steps alone, whose result is rounded once.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Operation:
     variants: tuple[Mapping[str, Any], ...] = ()
     beyond: tuple[Mapping[str, Any], ...] = ()
     inside: str = ""
+    steps_in: str = ""
 
     @property
     def every_option(self) -> tuple[Mapping[str, Any], ...]:

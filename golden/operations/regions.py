@@ -95,7 +95,13 @@ def make_integers(key: str, shape: tuple[int, ...], dtype: str, kind: str) -> np
     return np.array([*small.tolist(), *edges], dtype=DTYPES[dtype]).reshape(shape)
 
 
-def make_numbered(key: str, shape: tuple[int, ...], dtype: str, start: int, step: float = 1.0) -> np.ndarray:
-    """Numbers in their order, each another one: a kind of recipe; of booleans every third is true."""
-    count = np.arange(start + 1, start + 1 + prod(shape)) * step
+def make_numbered(
+    key: str, shape: tuple[int, ...], dtype: str, start: int = 0, step: float = 1.0, is_shuffled: bool = False, alike: int = 1
+) -> np.ndarray:
+    """Whole numbers from 1 on, in their order or shuffled: a kind of recipe; of booleans every third is true.
+
+    start: how many come before; step: what they are multiplied by; alike: so many in turn are one number.
+    """
+    count = (np.arange(start, start + prod(shape)) // alike + 1) * step
+    count = count[np.argsort(words(key, prod(shape)), kind="stable")] if is_shuffled else count
     return (count % 3 == 0 if dtype == "bool" else count).astype(DTYPES[dtype]).reshape(shape)

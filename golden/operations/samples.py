@@ -89,13 +89,19 @@ PER_FEATURE = Sample(
 )
 
 
-def _rows(name: str, size: int, kinds: Mapping[str, tuple[str, int]], half: bool = False) -> Sample:
-    """Rows of a style each: region -> style and how many. half: the result is half as long as the row."""
-    count = sum(rows for _, rows in kinds.values())
-    styles = tuple((style, size) for style, rows in kinds.values() for _ in range(rows))
-    long = size // 2 if half else size
-    places = in_turn({region: rows for region, (_, rows) in kinds.items()}, long)
-    return Sample(name, {"x": Argument("blocks", (count, size), {"styles": styles})}, places, (count, long))
+def rows(
+    name: str, size: int, kinds: Mapping[str, tuple[str, int]], half: bool = False, is_reduced: bool = False
+) -> Sample:
+    """Rows of a style each: region -> style and how many.
+
+    half: the result is half as long as the row; is_reduced: it is one number.
+    """
+    count = sum(of for _, of in kinds.values())
+    styles = tuple((style, size) for style, of in kinds.values() for _ in range(of))
+    long = size // 2 if half else 1 if is_reduced else size
+    places = in_turn({region: of for region, (_, of) in kinds.items()}, long)
+    result = (count,) if is_reduced else (count, long)
+    return Sample(name, {"x": Argument("blocks", (count, size), {"styles": styles})}, places, result)
 
 
 _KINDS = {"ordinary": ("bell", 6), "wide": ("wide", 3), "equal": ("equal", 1), "far": ("far", 2)}
@@ -105,10 +111,10 @@ _INFINITE = {
     "infinity": ("infinity once", 1),
     "NaN": ("special once", 1),
 }
-ROWS = _rows("rows", 48, {**_KINDS, **_INFINITE})
+ROWS = rows("rows", 48, {**_KINDS, **_INFINITE})
 """Rows of 48: ordinary, from -80 to 80, all equal, up to 8,192, and with infinities."""
-LONG_ROWS = _rows("rows of 4096", 4096, {"ordinary": ("bell", 1), "wide": ("wide", 1), "equal": ("equal", 1)})
-HALVES = _rows("halves", 96, {**_KINDS, "NaN": ("special once", 1)}, half=True)
+LONG_ROWS = rows("rows of 4096", 4096, {"ordinary": ("bell", 1), "wide": ("wide", 1), "equal": ("equal", 1)})
+HALVES = rows("halves", 96, {**_KINDS, "NaN": ("special once", 1)}, half=True)
 
 
 def _blocks(shape: tuple[int, ...], styles: Sequence[str], sizes: Sequence[int]) -> Argument:

@@ -10,6 +10,8 @@ from touchstone.golden.operations.samples import NUMBERS, Argument, Sample, in_t
 SIGNED = ("int8", "int16", "int32", "int64")
 UNSIGNED = ("uint8", "uint16", "uint32", "uint64")
 INTEGER_DTYPES = (*SIGNED, *UNSIGNED)
+BELOW_64 = ("float32", "float16", "bfloat16", "int8", "int16", "int32", "uint8", "uint32")
+"""Dtypes that every framework has."""
 EVERY_DTYPE = ("float32", "float16", "bfloat16", *INTEGER_DTYPES, "bool")
 ALL = "all"
 """The one region of a result that is judged as a whole."""
@@ -63,6 +65,12 @@ OTHERS = tuple(
         ("alike but for NaN", (1, _NAN, 3, 4), (1, _NAN, 3, 4)),
     )
 )
+
+
+def shuffled(name: str, shape: tuple[int, ...], dtypes: Sequence[str], alike: int = 1) -> Sample:
+    """Whole numbers from 1 on in no order; alike: so many are one number."""
+    x = Argument("numbered", shape, {"is_shuffled": True, "alike": alike})
+    return Sample(name, {"x": x}, {ALL: slice(None)}, shape, dtypes=tuple(dtypes))
 
 
 def grid(name: str, *shapes: tuple[int, ...], dtypes: Sequence[str] = (), **options: Any) -> Sample:
