@@ -81,9 +81,7 @@ def functions(
     return {name: Call(f"{module}.{otherwise.get(name, name)}", takes=options.get(name, {})) for name in names}
 
 
-def alike(
-    module: str, names: Mapping[str, Iterable[str]], otherwise: Mapping[str, str] = {}
-) -> dict[str, Spelling]:
+def alike(module: str, names: Mapping[str, Iterable[str]], otherwise: Mapping[str, str] = {}) -> dict[str, Spelling]:
     """Functions of one module, with options that it calls as MLX does; otherwise: its names that are not MLX's.
 
     >>> alike("jax.numpy", {"isclose": ["rtol"]})["isclose"].takes

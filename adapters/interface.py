@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import ml_dtypes
 import numpy as np
 
 if TYPE_CHECKING:
@@ -70,6 +71,15 @@ BLOCK_MODES: Mapping[str, tuple[int, int]] = {"mxfp4": (4, 32), "mxfp8": (8, 32)
 """Modes with one size each -> (bits, group_size), without biases, their scales one byte (`mlx.core.quantize`)."""
 ONE_SIZE = ("q4_1", "q8_0")
 """GGUF's block types, whose name says their size."""
+
+
+def dtype_named(name: str) -> np.dtype:
+    """NumPy's dtype, or that of ml_dtypes: "bfloat16".
+
+    >>> dtype_named("bfloat16").itemsize
+    2
+    """
+    return np.dtype(ml_dtypes.bfloat16 if name == "bfloat16" else name)
 
 
 @dataclass(frozen=True)
@@ -473,6 +483,10 @@ class Adapter(abc.ABC):
         options: "elu alpha" among `Capabilities.options`, in MLX's names.
         """
         raise Unsupported(f"{self.name} has no {name}")
+
+    def result_dtype(self, name: str, dtypes: Sequence[str]) -> str:
+        """The dtype of a function's result of ones of these dtypes, two by two for a product of matrices."""
+        return str(self.operation(name, [np.ones((2, 2), dtype_named(one)) for one in dtypes]).dtype.name)
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

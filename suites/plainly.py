@@ -42,7 +42,8 @@ def judge(
     assay: Assay, plain: Plain, got: Any, operands: Sequence[np.ndarray], options: Mapping[str, Any], place: slice
 ) -> None:
     """One region of an answer, or each of several arrays."""
-    wanted = assay.expected(lambda: plain.expected(operands, options), plain.name, str(options))
+    layout = str(assay.params.get("layout"))
+    wanted = assay.expected(lambda: plain.expected(operands, options), plain.name, str(options), layout)
     answers = got if isinstance(got, list | tuple) else [got]
     if len(answers) != len(wanted):
         message = f"got {len(answers)} arrays, want {len(wanted)}"

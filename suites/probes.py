@@ -42,6 +42,11 @@ def compiled_operation(
     return adapter.compiled_operation(name, operands, compiler, **options)
 
 
+def result_dtype(adapter: Adapter, name: str, dtypes: Sequence[str]) -> str:
+    """The dtype of a function's result of two elements of each of these dtypes."""
+    return adapter.result_dtype(name, dtypes)
+
+
 def operation_gradient(
     adapter: Adapter, name: str, operands: Sequence[Any], place: int, cotangent: np.ndarray, **options: Any
 ) -> np.ndarray:

@@ -20,6 +20,7 @@ from touchstone.adapters.interface import (
     Layer,
     Operand,
     Unsupported,
+    dtype_named,
 )
 from touchstone.adapters.jax import array_operations, initializers, layer_calls, module_answers
 from touchstone.adapters.jax.layer import JaxLayer
@@ -154,6 +155,11 @@ class JaxAdapter(Adapter):
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
         made = _compiled_operation(name, tuple(options.items()))
         return fetched(self.fetch, made(*map(self.place, operands)))
+
+    def result_dtype(self, name: str, dtypes: Sequence[str]) -> str:
+        """By abstract evaluation, which compiles nothing."""
+        operands = [self.jax.ShapeDtypeStruct((2, 2), dtype_named(one)) for one in dtypes]
+        return str(self.jax.eval_shape(OPERATIONS[name].function(), *operands).dtype.name)
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

@@ -95,6 +95,7 @@ _ROWS: Mapping[str, Spelling] = {
     "logcumsumexp of rows": Composition(_logcumsumexp),
 }
 
+
 def _einsum(*operands: Any, subscripts: str) -> Any:
     import jax.numpy as jnp
 

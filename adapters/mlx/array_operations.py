@@ -7,9 +7,7 @@ from typing import Any
 
 from touchstone.adapters.calls import Call, Composition, Spelling, alike
 
-DTYPES = frozenset(
-    ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"]
-)
+DTYPES = frozenset(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"])
 """Of arrays, beside those of floats."""
 _WITHOUT_OPTIONS = (
     *("exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh"),
@@ -40,6 +38,7 @@ def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
 
     return mx.roll(x, shift, axis)
 
+
 _AXIS = ("axis",)
 _AXES = ("axis", "keepdims")
 _ALONG = ("axis", "reverse", "inclusive")
@@ -61,6 +60,7 @@ _ROWS: Mapping[str, Spelling] = {
     f"{name} of rows": Call(f"mlx.core.{name}", {"axis": -1}, {"ddof": "ddof"} if name in ("var", "std") else {})
     for name in ("sum", "mean", "var", "std", "prod", "logsumexp", "cumsum", "cumprod", "logcumsumexp")
 }
+
 
 def _einsum(*operands: Any, subscripts: str) -> Any:
     import mlx.core as mx

@@ -95,7 +95,9 @@ def _along_one(name: str, *takes: str, pick: str = "") -> Composition:
     def made(x: Any, axis: Any = None, keepdims: bool = False, **options: Any) -> Any:
         import torch
 
-        found = getattr(torch, name)(x, *([] if axis is None else [axis]), **({"keepdim": True} if keepdims else {}), **options)
+        found = getattr(torch, name)(
+            x, *([] if axis is None else [axis]), **({"keepdim": True} if keepdims else {}), **options
+        )
         return getattr(found, pick) if pick and axis is not None else found
 
     return Composition(made, ("axis", *takes))
@@ -146,8 +148,12 @@ _ROWS: Mapping[str, Spelling] = {
         f"{name} of rows": Call(f"torch.{name}", {"dim": -1})
         for name in ("sum", "mean", "prod", "logsumexp", "cumsum", "cumprod", "logcumsumexp")
     },
-    **{f"{name} of rows": Call(f"torch.{name}", {"dim": -1, "correction": 0}, {"ddof": "correction"}) for name in ("var", "std")},
+    **{
+        f"{name} of rows": Call(f"torch.{name}", {"dim": -1, "correction": 0}, {"ddof": "correction"})
+        for name in ("var", "std")
+    },
 }
+
 
 def _einsum(*operands: Any, subscripts: str) -> Any:
     import torch

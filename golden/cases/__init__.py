@@ -1,6 +1,7 @@
 """The golden cases, one module per family of data; importing this package fills the catalogue."""
 
 from touchstone.golden.cases import (
+    array_choices,
     arrays,
     construction,
     conversion,

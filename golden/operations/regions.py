@@ -18,7 +18,15 @@ SIZES = {"ordinary": 512, "tails": 256, "tiny": 192, "subnormal": 64, "knots": 6
 """Region -> how many inputs: magnitudes of 2**-8 to 2**3, beyond, below down to the smallest normal number, below
 that, at and beside `KNOTS`, and zeros, infinities, NaN and what is near the largest number."""
 
-SIZES_OF_PAIRS = {"ordinary": 256, "mixed": 128, "tails": 128, "tiny": 128, "subnormal": 64, "equal": 63, "special": 100}
+SIZES_OF_PAIRS = {
+    "ordinary": 256,
+    "mixed": 128,
+    "tails": 128,
+    "tiny": 128,
+    "subnormal": 64,
+    "equal": 63,
+    "special": 100,
+}
 """Region -> how many pairs: as of `SIZES`; mixed: an ordinary number and one of the tails; equal: a number and itself or
 a neighbour of it; special: each of ten numbers with each."""
 
@@ -96,7 +104,13 @@ def make_integers(key: str, shape: tuple[int, ...], dtype: str, kind: str) -> np
 
 
 def make_numbered(
-    key: str, shape: tuple[int, ...], dtype: str, start: int = 0, step: float = 1.0, is_shuffled: bool = False, alike: int = 1
+    key: str,
+    shape: tuple[int, ...],
+    dtype: str,
+    start: int = 0,
+    step: float = 1.0,
+    is_shuffled: bool = False,
+    alike: int = 1,
 ) -> np.ndarray:
     """Whole numbers from 1 on, in their order or shuffled: a kind of recipe; of booleans every third is true.
 

@@ -22,16 +22,23 @@ _INFINITE = {
     "infinity": ("infinity once", 1),
     "NaN": ("special once", 1),
 }
-REDUCED = replace(
-    rows("rows to reduce", 48, {**_KINDS, **_INFINITE}, is_reduced=True), without_slope=tuple(_INFINITE)
-)
+REDUCED = replace(rows("rows to reduce", 48, {**_KINDS, **_INFINITE}, is_reduced=True), without_slope=tuple(_INFINITE))
 LOGARITHMS = replace(REDUCED, limits=True)
 SPREAD = replace(REDUCED, without_slope=("equal", *_INFINITE))
 """Equal numbers have no standard deviation, which has no slope there."""
-LONG = rows("rows of 4096 to reduce", 4096, {"ordinary": ("bell", 1), "equal": ("equal", 1), "shifted": ("hundreds", 1)}, is_reduced=True)
-LONGEST = rows("rows of 131072 to reduce", 2**17, {"ordinary": ("bell", 1), "equal": ("small equal", 1)}, is_reduced=True)
+LONG = rows(
+    "rows of 4096 to reduce",
+    4096,
+    {"ordinary": ("bell", 1), "equal": ("equal", 1), "shifted": ("hundreds", 1)},
+    is_reduced=True,
+)
+LONGEST = rows(
+    "rows of 131072 to reduce", 2**17, {"ordinary": ("bell", 1), "equal": ("small equal", 1)}, is_reduced=True
+)
 ONE = rows("rows of one element", 1, {"ordinary": ("bell", 8)}, is_reduced=True)
-FACTORS = rows("factors", 24, {"ordinary": ("near two", 6), "signs": ("signs", 2), "NaN": ("special once", 1)}, is_reduced=True)
+FACTORS = rows(
+    "factors", 24, {"ordinary": ("near two", 6), "signs": ("signs", 2), "NaN": ("special once", 1)}, is_reduced=True
+)
 SCANNED = rows("rows to scan", 48, _KINDS)
 LONG_SCANNED = rows("rows of 4096 to scan", 4096, {"ordinary": ("bell", 1), "equal": ("small equal", 1)})
 SCANNED_FACTORS = rows("factors to scan", 24, {"ordinary": ("near two", 6), "signs": ("signs", 2)})
@@ -99,12 +106,32 @@ REDUCTIONS: Mapping[str, Operation] = {
         _of("sum of rows", "sum(x)", lambda x: x.sum()[..., 0], (REDUCED, LONG, LONGEST, ONE)),
         _of("mean of rows", "sum(x) / n", _mean, (REDUCED, LONG, LONGEST, ONE)),
         _of("var of rows", "sum((x - mean(x))**2) / (n - ddof)", _variance, (REDUCED, LONG), variants=({"ddof": 1},)),
-        _of("std of rows", "sqrt(var(x))", lambda x, ddof=0: sqrt(_variance(x, ddof)), (SPREAD, LONG), variants=({"ddof": 1},)),
+        _of(
+            "std of rows",
+            "sqrt(var(x))",
+            lambda x, ddof=0: sqrt(_variance(x, ddof)),
+            (SPREAD, LONG),
+            variants=({"ddof": 1},),
+        ),
         _of("prod of rows", "x0 x1 x2 ...", _product, (FACTORS,)),
         _of("logsumexp of rows", "log(sum(e**x))", _log_of_sum, (LOGARITHMS, LONG)),
         _of("cumsum of rows", "x0, x0 + x1, ...", cumulative_sum, (SCANNED, LONG_SCANNED), has_gradient=False),
         _of("cumprod of rows", "x0, x0 x1, ...", cumulative_product, (SCANNED_FACTORS,), has_gradient=False),
-        _of("logcumsumexp of rows", "log(e**x0), log(e**x0 + e**x1), ...", _log_of_cumulative_sum, (SCANNED,), has_gradient=False),
-        _of("softmax, precise", "exp(x) / sum(exp(x)), of x in float32", softmax, (SCANNED,), "softmax", has_gradient=False, steps_in="float32"),
+        _of(
+            "logcumsumexp of rows",
+            "log(e**x0), log(e**x0 + e**x1), ...",
+            _log_of_cumulative_sum,
+            (SCANNED,),
+            has_gradient=False,
+        ),
+        _of(
+            "softmax, precise",
+            "exp(x) / sum(exp(x)), of x in float32",
+            softmax,
+            (SCANNED,),
+            "softmax",
+            has_gradient=False,
+            steps_in="float32",
+        ),
     )
 }

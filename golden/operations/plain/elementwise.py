@@ -100,7 +100,12 @@ ELEMENTWISE: Mapping[str, Plain] = {
         _of("isneginf", lambda x: x == -np.inf),
         _of("isposinf", lambda x: x == np.inf),
         _of("logical_not", np.logical_not, (EXACT_NUMBERS, *INTEGERS, *LOGICAL)),
-        _of("nan_to_num", _nan_to_num, native=True, calls=((EXACT_NUMBERS, {"nan": 2.0, "posinf": 3.0, "neginf": -3.0}),)),
+        _of(
+            "nan_to_num",
+            _nan_to_num,
+            native=True,
+            calls=((EXACT_NUMBERS, {"nan": 2.0, "posinf": 3.0, "neginf": -3.0}),),
+        ),
         _of("stop_gradient", lambda x: x),
         _of("times its stopped self", np.square, slopes={"x": lambda g, x: g * x}),
         _of("bitwise_invert", np.invert, (*INTEGERS, *LOGICAL)),
@@ -122,7 +127,9 @@ ELEMENTWISE: Mapping[str, Plain] = {
         _of("logical_and", np.logical_and, (*_PAIRS, *PAIRS_OF_LOGICAL)),
         _of("logical_or", np.logical_or, (*_PAIRS, *PAIRS_OF_LOGICAL)),
         _of("isclose", _isclose, (PAIRS_OF_NUMBERS,), variants=({"equal_nan": True}, {"rtol": 0.25, "atol": 0.125})),
-        _of("clip", _clip, needs_options=True, variants=({"a_min": -1.0, "a_max": 2.5}, {"a_min": 0.5}, {"a_max": -0.5})),
+        _of(
+            "clip", _clip, needs_options=True, variants=({"a_min": -1.0, "a_max": 2.5}, {"a_min": 0.5}, {"a_max": -0.5})
+        ),
         _of("where", _where, (CHOSEN,), slopes={"x": lambda g, c, x, y: np.where(c, g, 0)}),
         _of("bitwise_and", np.bitwise_and, (*PAIRS_OF_INTEGERS, *PAIRS_OF_LOGICAL)),
         _of("bitwise_or", np.bitwise_or, (*PAIRS_OF_INTEGERS, *PAIRS_OF_LOGICAL)),

@@ -178,8 +178,21 @@ PRODUCTS: Mapping[str, Plain] = {
         _of("inner", np.inner, small("2x5 and 3x5", (2, 5), (3, 5)), _one((5,), (5,)), _one((2, 3, 5), (4, 5))),
         _of("outer", np.outer, small("4 and 3", (4,), (3,)), _one((0,), (3,))),
         _of("outer, of matrices", np.outer, _one((2, 3), (4,))),
-        _of("kron", np.kron, small("2x3 and 3x2", (2, 3), (3, 2)), _one((3,), (2,)), _one((2,), (2, 3)), _one((2, 2, 2), (3,))),
-        _of("tensordot", _tensordot, small("3x4x5 and 4x5x2", (3, 4, 5), (4, 5, 2)), needs_options=True, calls=TENSORDOTS),
+        _of(
+            "kron",
+            np.kron,
+            small("2x3 and 3x2", (2, 3), (3, 2)),
+            _one((3,), (2,)),
+            _one((2,), (2, 3)),
+            _one((2, 2, 2), (3,)),
+        ),
+        _of(
+            "tensordot",
+            _tensordot,
+            small("3x4x5 and 4x5x2", (3, 4, 5), (4, 5, 2)),
+            needs_options=True,
+            calls=TENSORDOTS,
+        ),
         _of(
             "einsum",
             lambda *operands, subscripts: np.einsum(subscripts, *operands),
@@ -193,7 +206,12 @@ PRODUCTS: Mapping[str, Plain] = {
             small("9 and 4", (9,), (4,)),
             calls=_CONVOLVED,
         ),
-        _of("hadamard_transform", _hadamard_transform, small("3x16", (3, 16)), variants=({"scale": 1.0}, {"scale": -2.0})),
+        _of(
+            "hadamard_transform",
+            _hadamard_transform,
+            small("3x16", (3, 16)),
+            variants=({"scale": 1.0}, {"scale": -2.0}),
+        ),
         _of("block_masked_mm", _block_masked, _MASKED),
         _of("gather_mm", _gathered, _GATHERED),
         _of(

@@ -13,7 +13,15 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden.operations.plain.record import FLOATS, Plain
-from touchstone.golden.operations.plain.samples import ALL, BELOW_64, EVERY_DTYPE, INTEGER_DTYPES, grid, shuffled, values
+from touchstone.golden.operations.plain.samples import (
+    ALL,
+    BELOW_64,
+    EVERY_DTYPE,
+    INTEGER_DTYPES,
+    grid,
+    shuffled,
+    values,
+)
 from touchstone.golden.operations.samples import Sample
 
 MLX = "https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.{}.html"
@@ -131,13 +139,39 @@ REDUCTIONS: Mapping[str, Plain] = {
         _of("sum", np.sum, (CUBE, FEW, SPECIAL), its_own_integers=True, **_no_element()),
         _of("prod", np.prod, (FEW, SPECIAL), _ONE_AXIS[:2], its_own_integers=True, **_no_element()),
         _of("mean", np.mean, (grid("3x5x4", (3, 5, 4)), SPECIAL), off=3, **_calls((NO_ROW, {"axis": 1}))),
-        _of("var", partial(_spread, np.var), (SHUFFLED_FLOATS, SPECIAL), (*_AXES, {"ddof": 1}, {"axis": 1, "ddof": 2}), off=32),
-        _of("std", partial(_spread, np.std), (SHUFFLED_FLOATS, SPECIAL), (*_AXES, {"ddof": 1}, {"axis": 1, "ddof": 2}), off=32),
+        _of(
+            "var",
+            partial(_spread, np.var),
+            (SHUFFLED_FLOATS, SPECIAL),
+            (*_AXES, {"ddof": 1}, {"axis": 1, "ddof": 2}),
+            off=32,
+        ),
+        _of(
+            "std",
+            partial(_spread, np.std),
+            (SHUFFLED_FLOATS, SPECIAL),
+            (*_AXES, {"ddof": 1}, {"axis": 1, "ddof": 2}),
+            off=32,
+        ),
         _of("logsumexp", _logsumexp, (SHUFFLED_FLOATS,), off=8),
         _of("max", np.max, (SHUFFLED, SPECIAL), **_calls((NO_ROW, {"axis": 1}))),
         _of("min", np.min, (SHUFFLED, SPECIAL), **_calls((NO_ROW, {"axis": 1}))),
-        _of("all", np.all, (SOME,), its_own_integers=True, variants=({"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}), **_no_element()),
-        _of("any", np.any, (SOME,), its_own_integers=True, variants=({"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}), **_no_element()),
+        _of(
+            "all",
+            np.all,
+            (SOME,),
+            its_own_integers=True,
+            variants=({"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}),
+            **_no_element(),
+        ),
+        _of(
+            "any",
+            np.any,
+            (SOME,),
+            its_own_integers=True,
+            variants=({"axis": 0}, {"axis": -1, "keepdims": True}, {"axis": (0, 1)}),
+            **_no_element(),
+        ),
         _of("argmax", np.argmax, (ALIKE, SPECIAL), _ONE_AXIS[:2], its_own_integers=True),
         _of("argmin", np.argmin, (ALIKE, SPECIAL), _ONE_AXIS[:2], its_own_integers=True),
         _of("median", np.median, (SHUFFLED_FLOATS, SPECIAL), _MEDIANS),
@@ -145,7 +179,9 @@ REDUCTIONS: Mapping[str, Plain] = {
         _of("cumprod", partial(_scan, np.multiply, 1), (FEW,), _ALONG, its_own_integers=True),
         _of("cummax", partial(_scan, np.maximum, -_INF), (SHUFFLED, SPECIAL), _ALONG),
         _of("cummin", partial(_scan, np.minimum, _INF), (SHUFFLED, SPECIAL), _ALONG),
-        _of("sort", _sorted, (SHUFFLED, ALIKE, SPECIAL), ({"axis": 0}, {"axis": 1}, {"axis": None}), signed_zeros=False),
+        _of(
+            "sort", _sorted, (SHUFFLED, ALIKE, SPECIAL), ({"axis": 0}, {"axis": 1}, {"axis": None}), signed_zeros=False
+        ),
         _of(
             "argsort",
             _argsorted,
@@ -154,9 +190,29 @@ REDUCTIONS: Mapping[str, Plain] = {
             its_own_integers=True,
             in_order=partial(_taken, _as_it_is),
         ),
-        _of("stable argsort", _argsorted, (ALIKE, shuffled("equals of 5000", (5000,), ("float32", "int32"), alike=1250)), (), its_own_integers=True),
-        _of("topk", _topk, (SHUFFLED, SPECIAL), _TOPS, needs_options=True, in_order=lambda y, x, k, axis=-1: np.sort(y, axis)),
-        _of("partition", lambda x, kth, axis=-1: np.partition(x, kth, axis), (SHUFFLED,), _KTHS, needs_options=True, in_order=_partitioned),
+        _of(
+            "stable argsort",
+            _argsorted,
+            (ALIKE, shuffled("equals of 5000", (5000,), ("float32", "int32"), alike=1250)),
+            (),
+            its_own_integers=True,
+        ),
+        _of(
+            "topk",
+            _topk,
+            (SHUFFLED, SPECIAL),
+            _TOPS,
+            needs_options=True,
+            in_order=lambda y, x, k, axis=-1: np.sort(y, axis),
+        ),
+        _of(
+            "partition",
+            lambda x, kth, axis=-1: np.partition(x, kth, axis),
+            (SHUFFLED,),
+            _KTHS,
+            needs_options=True,
+            in_order=_partitioned,
+        ),
         _of(
             "argpartition",
             lambda x, kth, axis=-1: np.argpartition(x, kth, axis),
