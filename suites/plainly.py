@@ -91,7 +91,7 @@ def gradient(assay: Assay) -> None:
 
 
 def moved_gradient(assay: Assay) -> None:
-    """What the first operand gets, each of whose elements is told from the others: sums of the cotangents where it went.
+    """What the first operand gets: each element, told from all others, the cotangents of where it went.
 
     Where its elements go is found by moving them all by one number: what does not move is no element of it.
     """

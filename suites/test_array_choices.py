@@ -1,4 +1,4 @@
-"""What documentation leaves open of array operations: dtypes of results, integer edges, ties, what is refused, views."""
+"""What documentation leaves open of array operations: dtypes, integer edges, ties, what is refused, views."""
 
 from __future__ import annotations
 

@@ -37,6 +37,8 @@ from touchstone.golden.cases import (
 )
 
 __all__ = [
+    "array_choices",
+    "arrays",
     "construction",
     "conversion",
     "crosses",

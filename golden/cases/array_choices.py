@@ -8,7 +8,6 @@ from itertools import combinations_with_replacement, product
 from math import inf
 from typing import Any
 
-
 from touchstone.golden.cases import arrays
 from touchstone.golden.catalogue import LAYOUT_NEEDS, Case
 from touchstone.golden.operations.arrays import ARRAYS
@@ -96,40 +95,38 @@ def _kink(
     return Kink(operation, at, operands, least, least if most is None else most, options, place)
 
 
-KINKS = tuple(
-    (
-        _kink("abs", "zero", (0.0,), least=(-1.0,), most=(1.0,)),
-        _kink("sign", "zero", (0.0,), least=(0.0,)),
-        _kink("floor", "one", (1.0,), least=(0.0,)),
-        _kink("round", "half", (0.5,), least=(0.0,)),
-        _kink("maximum", "equal", (2.0,), (2.0,), least=(0.0,), most=(1.0,)),
-        _kink("maximum", "equal, by the second", (2.0,), (2.0,), least=(0.0,), most=(1.0,), place=1),
-        _kink("minimum", "equal", (2.0,), (2.0,), least=(0.0,), most=(1.0,)),
-        _kink("minimum", "equal, by the second", (2.0,), (2.0,), least=(0.0,), most=(1.0,), place=1),
-        _kink("clip", "lower end", (-1.0,), least=(0.0,), most=(1.0,), a_min=-1.0, a_max=2.5),
-        _kink("clip", "upper end", (2.5,), least=(0.0,), most=(1.0,), a_min=-1.0, a_max=2.5),
-        _kink("max", "two largest", (2.0, 2.0, 1.0), least=(0.0, 0.0, 0.0), most=(1.0, 1.0, 0.0), axis=0),
-        _kink("min", "two smallest", (1.0, 1.0, 2.0), least=(0.0, 0.0, 0.0), most=(1.0, 1.0, 0.0), axis=0),
-        _kink("median", "middle of two", (1.0, 3.0, 2.0, 4.0), least=(0.0,) * 4, most=(0.0, 1.0, 1.0, 0.0), axis=0),
-        _kink("power", "zero to the second", (0.0,), (2.0,), least=(0.0,)),
-        _kink("power", "zero to the first", (0.0,), (1.0,), least=(1.0,)),
-        _kink("power", "zero to the zeroth", (0.0,), (0.0,), least=(0.0,)),
-        _kink("power", "zero to the second, by the exponent", (0.0,), (2.0,), least=(0.0,), place=1),
-        _kink("power", "-2 to the third", (-2.0,), (3.0,), least=(12.0,)),
-        _kink("prod", "one zero", (0.0, 2.0, 3.0), least=(6.0, 0.0, 0.0), axis=0),
-        _kink("prod", "two zeros", (0.0, 0.0, 3.0), least=(0.0, 0.0, 0.0), axis=0),
-        _kink("cumprod", "one zero", (2.0, 0.0, 3.0), least=(1.0, 8.0, 0.0), axis=0),
-        _kink("std", "equal numbers", (2.0, 2.0, 2.0), least=(-inf,) * 3, most=(inf,) * 3, axis=0),
-        _kink("remainder", "ordinary", (7.0,), (2.0,), least=(1.0,)),
-        _kink("remainder", "ordinary, by the divisor", (7.0,), (2.0,), least=(-3.0,), place=1),
-        _kink("arctan2", "the origin", (0.0,), (0.0,), least=(-inf,), most=(inf,)),
-        _kink("cummax", "equal", (1.0, 1.0, 0.0), least=(0.0, 0.0, 0.0), most=(3.0, 3.0, 0.0), axis=0),
-        _kink("cumsum", "reversed", (1.0, 2.0, 3.0), least=(1.0, 2.0, 3.0), axis=0, reverse=True),
-        _kink("cumsum", "exclusive", (1.0, 2.0, 3.0), least=(2.0, 1.0, 0.0), axis=0, inclusive=False),
-        _kink("sort", "ordinary", (3.0, 1.0, 2.0), least=(1.0, 1.0, 1.0), axis=0),
-        _kink("var", "one element less", (1.0, 3.0), least=(-2.0, 2.0), axis=0, ddof=1),
-        _kink("logsumexp", "minus infinity", (-inf, 0.0), least=(0.0, 1.0), axis=0),
-    )
+KINKS = (
+    _kink("abs", "zero", (0.0,), least=(-1.0,), most=(1.0,)),
+    _kink("sign", "zero", (0.0,), least=(0.0,)),
+    _kink("floor", "one", (1.0,), least=(0.0,)),
+    _kink("round", "half", (0.5,), least=(0.0,)),
+    _kink("maximum", "equal", (2.0,), (2.0,), least=(0.0,), most=(1.0,)),
+    _kink("maximum", "equal, by the second", (2.0,), (2.0,), least=(0.0,), most=(1.0,), place=1),
+    _kink("minimum", "equal", (2.0,), (2.0,), least=(0.0,), most=(1.0,)),
+    _kink("minimum", "equal, by the second", (2.0,), (2.0,), least=(0.0,), most=(1.0,), place=1),
+    _kink("clip", "lower end", (-1.0,), least=(0.0,), most=(1.0,), a_min=-1.0, a_max=2.5),
+    _kink("clip", "upper end", (2.5,), least=(0.0,), most=(1.0,), a_min=-1.0, a_max=2.5),
+    _kink("max", "two largest", (2.0, 2.0, 1.0), least=(0.0, 0.0, 0.0), most=(1.0, 1.0, 0.0), axis=0),
+    _kink("min", "two smallest", (1.0, 1.0, 2.0), least=(0.0, 0.0, 0.0), most=(1.0, 1.0, 0.0), axis=0),
+    _kink("median", "middle of two", (1.0, 3.0, 2.0, 4.0), least=(0.0,) * 4, most=(0.0, 1.0, 1.0, 0.0), axis=0),
+    _kink("power", "zero to the second", (0.0,), (2.0,), least=(0.0,)),
+    _kink("power", "zero to the first", (0.0,), (1.0,), least=(1.0,)),
+    _kink("power", "zero to the zeroth", (0.0,), (0.0,), least=(0.0,)),
+    _kink("power", "zero to the second, by the exponent", (0.0,), (2.0,), least=(0.0,), place=1),
+    _kink("power", "-2 to the third", (-2.0,), (3.0,), least=(12.0,)),
+    _kink("prod", "one zero", (0.0, 2.0, 3.0), least=(6.0, 0.0, 0.0), axis=0),
+    _kink("prod", "two zeros", (0.0, 0.0, 3.0), least=(0.0, 0.0, 0.0), axis=0),
+    _kink("cumprod", "one zero", (2.0, 0.0, 3.0), least=(1.0, 8.0, 0.0), axis=0),
+    _kink("std", "equal numbers", (2.0, 2.0, 2.0), least=(-inf,) * 3, most=(inf,) * 3, axis=0),
+    _kink("remainder", "ordinary", (7.0,), (2.0,), least=(1.0,)),
+    _kink("remainder", "ordinary, by the divisor", (7.0,), (2.0,), least=(-3.0,), place=1),
+    _kink("arctan2", "the origin", (0.0,), (0.0,), least=(-inf,), most=(inf,)),
+    _kink("cummax", "equal", (1.0, 1.0, 0.0), least=(0.0, 0.0, 0.0), most=(3.0, 3.0, 0.0), axis=0),
+    _kink("cumsum", "reversed", (1.0, 2.0, 3.0), least=(1.0, 2.0, 3.0), axis=0, reverse=True),
+    _kink("cumsum", "exclusive", (1.0, 2.0, 3.0), least=(2.0, 1.0, 0.0), axis=0, inclusive=False),
+    _kink("sort", "ordinary", (3.0, 1.0, 2.0), least=(1.0, 1.0, 1.0), axis=0),
+    _kink("var", "one element less", (1.0, 3.0), least=(-2.0, 2.0), axis=0, ddof=1),
+    _kink("logsumexp", "minus infinity", (-inf, 0.0), least=(0.0, 1.0), axis=0),
 )
 """NaN is permitted where both ends are infinite."""
 

@@ -57,7 +57,7 @@ def _chosen(*values: float) -> Callable[[str, int, str], np.ndarray]:
 
 
 def _near_one(key: str, count: int, dtype: str) -> np.ndarray:
-    """1 or -1, and beside them by one to two times a power of two, from an eighth down to what the dtype tells from 1."""
+    """1 or -1, and numbers beside them by an eighth at most, down to what the dtype tells from 1."""
     bits = SIGNIFICAND_BITS[dtype]
     away = magnitudes(f"{key}/away", count, -bits + 1, -3, bits)
     signs = np.where(words(f"{key}/sign", count) & np.uint64(1), 1.0, -1.0)

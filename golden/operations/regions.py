@@ -27,8 +27,8 @@ SIZES_OF_PAIRS = {
     "equal": 63,
     "special": 100,
 }
-"""Region -> how many pairs: as of `SIZES`; mixed: an ordinary number and one of the tails; equal: a number and itself or
-a neighbour of it; special: each of ten numbers with each."""
+"""Region -> how many pairs: as of `SIZES`; mixed: an ordinary number and one of the tails; equal: a number and itself
+or a neighbour of it; special: each of ten numbers with each."""
 
 
 def make(key: str, shape: tuple[int, ...], dtype: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Functions that a library computes in one call, of arguments that are exact: off by a few u of the result, anywhere."""
+"""Functions that a library computes in one call, of exact arguments: off by a few u of the result, anywhere."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def real(name: str, at_minus_infinity: float, at_infinity: float) -> Real:
 def called(function: Real, *arguments: Number, of_nan: Real | None = None) -> Number:
     """A call of exact arguments; of_nan: what it is where one is NaN, which is NaN by default.
 
-    Its error is `arithmetic.CALL` u of the result, however much a step in an argument changes it: the argument is given.
+    Its error is `arithmetic.CALL` u of the result, however much a step in an argument changes it: that is given.
     """
     mp, precision = mpmath(), arguments[0].precision
 

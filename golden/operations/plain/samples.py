@@ -1,4 +1,4 @@
-"""What plain operations are asked of: integers and booleans of every dtype, and grids whose elements tell their place."""
+"""What plain operations are asked of: integers and booleans of every dtype, grids whose elements tell their place."""
 
 from __future__ import annotations
 
