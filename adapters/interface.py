@@ -167,6 +167,7 @@ _OPTIONAL = {
     "initializer": "this adapter has layers, and no initializer beside them",
     "module": "this adapter builds layers, and no nested modules of them",
     "option": "this adapter's layers are made without options",
+    "second_derivatives": "this adapter differentiates once",
     "lenient": "this adapter loads what fits and nothing else",
     "assigning": "this adapter's layers copy what they load",
     "modes": "this adapter's layers know no training and no evaluation",
@@ -209,6 +210,8 @@ class Capabilities:
     module_questions: frozenset[str] = frozenset()
     """What `Adapter.module_answer` answers about nested models."""
     gradients: bool = True
+    second_derivatives: bool = False
+    """Whether the gradient of a gradient is to be had."""
     optimizer: bool = True
     persistence: bool = True
     doubles: frozenset[str] = frozenset()
@@ -499,6 +502,10 @@ class Adapter(abc.ABC):
     ) -> np.ndarray:
         """What the operand in that place gets of a cotangent of the result."""
         raise Unsupported(f"{self.name} has no gradient of {name}")
+
+    def second_derivative(self, name: str, x: np.ndarray) -> np.ndarray:
+        """Of a function of one number, at each element: the gradient of the sum of its gradient."""
+        raise Unsupported(f"{self.name} has no gradient of a gradient")
 
     def initialize(
         self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any

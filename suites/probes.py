@@ -54,6 +54,11 @@ def operation_gradient(
     return adapter.operation_gradient(name, operands, place, cotangent, **options)
 
 
+def second_derivative(adapter: Adapter, name: str, x: np.ndarray) -> np.ndarray:
+    """Of a function of one number, at each element."""
+    return adapter.second_derivative(name, x)
+
+
 def compiled_call(adapter: Adapter, layer: str, weight: Any, inputs: np.ndarray, compiler: str) -> np.ndarray:
     """The compiled call's answer to its second call, after other ids of the same shape."""
     function = adapter.layer(layer, weight).compiled(compiler)

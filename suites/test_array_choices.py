@@ -163,7 +163,7 @@ def test_views(assay: Assay) -> None:
     laid_out = [lay_out(one, assay.params["layout"]) for one in given]
     values = [one.value() if hasattr(one, "view") and not isinstance(one, np.ndarray) else one for one in laid_out]
     got = assay.value(assay.ask(probes.operation, name=plain.name, operands=laid_out))
-    plainly.judge(assay, plain, got, values, {}, slice(None))
+    plainly.judge(assay, plain, got, [np.asarray(one) for one in values], {}, slice(None))
 
 
 @requirement("ARRAY-COMPLEX-1", cases.COMPLEX_CASES)

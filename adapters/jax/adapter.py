@@ -62,6 +62,7 @@ class JaxAdapter(Adapter):
         copying=frozenset({"deepcopy", "clone", "clone of arrays", "split and merge"}),
         operations=frozenset(OPERATIONS),
         array_dtypes=array_operations.DTYPES,
+        second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -174,6 +175,11 @@ class JaxAdapter(Adapter):
     ) -> np.ndarray:
         made = _compiled_gradients(name, tuple(options.items()))
         return self.fetch(made(self.place(cotangent), *map(self.place, operands))[place])
+
+    def second_derivative(self, name: str, x: np.ndarray) -> np.ndarray:
+        function = OPERATIONS[name].function()
+        twice = self.jax.vmap(self.jax.grad(self.jax.grad(function)))
+        return self.fetch(self.jax.jit(twice)(self.place(x)))
 
     def initialize(
         self, name: str, shapes: Sequence[Sequence[int]], dtype: str | None, seed: int, **options: Any

@@ -51,6 +51,7 @@ class MLXAdapter(Adapter):
         compilers=frozenset({"default"}),
         operations=frozenset(OPERATIONS),
         array_dtypes=array_operations.DTYPES,
+        second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
         options=options_of(OPERATIONS),
         initializers=initializers.DECLARED,
@@ -173,6 +174,12 @@ class MLXAdapter(Adapter):
             seed = [self.place(cotangent)]
             _, (found,) = self.mx.vjp(lambda x: function(*before, x, *after), [placed[place]], seed)
             return self.fetch(found)
+
+    def second_derivative(self, name: str, x: np.ndarray) -> np.ndarray:
+        with self._uncompiled():
+            function = OPERATIONS[name].function()
+            slope = self.mx.grad(lambda y: function(y).sum())
+            return self.fetch(self.mx.grad(lambda y: slope(y).sum())(self.place(x)))
 
     @contextmanager
     def _uncompiled(self) -> Iterator[None]:

@@ -54,6 +54,7 @@ class TorchAdapter(Adapter):
         | options_of(OPERATIONS),
         operations=frozenset(OPERATIONS),
         array_dtypes=array_operations.DTYPES,
+        second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -182,6 +183,13 @@ class TorchAdapter(Adapter):
         with self.torch.enable_grad():
             made = OPERATIONS[name].function(**options)(*placed)
             (found,) = self.torch.autograd.grad(made, placed[place], self.place(cotangent))
+        return self.fetch(found)
+
+    def second_derivative(self, name: str, x: np.ndarray) -> np.ndarray:
+        placed = self.place(x).requires_grad_()
+        with self.torch.enable_grad():
+            (slope,) = self.torch.autograd.grad(OPERATIONS[name].function()(placed).sum(), placed, create_graph=True)
+            (found,) = self.torch.autograd.grad(slope.sum(), placed)
         return self.fetch(found)
 
     def initialize(
