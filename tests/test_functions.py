@@ -22,7 +22,8 @@ from touchstone.golden.operations import arithmetic, precise, regions
 from touchstone.golden.operations.catalogue import OPERATIONS
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS, IN_PLACE
 from touchstone.golden.operations.losses import WITHOUT_OPTIONS
-from touchstone.golden.operations.samples import NUMBERS
+from touchstone.golden.operations.plain import PLAIN
+from touchstone.golden.operations.samples import NUMBERS, Sample
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.golden.streams import SIGNIFICAND_BITS
 from touchstone.suites import direct
@@ -154,7 +155,7 @@ def test_every_operation_is_spelled_or_absent(name: str) -> None:
     adapter: Any = on_cpu(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
     others = {*BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE, *layers.ACTIVATIONS, *layer_choices.WITHOUT_RECORD}
-    assert adapter.capabilities.operations | told == {*OPERATIONS, *others}
+    assert adapter.capabilities.operations | told == {*OPERATIONS, *PLAIN, *others}
     assert not adapter.capabilities.operations & told
     found = adapter.operation("softplus", [np.zeros(3, np.float32)])
     np.testing.assert_allclose(found, math.log(2), rtol=1e-6)
@@ -202,13 +203,19 @@ def red(
 
 
 def _registered() -> list[tuple[str, str, str]]:
-    """Framework, requirement and operation of every deviation of the chapters of functions and losses."""
+    """Framework, requirement and operation of every deviation of the chapters of functions, losses and arrays."""
     found = set()
     for name in FRAMEWORKS:
         for entry in entries_of(name).deviations:
-            if entry.requirement in ("FUN-VALUES-1", "FUN-GRADIENT-1", "LOSS-VALUES-1", "LOSS-GRADIENT-1"):
+            if entry.requirement in BY_REGION:
                 found |= {(name, entry.requirement, o) for pattern in entry.cases for o in pattern["operation"]}
     return sorted(found)
+
+
+BY_REGION = (
+    *("FUN-VALUES-1", "FUN-GRADIENT-1", "LOSS-VALUES-1", "LOSS-GRADIENT-1"),
+    *("ARRAY-VALUES-1", "ARRAY-GRADIENT-1", "ARRAY-PLAIN-1"),
+)
 
 
 def _more_than_registered(name: str, requirement: str, operation: str) -> tuple[str, str]:
@@ -233,10 +240,13 @@ def test_a_registered_fault_hides_none_in_another_region(
     if not region:
         assert (name, requirement, operation) in WHOLLY_REGISTERED
         return
-    sample = OPERATIONS[operation].sample
     for factor, want in ((1.0, set()), (1.25, {f"{dtype} {region}"})):
-        change = partial(_scaled, factor, sample.regions[region])
+        change = partial(_scaled, factor, _sample(operation).regions[region])
         assert red(name, bench, operation, change, requirement=requirement, only=f"{dtype} {region}") == want
+
+
+def _sample(operation: str) -> Sample:
+    return PLAIN[operation].samples[0] if operation in PLAIN else OPERATIONS[operation].sample
 
 
 WHOLLY_REGISTERED = (("mlx", "FUN-VALUES-1", "step"),)
@@ -244,6 +254,11 @@ WHOLLY_REGISTERED = (("mlx", "FUN-VALUES-1", "step"),)
 
 
 def _scaled(factor: float, place: slice, x: np.ndarray, answer: np.ndarray) -> np.ndarray:
+    """Booleans and integers have their lowest bit changed instead."""
+    if answer.dtype.kind in "iub":
+        bits = answer.copy().reshape(-1)
+        bits[place] ^= factor != 1
+        return bits.reshape(answer.shape)
     out = answer.astype(np.float64).reshape(answer.shape)
     rows = out.reshape(len(out), -1) if out.ndim > 1 else out
     flat = rows.reshape(-1)

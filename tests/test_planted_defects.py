@@ -26,10 +26,10 @@ QUANTIZED = ("quantized_embedding", "quantized_linear")
 ELSEWHERE = {
     *("Llama", "Migration of a checkpoint", "Extents", "Repeated calls"),
     *("Layer states", "Refusals", "Sizes", "Special values", "Constructor options", "Spellings"),
-    *("Crossed dimensions", "Functions", "Losses", "Initializers", "Layers", "Modules"),
+    *("Crossed dimensions", "Functions", "Losses", "Initializers", "Layers", "Modules", "Arrays"),
 }
 """Groups whose own faults are planted in test_llama_faults, test_migration_faults, test_upstream_cases, test_functions,
-test_losses, test_initializers, test_layers, test_modules and test_planted_over_time."""
+test_losses, test_initializers, test_layers, test_modules, test_arrays and test_planted_over_time."""
 
 
 @pytest.fixture(scope="module")

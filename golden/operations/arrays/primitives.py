@@ -28,19 +28,19 @@ def real(name: str, at_minus_infinity: float, at_infinity: float) -> Real:
     return found
 
 
-def called(function: Real, *arguments: Number, of_nan: Real | None = None) -> Number:
-    """A call of exact arguments; of_nan: what it is where one is NaN, which is NaN by default.
+def called(function: Real, *arguments: Number) -> Number:
+    """A call of exact arguments; NaN where one is.
 
     Its error is `arithmetic.CALL` u of the result, however much a step in an argument changes it: that is given.
     """
     mp, precision = mpmath(), arguments[0].precision
 
     def guarded(*values: Any) -> Any:
-        if any(mp.isnan(v) for v in values):
-            return of_nan(*values) if of_nan else mp.nan
-        return function(*values)
+        return mp.nan if any(mp.isnan(v) for v in values) else function(*values)
 
-    value = np.asarray(np.frompyfunc(guarded, len(arguments), 1)(*(a.value for a in arguments)), dtype=object)
+    with np.errstate(invalid="ignore"):  # which the processor remembers of a NaN that mpmath has met
+        value = np.frompyfunc(guarded, len(arguments), 1)(*(a.value for a in arguments))
+    value = np.asarray(value, dtype=object)
     size = np.asarray(np.abs(value), dtype=object)
     return Number(value, CALL * precision.step * size + precision.least, precision)
 
