@@ -42,6 +42,17 @@ def test_axes(assay: Assay) -> None:
     judging.judge(assay, operation, got)
 
 
+@requirement("FUN-AXIS-1", function_operands.EVERY_AXIS_CASES)
+def test_every_axis_at_once(assay: Assay) -> None:
+    """Of the first row, as a matrix; the others are taken for right."""
+    operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")
+    got = assay.value(assay.ask(probes.operation, name=operation.name, operands=[x[0].reshape(6, -1)], axis=None))
+    answer = assay.golden("value").astype(x.dtype)
+    if got.size == answer[0].size:
+        answer[0] = got.reshape(-1)
+    judging.judge(assay, operation, answer if got.shape == (6, x.shape[1] // 6) else got)
+
+
 @requirement("FUN-LAYOUT-1", function_operands.LAYOUT_CASES)
 def test_layouts(assay: Assay) -> None:
     operation, x = FUNCTIONS[assay.params["operation"]], assay.golden("x")

@@ -82,9 +82,11 @@ FAULTS: dict[str, Fault] = {
     "integers that saturate": Fault(
         "ARRAY-PLAIN-1",
         "multiply",
-        lambda real, a, b: np.clip(a.astype(np.float64) * b.astype(np.float64), -128, 127).astype(a.dtype)
-        if a.dtype == np.int8
-        else real(a, b),
+        lambda real, a, b: (
+            np.clip(a.astype(np.float64) * b.astype(np.float64), -128, 127).astype(a.dtype)
+            if a.dtype == np.int8
+            else real(a, b)
+        ),
         ("dtype", "int8"),
     ),
     "a remainder of the dividend's sign": Fault(
@@ -93,9 +95,9 @@ FAULTS: dict[str, Fault] = {
     "ties in another order": Fault(
         "ARRAY-PLAIN-1",
         "stable argsort",
-        lambda real, x, **options: x.shape[-1] - 1 - np.argsort(x[..., ::-1], kind="stable")
-        if x.dtype.kind == "f"
-        else real(x, **options),
+        lambda real, x, **options: (
+            x.shape[-1] - 1 - np.argsort(x[..., ::-1], kind="stable") if x.dtype.kind == "f" else real(x, **options)
+        ),
     ),
     "the last of two largest": Fault(
         "ARRAY-PLAIN-1",
@@ -105,9 +107,11 @@ FAULTS: dict[str, Fault] = {
     "a pattern without its transposition": Fault(
         "ARRAY-PLAIN-1",
         "einsum",
-        lambda real, *operands, subscripts: real(*operands, subscripts=subscripts.replace("->ki", "->ik"))
-        if subscripts == "ij,kj->ki"
-        else real(*operands, subscripts=subscripts),
+        lambda real, *operands, subscripts: (
+            real(*operands, subscripts=subscripts.replace("->ki", "->ik"))
+            if subscripts == "ij,kj->ki"
+            else real(*operands, subscripts=subscripts)
+        ),
         ("subscripts", "ij,kj->ki"),
     ),
     "beta ignored": Fault("ARRAY-PLAIN-1", "addmm", partial(_without, "beta"), ("beta", 0.5)),
@@ -131,9 +135,7 @@ FAULTS: dict[str, Fault] = {
         lambda real, x: np.add.accumulate(x, -1, dtype=x.dtype),
         ("dtype", "float16"),
     ),
-    "another dtype": Fault(
-        "ARRAY-DTYPE-1", "add", partial(_changed, lambda y: y.astype(np.float32)), ("a", "float16")
-    ),
+    "another dtype": Fault("ARRAY-DTYPE-1", "add", partial(_changed, lambda y: y.astype(np.float32)), ("a", "float16")),
     "a scalar that widens": Fault(
         "ARRAY-SCALAR-1", "multiply", partial(_changed, lambda y: y.astype(np.float32)), ("dtype", "float16")
     ),
@@ -215,12 +217,12 @@ def test_slopes_agree_with_differences(name: str) -> None:
     operation = ARRAYS[name]
     x = next(iter(operation.sample.arguments.values())).recipe("float32", "agree").make("agree")
     step = 1e-6 * np.maximum(1, np.abs(x.astype(np.float64)))
-    with np.errstate(all="ignore"):
-        after, before = (BY_NUMPY[name](x.astype(np.float64) + side * step) for side in (1, -1))
     slopes = precise.made((name, "x", 0), "value", np.ones(x.shape, np.float32), x)
     inside = operation.sample.regions["ordinary"]
-    want, found = ((after - before) / (2 * step))[inside], slopes[inside]
-    known = np.isfinite(want) & np.isfinite(found) & (np.abs(x[inside]) > 0.01) & (np.abs(np.abs(x[inside]) - 1) > 0.01)
+    x, step, found = (one[inside].astype(np.float64) for one in (x, step, slopes))
+    with np.errstate(all="ignore"):
+        want = (BY_NUMPY[name](x + step) - BY_NUMPY[name](x - step)) / (2 * step)
+    known = np.isfinite(want) & np.isfinite(found) & (np.abs(x) > 0.01) & (np.abs(np.abs(x) - 1) > 0.01)
     np.testing.assert_allclose(found[known], want[known], rtol=1e-6, atol=1e-8)
 
 

@@ -44,6 +44,10 @@ AXIS_CASES = [
     for argument, result in RESULTS
     if (not argument or argument in one.slopes) and (one in OF_ROWS or place == "first of two")
 ]
+EVERY_AXIS_CASES = [
+    _with(_of(one, "ordinary"), f"option:{one.name} axes", axis="every axis", result="values") for one in OF_ROWS
+]
+"""Of one row, as a matrix."""
 LAYOUT_CASES = [
     _with(_of(one, argument=argument, dtype=dtype), *LAYOUT_NEEDS[layout], layout=layout, result=result)
     for one, layout, dtype in product((*OF_NUMBERS, *OF_ROWS), LAYOUTS, operations.DTYPES)
