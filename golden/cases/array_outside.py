@@ -9,7 +9,11 @@ from touchstone.golden.catalogue import Case
 
 SIZE = 5
 PLACES: Mapping[str, int] = {"just beyond": SIZE, "just before": -SIZE - 1, "far beyond": 10**8, "far before": -(10**8)}
-READS: Mapping[str, tuple[str, ...]] = {"take": ("axis",), "take_along_axis": ("axis",), "slice": ("axes", "slice_size")}
+READS: Mapping[str, tuple[str, ...]] = {
+    "take": ("axis",),
+    "take_along_axis": ("axis",),
+    "slice": ("axes", "slice_size"),
+}
 """Operation -> the options it is asked with."""
 WRITES: Mapping[str, tuple[str, ...]] = {"put_along_axis": ("axis",), "slice_update": ("axes",)}
 

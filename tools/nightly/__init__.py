@@ -11,3 +11,7 @@ MINUTES = 45.0
 
 class NightlyError(InputError):
     """A command cannot do what it was asked; the message says why."""
+
+
+NEW_NAMES = "unclassified.txt"
+"""Of a leg's records: public names that nobody has classified (`tools.coverage`), a line each."""

@@ -14,8 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.nightly import candidates, legs, outcome
+from tools.nightly import NEW_NAMES, candidates, legs, outcome
 from tools.nightly.outcome import Ran
+from touchstone import files
 from touchstone.adapters.discovery import registry
 
 ROOT = Path(__file__).parents[2]
@@ -45,9 +46,18 @@ def run(name: str, output: Path, *, minutes: float, accept_unreviewed: bool = Fa
         print(f"== {ran}", flush=True)
     if new := [output / r.target for r in done if r.first_night and r.answered]:
         print(candidates.write(new, output / "candidates"), flush=True)
+    _new_names(output)
     status = outcome.worst(done, accept_unreviewed=accept_unreviewed)
     print(f"\n{name}: {('green', 'red', 'broken')[status]}", *done, sep="\n  ", flush=True)
     return status
+
+
+def _new_names(output: Path) -> None:
+    """Keep the public names of the installed MLX that no list of ours holds, for the night's summary."""
+    command = [sys.executable, "-m", "tools.coverage", "unclassified"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode == 1:
+        files.write(output / NEW_NAMES, done.stdout)
 
 
 def _write(name: str, done: Sequence[Ran], output: Path, accept_unreviewed: bool) -> None:

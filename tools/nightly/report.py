@@ -10,10 +10,10 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from tools.nightly import BROKEN, GREEN, RED, intake, placeholder
+from tools.nightly import BROKEN, GREEN, NEW_NAMES, RED, intake, placeholder
 from tools.nightly.intake import Row
 from touchstone.reports import changes, history, model
 from touchstone.reports.history import Night
@@ -58,7 +58,9 @@ def run(records: Path, output: Path, nights: Path, site: Path, expected: Sequenc
     if not made:
         reasons = [*taken.problems, *steps.told] or [f"{records}: no leg left anything"]
         placeholder.write(site, reasons, TREND if (site / TREND).exists() else "")
-    (output / "night.md").write_text(_night(taken.rows, steps.told, (output / "summary.md") if made else None))
+    (output / "night.md").write_text(
+        _night(taken.rows, [*steps.told, *_new_names(records)], (output / "summary.md") if made else None)
+    )
     print(f"{output / 'night.md'}: written; {site / 'index.html'}: {'the page' if made else placeholder.TITLE}")
     return max(steps.status, GREEN if made and whole and not taken.problems else BROKEN)
 
@@ -158,6 +160,13 @@ class _Steps:
             last = (done.stderr.strip().splitlines() or [f"exited with {done.returncode}"])[-1]
             self.tell(f"{arguments[0]}: {last}", BROKEN)
         return done.returncode == 0
+
+
+def _new_names(records: Path) -> Iterator[str]:
+    """A sentence for each leg whose MLX exports names that no list of ours holds."""
+    for path in sorted(records.glob(f"*/{NEW_NAMES}")):
+        names = path.read_text().split()
+        yield f"{path.parent.name}: public names that are in no list of suites/names.toml: {', '.join(names)}"
 
 
 def _night(rows: Iterable[Row], told: Iterable[str], summary: Path | None) -> str:
