@@ -23,7 +23,7 @@ def test_every_name_is_asked_of_mlx_and_of_the_others_or_says_why_not() -> None:
 
 
 def test_the_documents_are_there_as_a_whole() -> None:
-    """Their numbers of names (docs of mlx 0.32): operations, members, functions with softsign, losses, initializers, layers."""
+    """Operations, members, functions with softsign, losses, initializers, layers."""
     counts = {part.title: len(part.names) for part in NAMES.part}
     assert [*counts.values()][:6] == [174, 54, 27, 14, 8, 59]
 
