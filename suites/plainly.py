@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden import bounds
+from touchstone.golden.cases.arrays import dtypes_of
 from touchstone.golden.cases.operations import told
 from touchstone.golden.operations.plain import PLAIN
 from touchstone.golden.operations.plain.record import Plain
@@ -26,8 +27,14 @@ def asked_of(assay: Assay) -> tuple[Plain, Sample, Mapping[str, Any]]:
     plain = PLAIN[assay.params["operation"]]
     name = assay.params.get("of", plain.samples[0].name)
     names = {option for _, options in plain.asked for option in options}
-    given = {option: value for option, value in assay.params.items() if option in names}
-    return next((plain, s, options) for s, options in plain.asked if s.name == name and told(options) == given)
+    given = {option: value for option, value in assay.params.items() if option in names - {"dtype"}}
+    return next(
+        (plain, s, options)
+        for s, options in plain.asked
+        if s.name == name
+        and {option: value for option, value in told(options).items() if option != "dtype"} == given
+        and assay.params["dtype"] in dtypes_of(plain, s, options)
+    )
 
 
 def value(assay: Assay) -> None:

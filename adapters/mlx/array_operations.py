@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import Composition, Spelling, alike
+from touchstone.adapters.mlx import array_indexing, array_shapes
 
-DTYPES = frozenset(
-    ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"]
-)
+DTYPES = frozenset(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"])
 """Of arrays, beside those of floats."""
 _WITHOUT_OPTIONS = (
     *("exp", "expm1", "sin", "cos", "tan", "sinh", "cosh", "arcsin", "arccos", "arctan", "arcsinh", "arccosh"),
@@ -35,13 +34,9 @@ def _times_its_stopped_self(x: Any) -> Any:
     return x * mx.stop_gradient(x)
 
 
-def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    import mlx.core as mx
-
-    return mx.roll(x, shift, axis)
-
-
 OPERATIONS: Mapping[str, Spelling] = {
+    **array_shapes.SHAPES,
+    **array_indexing.INDEXING,
     **alike("mlx.core", dict.fromkeys(_WITHOUT_OPTIONS, ())),
     **alike(
         "mlx.core",
@@ -54,7 +49,6 @@ OPERATIONS: Mapping[str, Spelling] = {
     ),
     **alike("mlx.core", {"integer power": ()}, {"integer power": "power"}),
     "clip": Composition(_clip, ("a_min", "a_max")),
-    "roll": Composition(_roll, ("shift", "axis")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
-ABSENT: Mapping[str, str] = {}
+ABSENT: Mapping[str, str] = {**array_indexing.ABSENT}

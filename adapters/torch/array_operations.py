@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import Composition, Spelling, alike
+from touchstone.adapters.torch import array_indexing, array_shapes
 
 DTYPES = frozenset(["int8", "int16", "int32", "int64", "uint8", "bool", "complex64"])
 """Of arrays, beside those of floats."""
@@ -62,24 +63,21 @@ def _times_its_stopped_self(x: Any) -> Any:
     return x * x.detach()
 
 
-def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    import torch
-
-    return torch.roll(x, shift, axis)
-
-
 OPERATIONS: Mapping[str, Spelling] = {
+    **array_shapes.SHAPES,
+    **array_indexing.INDEXING,
     **alike("torch", dict.fromkeys(_WITHOUT_OPTIONS, ()), _OTHERWISE),
     **alike("torch", {"nan_to_num": ("nan", "posinf", "neginf"), "isclose": ("rtol", "atol", "equal_nan")}),
     "allclose": Composition(_allclose, ("equal_nan",)),
     "array_equal": Composition(_array_equal),
     "stop_gradient": Composition(lambda x: x.detach()),
     "clip": Composition(_clip, ("a_min", "a_max")),
-    "roll": Composition(_roll, ("shift", "axis")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
 _NARROW = "torch has this dtype for storage: few of its operations take it (torch.Tensor, data types)"
 ABSENT: Mapping[str, str] = {
+    **array_shapes.ABSENT,
+    **array_indexing.ABSENT,
     **{f"array_dtype:{dtype}": _NARROW for dtype in ("uint16", "uint32", "uint64")},
     "operation:divmod": "torch has no divmod: floor_divide and remainder",
     "option:array_equal equal_nan": "torch.equal has no option",

@@ -18,9 +18,15 @@ GRADIENT_CASES = list(operations.gradients(CHAPTER, ARRAYS.values()))
 
 
 def dtypes_of(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a sample is asked in: every dtype it names, or those of floats; with options one, which tells enough."""
+    """What a sample is asked in: the dtype that the options name, or those of the sample, or those of floats.
+
+    With options one dtype tells enough, but for the first ones of an operation that is nothing without them.
+    """
+    if "dtype" in options:
+        return (options["dtype"],)
     every = sample.dtypes or FLOATS
-    return every[:1] if options else every
+    plainest = plain.needs_options and (sample, options) == plain.asked[0]
+    return every[:1] if options and not plainest else every
 
 
 def plain_case(plain: Plain, sample: Sample, dtype: str, region: str, options: Mapping[str, Any]) -> Case:
@@ -28,13 +34,14 @@ def plain_case(plain: Plain, sample: Sample, dtype: str, region: str, options: M
     of = {} if sample is plain.samples[0] else {"of": sample.name}
     params = {"operation": plain.name, "dtype": dtype, "region": region, **of, **operations.told(options)}
     needs = [f"operation:{plain.name}", *(f"option:{plain.name} {name}" for name in options)]
-    needs += [f"{'dtype' if d in FLOATS else 'array_dtype'}:{d}" for d in _dtypes(sample, dtype)]
+    needs += [f"{'dtype' if d in FLOATS else 'array_dtype'}:{d}" for d in _dtypes(sample, dtype, options)]
     return Case(params, operations.operands(CHAPTER, sample, dtype), tuple(needs))
 
 
-def _dtypes(sample: Sample, dtype: str) -> list[str]:
-    """Every dtype among the operands."""
-    return sorted({of.dtype or dtype for of in sample.arguments.values()} or {dtype})
+def _dtypes(sample: Sample, dtype: str, options: Mapping[str, Any]) -> list[str]:
+    """Every dtype among the operands, and the one that the options lead to."""
+    given = {of.dtype or dtype for of in sample.arguments.values()} or {dtype}
+    return sorted(given | ({options["to"]} if "to" in options else set()))
 
 
 def _plain() -> Iterator[Case]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from touchstone.golden.operations.plain.creation import CREATION
 from touchstone.golden.operations.plain.elementwise import ELEMENTWISE
+from touchstone.golden.operations.plain.indexing import INDEXING
 from touchstone.golden.operations.plain.record import Plain
 from touchstone.golden.operations.plain.shapes import SHAPES
 
-PLAIN: Mapping[str, Plain] = {**ELEMENTWISE, **SHAPES}
+PLAIN: Mapping[str, Plain] = {**ELEMENTWISE, **SHAPES, **INDEXING, **CREATION}
