@@ -97,17 +97,18 @@ def gradient(assay: Assay) -> None:
 
 
 def moved_gradient(assay: Assay) -> None:
-    """What the first operand gets, each of whose elements is told from the others: sums of the cotangents where it went.
+    """What one operand gets, each of whose elements is told from the others: sums of the cotangents where it went.
 
     Where its elements go is found by moving them all by one number: what does not move is no element of it.
     """
     plain, sample, options = asked_of(assay)
     operands, cotangent = [assay.golden(name) for name in sample.arguments], assay.golden("cotangent")
     asked = {"name": plain.name, "operands": operands, "cotangent": cotangent, **options}
-    got = assay.value(assay.ask(probes.operation_gradient, place=0, **asked))
-    first, *others = operands
+    place = list(sample.arguments).index(assay.params.get("by", next(iter(sample.arguments))))
+    got = assay.value(assay.ask(probes.operation_gradient, place=place, **asked))
+    first, before, after = operands[place], operands[:place], operands[place + 1 :]
     places = np.arange(first.size, dtype=np.float32).reshape(first.shape)
-    (here,), (there,) = (plain.expected([first + by, *others], options) for by in (0, np.float32(4096)))
+    (here,), (there,) = (plain.expected([*before, first + by, *after], options) for by in np.float32([0, 4096]))
     of_value = dict(zip(first.reshape(-1).tolist(), places.reshape(-1).tolist(), strict=True))
     want = np.zeros(first.size)
     for value, moved, share in zip(*(one.reshape(-1).tolist() for one in (here, there, cotangent)), strict=True):

@@ -71,19 +71,22 @@ PLAIN_GRADIENT_CASES = [
 ]
 
 
-def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> Case:
-    """What the first operand gets of the cotangents of where its elements have gone."""
+def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any], argument: str) -> Case:
+    """What an operand, the first one unless it is named, gets of the cotangents of where its elements have gone."""
     operands = [of.recipe("float32", f"{CHAPTER}/{sample.name}").make("") for of in sample.arguments.values()]
     (result,) = plain.expected(operands, options)
     found = plain_case(plain, sample, "float32", next(iter(sample.regions)), options)
     key = operations.cotangent(CHAPTER, sample, "float32", result.shape)
-    return Case(found.params, {**found.arrays, "cotangent": key}, (*found.needs, "gradients"))
+    by = {} if argument == next(iter(sample.arguments)) else {"by": argument}
+    return Case({**found.params, **by}, {**found.arrays, "cotangent": key}, (*found.needs, "gradients"))
 
 
 MOVE_GRADIENT_CASES = [
-    _moved(plain, sample, options)
+    _moved(plain, sample, options, argument)
     for plain in PLAIN.values()
     if plain.moves
     for sample, options in plain.asked
     if "float32" in (sample.dtypes or FLOATS)
+    for argument in sample.arguments
+    if argument in (next(iter(sample.arguments)), *plain.moves_too)
 ]

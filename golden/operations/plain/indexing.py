@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.golden.catalogue import spell_shape
 from touchstone.golden.operations.plain.record import Plain
 from touchstone.golden.operations.plain.samples import (
     EVERY_DTYPE,
@@ -20,7 +21,7 @@ from touchstone.golden.operations.plain.samples import (
     values,
 )
 from touchstone.golden.operations.plain.shapes import CUBE, NOTHING
-from touchstone.golden.operations.samples import Argument
+from touchstone.golden.operations.samples import Argument, Sample
 from touchstone.golden.streams import SIGNIFICAND_BITS
 
 MLX = "https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.{}.html"
@@ -98,14 +99,33 @@ MIXED = sample(
 NUMBER = sample("3x4x5 and a number", EVERY_DTYPE, x=_CUBE, y=numbered((), 60))
 ADDED = sample("3x4x5 and a number to add", NUMBERS, x=_CUBE, y=numbered((), 60))
 COLUMNS = sample("3x4x5 by two arrays", EVERY_DTYPE, x=_CUBE, i=integers(2, 0, 0, 1), j=integers(3, 1, 0, 3))
+SQUARES = sample("3x4x5 by two 2x2 arrays", ONE, x=_CUBE, i=integers([2, 0], [0, 1]), j=integers([3, 1], [0, 3]))
+CROSSED = sample("3x4x5 by a column and a row", ONE, x=_CUBE, i=integers([2], [0]), j=integers(3, 1, 0))
+BACK = sample("3x4x5 by two arrays from the end", ONE, x=_CUBE, i=integers(-1, 0, -3), j=integers(-4, -1, 2))
 PLACED = sample(
     "3x4x5 by two arrays, and a number",
     EVERY_DTYPE,
     x=_CUBE,
-    i=integers(2, 0, 0, 1),
-    j=integers(3, 1, 0, 3),
+    i=integers(2, 0, 1),
+    j=integers(3, 1, 0),
     y=numbered((), 60),
 )
+"""No place is there twice: the gradient of what is put there is not documented."""
+BLOCKS = {
+    shape: sample(f"3x4x5 and {spell_shape(shape)}", ONE, x=_CUBE, y=numbered(shape, 60))
+    for shape in ((2, 2, 5), (2, 1, 5), (3, 4), (5,), (3, 4, 5), (1, 3, 4, 5), (3, 4, 3))
+}
+BLOCKS_PLACED = {
+    shape: sample(
+        f"3x4x5 by two arrays, and {spell_shape(shape)}",
+        ONE,
+        x=_CUBE,
+        i=integers(2, 0, 1),
+        j=integers(3, 1, 0),
+        y=numbered(shape, 60),
+    )
+    for shape in ((3, 5), (5,), (3, 1), (3, 2, 5), (2, 5), (3, 3, 5), (3, 4))
+}
 CHOSEN = Argument("numbered", (3, 4, 5), {"start": 0}, dtype="bool")
 MASKED = sample("3x4x5 by a mask", EVERY_DTYPE, x=_CUBE, m=CHOSEN)
 MASKED_ROWS = sample(
@@ -134,6 +154,16 @@ BACKWARDS: Mapping[str, Any] = {
 }
 
 
+_OF_BLOCKS = (
+    (BLOCKS[2, 2, 5], "1:3,::2"),
+    (BLOCKS[2, 1, 5], "1:3,::2"),
+    (BLOCKS[3, 4], "...,0"),
+    (BLOCKS[5,], "1"),
+    (BLOCKS[1, 3, 4, 5], "None"),
+)
+_OF_BLOCKS_BACKWARDS = ((BLOCKS[3, 4, 5], "::-1"), (BLOCKS[3, 4, 3], "...,3:0:-1"))
+
+
 def _of(name: str, samples: Any, value: Any, *variants: Mapping[str, Any], page: str = "", **more: Any) -> Plain:
     several = samples if isinstance(samples, tuple) else (samples,)
     return Plain(name, page or MLX.format(name), value, several, variants, **more)
@@ -141,6 +171,10 @@ def _of(name: str, samples: Any, value: Any, *variants: Mapping[str, Any], page:
 
 def _by(*indices: str) -> tuple[Mapping[str, Any], ...]:
     return tuple({"index": index} for index in indices)
+
+
+def _with(pairs: Any) -> tuple[tuple[Sample, Mapping[str, Any]], ...]:
+    return tuple((of, {"index": index}) for of, index in pairs)
 
 
 def _take(x: np.ndarray, i: np.ndarray, axis: int | None = None) -> np.ndarray:
@@ -221,6 +255,7 @@ def _arrays(index: str, i: np.ndarray, j: np.ndarray) -> Any:
         "i": (i,),
         "i,j": (i, j),
         ":,i": (slice(None), i),
+        ":,j": (slice(None), j),
         "...,j": (..., j),
         ":,i,j": (slice(None), i, j),
         "i,1:3": (i, slice(1, 3)),
@@ -280,6 +315,7 @@ _TAKEN = (
         {"axis": -1},
         calls=((PUT_COLUMNS, {"axis": 0}),),
         moves=True,
+        moves_too=("y",),
         needs_options=True,
     ),
     _of(
@@ -290,9 +326,10 @@ _TAKEN = (
         calls=((PUT_ONE, {"axis": 1}), (PUT_EACH, {"axis": 1})),
         page=MLX.format("put_along_axis"),
         moves=True,
+        moves_too=("y",),
         needs_options=True,
     ),
-    _of("put_along_axis of all", PUT_FLAT, _put, page=MLX.format("put_along_axis"), moves=True),
+    _of("put_along_axis of all", PUT_FLAT, _put, page=MLX.format("put_along_axis"), moves=True, moves_too=("y",)),
     _of(
         "slice",
         STARTS,
@@ -316,6 +353,7 @@ _TAKEN = (
         {"axes": (0, 1)},
         calls=((UPDATED_LAST, {"axes": (2,)}), (UPDATED_LAST, {"axes": (-1,)}), (UPDATED_BY_NOTHING, {"axes": (1,)})),
         moves=True,
+        moves_too=("y",),
         needs_options=True,
     ),
     _of("as_strided", CUBE, _as_strided, *_WINDOWS, moves=True, needs_options=True),
@@ -356,6 +394,7 @@ _CHANGED = (
         ADDED,
         _add_to,
         *_by("1:3,::2", "1", "...,0", "2:1", "...", "None", "::-1", "...,3:0:-1"),
+        calls=_with((*_OF_BLOCKS, *_OF_BLOCKS_BACKWARDS)),
         page=AT,
         needs_options=True,
     ),
@@ -377,6 +416,13 @@ _BRACKETS = (
         COLUMNS,
         _by_arrays,
         *_by("i", "i,j", ":,i", "...,j", ":,i,j", "i,1:3", "i,2", "i,None,j", "i,:,j"),
+        calls=_with(
+            (
+                *((SQUARES, index) for index in ("i", "i,j", ":,j", "i,:,j")),
+                *((CROSSED, index) for index in ("i,j", "...,j", "i,:,j")),
+                *((BACK, index) for index in ("i,j", ":,i", "i,1:3")),
+            )
+        ),
         page=INDEXED,
         moves=True,
         needs_options=True,
@@ -387,20 +433,44 @@ _BRACKETS = (
         NUMBER,
         _setitem,
         *_by("1:3,::2", "1", "-1", "...,0", "None", "-2:,...,-1", "2:1", "..."),
+        calls=_with(_OF_BLOCKS),
         page=INDEXED,
         moves=True,
+        moves_too=("y",),
         needs_options=True,
     ),
-    _of("setitem backwards", NUMBER, _setitem, *_by(*BACKWARDS), page=INDEXED, moves=True, needs_options=True),
+    _of(
+        "setitem backwards",
+        NUMBER,
+        _setitem,
+        *_by(*BACKWARDS),
+        calls=_with(_OF_BLOCKS_BACKWARDS),
+        page=INDEXED,
+        moves=True,
+        moves_too=("y",),
+        needs_options=True,
+    ),
     _of(
         "setitem by arrays",
         PLACED,
         _set_by_arrays,
         *_by("i,j", "i", ":,i", "i,1:3", "i,:,j"),
+        calls=_with(
+            (
+                (BLOCKS_PLACED[3, 5], "i,j"),
+                (BLOCKS_PLACED[5,], "i,j"),
+                (BLOCKS_PLACED[3, 1], "i,j"),
+                (BLOCKS_PLACED[3, 2, 5], "i,1:3"),
+                (BLOCKS_PLACED[2, 5], "i,1:3"),
+                (BLOCKS_PLACED[3, 3, 5], ":,i"),
+                (BLOCKS_PLACED[3, 4], "i,:,j"),
+            )
+        ),
         page=INDEXED,
         moves=True,
+        moves_too=("y",),
         needs_options=True,
     ),
-    _of("setitem by a mask", MASKED_BY, _set_by_mask, page=INDEXED, moves=True),
+    _of("setitem by a mask", MASKED_BY, _set_by_mask, page=INDEXED, moves=True, moves_too=("y",)),
 )
 INDEXING: Mapping[str, Plain] = {one.name: one for one in (*_TAKEN, *_CHANGED, *_BRACKETS)}

@@ -27,10 +27,10 @@ class Plain:
     in all their dtypes. variants: other options, of the first sample. calls: samples with options of their own. off: u
     of the result that it may be away; slopes_off: of a gradient. native: whether it is given floats as they are.
     needs_options: whether it is nothing without them. moves: whether each element of the result is one of the first
-    operand, or a constant. slopes: argument -> what it gets of a cotangent, of the cotangent and the operands.
-    its_own_integers: whether documentation leaves open in which dtype it counts. signed_zeros: whether the sign of a
-    zero is documented. in_order: what is compared, of the result, the operands and the options, where documentation
-    leaves an order open.
+    operand, or a constant; moves_too: other operands of which it may be one. slopes: argument -> what it gets of a
+    cotangent, of the cotangent and the operands. its_own_integers: whether documentation leaves open in which dtype it
+    counts. signed_zeros: whether the sign of a zero is documented. in_order: what is compared, of the result, the
+    operands and the options, where documentation leaves an order open.
     """
 
     name: str
@@ -44,6 +44,7 @@ class Plain:
     native: bool = False
     needs_options: bool = False
     moves: bool = False
+    moves_too: tuple[str, ...] = ()
     slopes: Mapping[str, Value] = field(default_factory=dict)
     its_own_integers: bool = False
     signed_zeros: bool = True

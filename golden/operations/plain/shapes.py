@@ -246,12 +246,14 @@ _JOINED = (
         {"axis": 1},
         {"axis": -2},
         calls=((BLOCKS, {"axis": 1}), (BLOCKS, {"axis": -2}), (NOTHING_TWICE, {"axis": 1})),
+        moves_too=("y", "z"),
     ),
     _moves(
         "concatenate of all",
         (BLOCKS, SAME, LOW),
         lambda *arrays: np.concatenate(arrays, None),
         page="concatenate",
+        moves_too=("y", "z"),
     ),
     _moves(
         "stack",
@@ -261,6 +263,7 @@ _JOINED = (
         {"axis": 2},
         {"axis": -1},
         {"axis": -3},
+        moves_too=("y", "z"),
     ),
     _of(
         "split",
