@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from touchstone.golden import bounds
+from touchstone.golden.cases.arrays import dtypes_of
 from touchstone.golden.cases.operations import told
 from touchstone.golden.operations.plain import PLAIN
 from touchstone.golden.operations.plain.record import Plain
@@ -26,8 +27,14 @@ def asked_of(assay: Assay) -> tuple[Plain, Sample, Mapping[str, Any]]:
     plain = PLAIN[assay.params["operation"]]
     name = assay.params.get("of", plain.samples[0].name)
     names = {option for _, options in plain.asked for option in options}
-    given = {option: value for option, value in assay.params.items() if option in names}
-    return next((plain, s, options) for s, options in plain.asked if s.name == name and told(options) == given)
+    given = {option: value for option, value in assay.params.items() if option in names - {"dtype"}}
+    return next(
+        (plain, s, options)
+        for s, options in plain.asked
+        if s.name == name
+        and {option: value for option, value in told(options).items() if option != "dtype"} == given
+        and assay.params["dtype"] in dtypes_of(plain, s, options)
+    )
 
 
 def value(assay: Assay) -> None:
@@ -91,17 +98,18 @@ def gradient(assay: Assay) -> None:
 
 
 def moved_gradient(assay: Assay) -> None:
-    """What the first operand gets: each element, told from all others, the cotangents of where it went.
+    """What one operand gets, each of whose elements is told from the others: sums of the cotangents where it went.
 
     Where its elements go is found by moving them all by one number: what does not move is no element of it.
     """
     plain, sample, options = asked_of(assay)
     operands, cotangent = [assay.golden(name) for name in sample.arguments], assay.golden("cotangent")
     asked = {"name": plain.name, "operands": operands, "cotangent": cotangent, **options}
-    got = assay.value(assay.ask(probes.operation_gradient, place=0, **asked))
-    first, *others = operands
+    place = list(sample.arguments).index(assay.params.get("by", next(iter(sample.arguments))))
+    got = assay.value(assay.ask(probes.operation_gradient, place=place, **asked))
+    first, before, after = operands[place], operands[:place], operands[place + 1 :]
     places = np.arange(first.size, dtype=np.float32).reshape(first.shape)
-    (here,), (there,) = (plain.expected([first + by, *others], options) for by in (0, np.float32(4096)))
+    (here,), (there,) = (plain.expected([*before, first + by, *after], options) for by in np.float32([0, 4096]))
     of_value = dict(zip(first.reshape(-1).tolist(), places.reshape(-1).tolist(), strict=True))
     want = np.zeros(first.size)
     for value, moved, share in zip(*(one.reshape(-1).tolist() for one in (here, there, cotangent)), strict=True):

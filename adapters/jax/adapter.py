@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -155,7 +156,8 @@ class JaxAdapter(Adapter):
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
         made = _compiled_operation(name, tuple(options.items()))
-        return fetched(self.fetch, made(*map(self.place, operands)))
+        with nullcontext() if operands else self.jax.default_device(self.native_device):
+            return fetched(self.fetch, made(*map(self.place, operands)))
 
     def result_dtype(self, name: str, dtypes: Sequence[str]) -> str:
         """By abstract evaluation, which compiles nothing."""

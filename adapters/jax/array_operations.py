@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import Call, Composition, Spelling, alike
+from touchstone.adapters.jax import array_indexing, array_shapes
 
 DTYPES = frozenset(["int8", "int16", "int32", "uint8", "uint16", "uint32", "bool", "complex64"])
 """Of arrays, beside those of floats."""
@@ -31,12 +32,6 @@ def _times_its_stopped_self(x: Any) -> Any:
     import jax
 
     return x * jax.lax.stop_gradient(x)
-
-
-def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    import jax.numpy as jnp
-
-    return jnp.roll(x, shift, axis)
 
 
 _ONE_WAY = ("axis",)
@@ -127,6 +122,8 @@ _PRODUCTS: Mapping[str, Spelling] = {
 }
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **array_shapes.SHAPES,
+    **array_indexing.INDEXING,
     **_REDUCTIONS,
     **_PRODUCTS,
     **_ROWS,
@@ -145,11 +142,12 @@ OPERATIONS: Mapping[str, Spelling] = {
     "erfinv": Call("jax.scipy.special.erfinv"),
     "stop_gradient": Call("jax.lax.stop_gradient"),
     "clip": Composition(_clip, ("a_min", "a_max")),
-    "roll": Composition(_roll, ("shift", "axis")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
 _WIDE = "JAX has 64 bits only where jax_enable_x64 is set, for a whole process"
 ABSENT: Mapping[str, str] = {
+    **array_shapes.ABSENT,
+    **array_indexing.ABSENT,
     **{f"array_dtype:{dtype}": _WIDE for dtype in ("int64", "uint64")},
     "operation:addmm, of batches": "jax.numpy has no such function: alpha * (a @ b) + beta * c",
     "operation:addmm": "jax.numpy has no such function: alpha * (a @ b) + beta * c",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import Call, Composition, Spelling, alike
+from touchstone.adapters.mlx import array_indexing, array_shapes
 
 DTYPES = frozenset(["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool", "complex64"])
 """Of arrays, beside those of floats."""
@@ -31,12 +32,6 @@ def _times_its_stopped_self(x: Any) -> Any:
     import mlx.core as mx
 
     return x * mx.stop_gradient(x)
-
-
-def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    import mlx.core as mx
-
-    return mx.roll(x, shift, axis)
 
 
 _AXIS = ("axis",)
@@ -100,6 +95,8 @@ _PRODUCTS: Mapping[str, Spelling] = {
 }
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **array_shapes.SHAPES,
+    **array_indexing.INDEXING,
     **_REDUCTIONS,
     **_PRODUCTS,
     **_ROWS,
@@ -116,7 +113,6 @@ OPERATIONS: Mapping[str, Spelling] = {
     ),
     **alike("mlx.core", {"integer power": ()}, {"integer power": "power"}),
     "clip": Composition(_clip, ("a_min", "a_max")),
-    "roll": Composition(_roll, ("shift", "axis")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
-ABSENT: Mapping[str, str] = {}
+ABSENT: Mapping[str, str] = {**array_indexing.ABSENT}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any, ClassVar
 
 import ml_dtypes
@@ -164,7 +165,8 @@ class TorchAdapter(Adapter):
         return self.torch.nn.Parameter(self.place(value))
 
     def operation(self, name: str, operands: Sequence[Any], **options: Any) -> Any:
-        return fetched(self.fetch, OPERATIONS[name].function(**options)(*map(self.place, operands)))
+        with nullcontext() if operands else self.torch.device(self.device):
+            return fetched(self.fetch, OPERATIONS[name].function(**options)(*map(self.place, operands)))
 
     def compiled_operation(
         self, name: str, operands: Sequence[Any], compiler: str, **options: Any

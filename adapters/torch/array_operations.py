@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from touchstone.adapters.calls import Call, Composition, Spelling, alike
+from touchstone.adapters.torch import array_indexing, array_shapes
 
 DTYPES = frozenset(["int8", "int16", "int32", "int64", "uint8", "bool", "complex64"])
 """Of arrays, beside those of floats."""
@@ -60,12 +61,6 @@ def _array_equal(a: Any, b: Any) -> Any:
 
 def _times_its_stopped_self(x: Any) -> Any:
     return x * x.detach()
-
-
-def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
-    import torch
-
-    return torch.roll(x, shift, axis)
 
 
 def _of_rank(name: str) -> Composition:
@@ -168,6 +163,8 @@ _PRODUCTS: Mapping[str, Spelling] = {
 }
 
 OPERATIONS: Mapping[str, Spelling] = {
+    **array_shapes.SHAPES,
+    **array_indexing.INDEXING,
     **_REDUCTIONS,
     **_PRODUCTS,
     **_ROWS,
@@ -177,11 +174,12 @@ OPERATIONS: Mapping[str, Spelling] = {
     "array_equal": Composition(_array_equal),
     "stop_gradient": Composition(lambda x: x.detach()),
     "clip": Composition(_clip, ("a_min", "a_max")),
-    "roll": Composition(_roll, ("shift", "axis")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
 _NARROW = "torch has this dtype for storage: few of its operations take it (torch.Tensor, data types)"
 ABSENT: Mapping[str, str] = {
+    **array_shapes.ABSENT,
+    **array_indexing.ABSENT,
     **{f"array_dtype:{dtype}": _NARROW for dtype in ("uint16", "uint32", "uint64")},
     "operation:divmod": "torch has no divmod: floor_divide and remainder",
     **{

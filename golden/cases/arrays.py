@@ -24,9 +24,15 @@ GRADIENT_CASES = list(operations.gradients(CHAPTER, ARRAYS.values()))
 
 
 def dtypes_of(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a sample is asked in: every dtype it names, or those of floats; with options one, which tells enough."""
+    """What a sample is asked in: the dtype that the options name, or those of the sample, or those of floats.
+
+    With options one dtype tells enough, but for the first ones of an operation that is nothing without them.
+    """
+    if "dtype" in options:
+        return (options["dtype"],)
     every = sample.dtypes or FLOATS
-    return every[:1] if options else every
+    plainest = plain.needs_options and (sample, options) == plain.asked[0]
+    return every[:1] if options and not plainest else every
 
 
 def plain_case(plain: Plain, sample: Sample, dtype: str, region: str, options: Mapping[str, Any]) -> Case:
@@ -34,13 +40,14 @@ def plain_case(plain: Plain, sample: Sample, dtype: str, region: str, options: M
     of = {} if sample is plain.samples[0] else {"of": sample.name}
     params = {"operation": plain.name, "dtype": dtype, "region": region, **of, **operations.told(options)}
     needs = [f"operation:{plain.name}", *(f"option:{plain.name} {name}" for name in options)]
-    needs += [f"{'dtype' if d in FLOATS else 'array_dtype'}:{d}" for d in _dtypes(sample, dtype)]
+    needs += [f"{'dtype' if d in FLOATS else 'array_dtype'}:{d}" for d in _dtypes(sample, dtype, options)]
     return Case(params, operations.operands(CHAPTER, sample, dtype), tuple(needs))
 
 
-def _dtypes(sample: Sample, dtype: str) -> list[str]:
-    """Every dtype among the operands."""
-    return sorted({of.dtype or dtype for of in sample.arguments.values()} or {dtype})
+def _dtypes(sample: Sample, dtype: str, options: Mapping[str, Any]) -> list[str]:
+    """Every dtype among the operands, and the one that the options lead to."""
+    given = {of.dtype or dtype for of in sample.arguments.values()} or {dtype}
+    return sorted(given | ({options["to"]} if "to" in options else set()))
 
 
 def _plain() -> Iterator[Case]:
@@ -70,19 +77,22 @@ PLAIN_GRADIENT_CASES = [
 ]
 
 
-def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any]) -> Case:
-    """What the first operand gets of the cotangents of where its elements have gone."""
+def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any], argument: str) -> Case:
+    """What an operand, the first one unless it is named, gets of the cotangents of where its elements have gone."""
     operands = [of.recipe("float32", f"{CHAPTER}/{sample.name}").make("") for of in sample.arguments.values()]
     (result,) = plain.expected(operands, options)
     found = plain_case(plain, sample, "float32", next(iter(sample.regions)), options)
     key = operations.cotangent(CHAPTER, sample, "float32", result.shape)
-    return Case(found.params, {**found.arrays, "cotangent": key}, (*found.needs, "gradients"))
+    by = {} if argument == next(iter(sample.arguments)) else {"by": argument}
+    return Case({**found.params, **by}, {**found.arrays, "cotangent": key}, (*found.needs, "gradients"))
 
 
 MOVE_GRADIENT_CASES = [
-    _moved(plain, sample, options)
+    _moved(plain, sample, options, argument)
     for plain in PLAIN.values()
     if plain.moves
     for sample, options in plain.asked
     if "float32" in (sample.dtypes or FLOATS)
+    for argument in sample.arguments
+    if argument in (next(iter(sample.arguments)), *plain.moves_too)
 ]

@@ -66,8 +66,15 @@ def arrays(
 
 
 def told(options: Mapping[str, Any]) -> dict[str, Any]:
-    """As a case's parameters say them: several numbers as "1x2", nothing as "none"."""
-    return {name: spell_shape(v) if isinstance(v, tuple) else "none" if v is None else v for name, v in options.items()}
+    """As a case's parameters say them: several numbers as "1x2", pairs of them as "1x2,0x3", nothing as "none"."""
+    return {name: _told(value) for name, value in options.items()}
+
+
+def _told(value: Any) -> Any:
+    if not isinstance(value, tuple):
+        return "none" if value is None else value
+    pairs = [spell_shape(one) for one in value if isinstance(one, tuple)]
+    return ",".join(pairs) or spell_shape(value)
 
 
 def case(

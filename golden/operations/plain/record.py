@@ -22,14 +22,15 @@ class Plain:
 
     name: MLX's. page: where a framework documents it. value: of the operands in their order, and the options by
     keyword, in MLX's names; floats are given in float64, from which one rounding leads to each narrower dtype (53 bits
-    are at least twice 24 and 2 more: Figueroa, SIGNUM Newsletter 30(3), 1995). samples: what it is asked of in all
-    their dtypes. variants: other options, of the first sample. calls: samples with options of their own. off: u of the
-    result that it may be away. slopes: argument -> what it gets of a cotangent, of the cotangent and the operands.
-    slopes_off: u of a gradient that it may be away. native: whether it is given floats as they are. needs_options:
-    whether it is nothing without them. moves: whether each element of the result is one of the first operand, or a
-    constant. its_own_integers: whether documentation leaves open in which dtype it counts. signed_zeros: whether the
-    sign of a zero is documented. in_order: what is compared, of the result, the operands and the options, where
-    documentation leaves an order open.
+    are at least twice 24 and 2 more: Figueroa, SIGNUM Newsletter 30(3), 1995). Of options, "dtype" is the one that an
+    array is made in, of no operand, and the case's; "to" is another than the operands'. samples: what it is asked of,
+    in all their dtypes. variants: other options, of the first sample. calls: samples with options of their own. off: u
+    of the result that it may be away. slopes: argument -> what it gets of a cotangent, of the cotangent and the
+    operands. slopes_off: u of a gradient that it may be away. native: whether it is given floats as they are.
+    needs_options: whether it is nothing without them. moves: whether each element of the result is one of the first
+    operand, or a constant; moves_too: other operands of which it may be one. its_own_integers: whether documentation
+    leaves open in which dtype it counts. signed_zeros: whether the sign of a zero is documented. in_order: what is
+    compared, of the result, the operands and the options, where documentation leaves an order open.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Plain:
     native: bool = False
     needs_options: bool = False
     moves: bool = False
+    moves_too: tuple[str, ...] = ()
     slopes: Mapping[str, Value] = field(default_factory=dict)
     its_own_integers: bool = False
     signed_zeros: bool = True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+
+import numpy as np
 
 from touchstone.golden.operations.samples import NUMBERS, Argument, Sample, in_turn
 
@@ -89,3 +92,26 @@ def grid(name: str, *shapes: tuple[int, ...], dtypes: Sequence[str] = (), **opti
         for argument, shape, start in zip("xyz", shapes, ends, strict=False)
     }
     return Sample(name, arguments, {ALL: slice(None)}, shapes[0], dtypes=tuple(dtypes))
+
+
+def numbered(shape: tuple[int, ...], start: int = 0, **options: Any) -> Argument:
+    """Elements that differ, from start + 1 on; options: as of the kind "numbered"."""
+    return Argument("numbered", shape, {"start": start, **options})
+
+
+def integers(*given: Any) -> Argument:
+    """These indices, or several rows of them, in int32: `integers(2, 0)`, `integers([1, 0], [0, 2])`."""
+    numbers = np.array(given, dtype=np.int64)
+    return Argument("values", numbers.shape, {"values": tuple(numbers.reshape(-1).tolist())}, dtype="int32")
+
+
+def integer(given: int) -> Argument:
+    """One index, of no dimension."""
+    return Argument("values", (), {"values": (given,)}, dtype="int32")
+
+
+def sample(name: str, dtypes: Sequence[str] = ("float32",), region: str = ALL, **arguments: Argument) -> Sample:
+    """Operands by name, in their order; none at all for an operation that makes an array of its options alone."""
+    told = {argument: replace(of, apart=f"/{argument}") for argument, of in arguments.items()}
+    first = next((of.shape for of in told.values()), ())
+    return Sample(name, told, {region: slice(None)}, first, dtypes=tuple(dtypes))
