@@ -22,6 +22,7 @@ from touchstone.golden.operations import arithmetic, precise, regions
 from touchstone.golden.operations.catalogue import OPERATIONS
 from touchstone.golden.operations.functions import BY_DEFAULT, FUNCTIONS, IN_PLACE
 from touchstone.golden.operations.losses import WITHOUT_OPTIONS
+from touchstone.golden.operations.plain import PLAIN
 from touchstone.golden.operations.samples import NUMBERS
 from touchstone.golden.store import open_golden, open_recorded
 from touchstone.golden.streams import SIGNIFICAND_BITS
@@ -154,7 +155,7 @@ def test_every_operation_is_spelled_or_absent(name: str) -> None:
     adapter: Any = on_cpu(name).cls("cpu")
     told = {need.removeprefix("operation:") for need in adapter.capabilities.absent if need.startswith("operation:")}
     others = {*BY_DEFAULT, *WITHOUT_OPTIONS, *IN_PLACE, *layers.ACTIVATIONS, *layer_choices.WITHOUT_RECORD}
-    assert adapter.capabilities.operations | told == {*OPERATIONS, *others}
+    assert adapter.capabilities.operations | told == {*OPERATIONS, *PLAIN, *others}
     assert not adapter.capabilities.operations & told
     found = adapter.operation("softplus", [np.zeros(3, np.float32)])
     np.testing.assert_allclose(found, math.log(2), rtol=1e-6)
