@@ -161,6 +161,7 @@ KINDS: dict[str, Callable[..., np.ndarray]] = {
     "paired regions": regions.make_pairs,
     "integer regions": regions.make_integers,
     "numbered": regions.make_numbered,
+    "code rows": regions.make_code_rows,
     "blocks": blocks.make,
 }
 

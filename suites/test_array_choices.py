@@ -94,6 +94,14 @@ def test_shifts_beyond_the_width(assay: Assay) -> None:
     _tell(assay, assay.ask(probes.operation, name=assay.params["operation"], operands=operands))
 
 
+@requirement("ARRAY-CONVERT-1", cases.CONVERSION_CASES)
+def test_floats_that_an_integer_does_not_hold(assay: Assay) -> None:
+    """Eight of them, as a vector of the processor holds."""
+    operands = [np.full(8, cases.UNFIT[assay.params["number"]], np.float32)]
+    got = assay.value(assay.ask(probes.operation, name="astype", operands=operands, to=assay.params["to"]))
+    assay.behaves(_spelled(got[:1]) if (got == got[0]).all() else "several numbers")
+
+
 @requirement("ARRAY-MEDIAN-1", cases.MEDIAN_CASES)
 def test_the_median_of_an_even_count(assay: Assay) -> None:
     operands = [np.array([[4, 1, 2, 7]], DTYPES[assay.params["dtype"]])]

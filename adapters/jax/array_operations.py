@@ -106,6 +106,18 @@ def _convolution(x: Any, w: Any, flip: bool = False, input_dilation: int = 1) ->
     return jax.lax.conv_general_dilated(x, kernel, (1,), [(0, 0)], (input_dilation,), dimension_numbers=numbers)
 
 
+def _einsum_path(*operands: Any, subscripts: str) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.array([step for step in jnp.einsum_path(subscripts, *operands)[0] if not isinstance(step, str)])
+
+
+def _issubdtype(kind: str, category: str) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.array(jnp.issubdtype(jnp.dtype(kind), getattr(jnp, category)))
+
+
 _PRODUCTS: Mapping[str, Spelling] = {
     **alike(
         "jax.numpy",
@@ -118,6 +130,8 @@ _PRODUCTS: Mapping[str, Spelling] = {
         {"outer, of matrices": "outer"},
     ),
     "einsum": Composition(_einsum, ("subscripts",)),
+    "einsum_path": Composition(_einsum_path, ("subscripts",)),
+    "issubdtype": Composition(_issubdtype, ("kind", "category")),
     "conv_general": Composition(_convolution, ("flip", "input_dilation")),
 }
 
@@ -153,6 +167,7 @@ ABSENT: Mapping[str, str] = {
     "operation:addmm": "jax.numpy has no such function: alpha * (a @ b) + beta * c",
     "operation:hadamard_transform": "jax.scipy.linalg.hadamard makes the matrix: there is no transform",
     "operation:block_masked_mm": "JAX masks blocks in Pallas kernels only",
+    "operation:gather_qmm": "JAX has no products of matrices in MLX's packed format",
     "operation:gather_mm": "jax gathers matrices by indexing; jax.lax.ragged_dot takes rows in groups",
     "operation:softmax, precise": "jax.nn.softmax has no such option: cast x before",
     **{

@@ -75,6 +75,25 @@ def _block_masked(x: Any, y: Any, mask: Any) -> Any:
     return mx.block_masked_mm(x, y, 32, mask)
 
 
+def _einsum_path(*operands: Any, subscripts: str) -> Any:
+    import mlx.core as mx
+
+    return mx.array([list(step) for step in mx.einsum_path(subscripts, *operands)[0]])
+
+
+def _gather_qmm(x: Any, w: Any, i: Any) -> Any:
+    import mlx.core as mx
+
+    parts = mx.quantize(w, group_size=32, bits=4)
+    return mx.gather_qmm(x, *parts, rhs_indices=i, transpose=True, group_size=32, bits=4)
+
+
+def _issubdtype(kind: str, category: str) -> Any:
+    import mlx.core as mx
+
+    return mx.array(mx.issubdtype(getattr(mx, "bool_" if kind == "bool" else kind), getattr(mx, category)))
+
+
 _PRODUCTS: Mapping[str, Spelling] = {
     **alike(
         "mlx.core",
@@ -92,6 +111,9 @@ _PRODUCTS: Mapping[str, Spelling] = {
     "einsum": Composition(_einsum, ("subscripts",)),
     "tensordot": Composition(_tensordot, ("axes",)),
     "block_masked_mm": Composition(_block_masked),
+    "einsum_path": Composition(_einsum_path, ("subscripts",)),
+    "gather_qmm": Composition(_gather_qmm),
+    "issubdtype": Composition(_issubdtype, ("kind", "category")),
 }
 
 OPERATIONS: Mapping[str, Spelling] = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations_with_replacement, product
-from math import inf
+from math import inf, nan
 from typing import Any
 
 from touchstone.golden.cases import arrays
@@ -53,6 +53,24 @@ DIVISION_CASES = [
 ] + [
     Case({"operation": name, "dtype": "uint8", "division": "by zero"}, {}, _needs(name, "uint8"), hazard="reads")
     for name in ("floor_divide", "remainder", "divmod")
+]
+UNFIT: Mapping[str, float] = {
+    "NaN": nan,
+    "infinity": inf,
+    "minus infinity": -inf,
+    "3e9": 3e9,
+    "-1": -1.0,
+    "256": 256.0,
+}
+"""Floats that integers do not hold."""
+CONVERSION_CASES = [
+    Case(
+        {"operation": "astype", "number": number, "to": to},
+        {},
+        (*_needs("astype", "float32", to), "option:astype to"),
+    )
+    for number, to in product(UNFIT, ("int32", "uint8"))
+    if (number, to) not in (("-1", "int32"), ("256", "int32"))
 ]
 SHIFT_CASES = [
     Case({"operation": name, "dtype": dtype, "by": by}, {}, _needs(name, dtype))
