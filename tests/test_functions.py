@@ -202,14 +202,21 @@ def red(
     return found
 
 
+def _sample(operation: str) -> Sample:
+    return PLAIN[operation].samples[0] if operation in PLAIN else OPERATIONS[operation].sample
+
+
 def _registered() -> list[tuple[str, str, str]]:
-    """Framework, requirement and operation of every deviation of the chapters of functions, losses and arrays."""
+    """Framework, requirement and operation of every deviation of the chapters of functions, losses and arrays.
+
+    Of what is judged in regions: a result that is judged as a whole has no other region.
+    """
     found = set()
     for name in FRAMEWORKS:
         for entry in entries_of(name).deviations:
             if entry.requirement in BY_REGION:
                 found |= {(name, entry.requirement, o) for pattern in entry.cases for o in pattern["operation"]}
-    return sorted(found)
+    return sorted(one for one in found if len(_sample(one[2]).regions) > 1)
 
 
 BY_REGION = (
@@ -243,10 +250,6 @@ def test_a_registered_fault_hides_none_in_another_region(
     for factor, want in ((1.0, set()), (1.25, {f"{dtype} {region}"})):
         change = partial(_scaled, factor, _sample(operation).regions[region])
         assert red(name, bench, operation, change, requirement=requirement, only=f"{dtype} {region}") == want
-
-
-def _sample(operation: str) -> Sample:
-    return PLAIN[operation].samples[0] if operation in PLAIN else OPERATIONS[operation].sample
 
 
 WHOLLY_REGISTERED = (("mlx", "FUN-VALUES-1", "step"),)
