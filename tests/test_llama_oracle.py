@@ -14,6 +14,8 @@ from touchstone.golden import llama, llama_bounds, rounding
 from touchstone.golden.cases import llama as cases
 from touchstone.golden.catalogue import CATALOGUE
 from touchstone.golden.llama import Step
+from touchstone.golden.operations import arithmetic
+from touchstone.golden.operations.catalogue import OPERATIONS as CATALOGUE_OF_OPERATIONS
 from touchstone.golden.recipes import Recipe
 from touchstone.golden.streams import DTYPES, words
 
@@ -83,6 +85,38 @@ def test_a_vjp_is_the_slope_of_its_operation(kind: str) -> None:
         for index in np.ndindex(value.shape):
             found = slope(lambda: float((cotangent * operation.function(*inputs, **settings)).sum()), value, index)
             assert gradient[index] == pytest.approx(found, rel=1e-6, abs=1e-8)
+
+
+def _by_the_record(kind: str, *operands: Any, **settings: Any) -> np.ndarray:
+    """What the catalogue's record of the operation says, to 50 digits."""
+    finely = arithmetic.precision("float32")
+    with arithmetic.mpmath().workdps(arithmetic.DIGITS):
+        given = [arithmetic.numbers(one, finely) if one.dtype.kind == "f" else one for one in operands]
+        return RECORDS[kind].value(*given, **settings).value.astype(np.float64)
+
+
+RECORDS = {
+    "rms_norm": CATALOGUE_OF_OPERATIONS["RMSNorm"],
+    "rope": CATALOGUE_OF_OPERATIONS["RoPE of neighbours"],
+    "attend": CATALOGUE_OF_OPERATIONS["scaled_dot_product_attention"],
+    "swiglu": CATALOGUE_OF_OPERATIONS["SwiGLU"],
+    "cross_entropy": CATALOGUE_OF_OPERATIONS["cross_entropy"],
+}
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_the_model_computes_what_the_catalogue_says(kind: str) -> None:
+    """In float64, since a model is computed 64 times over; the records' numbers of 50 digits are too slow for that."""
+    operands, settings = OPERATIONS[kind]
+    if kind == "rope":  # whose record turns heads of eight
+        operands = (random("turned", 2, 1, 3, 8),)
+    if kind == "attend":  # whose record is causal of as many queries as keys
+        operands = tuple(random(name, 1, 2, 3, 4) for name in "qkv")
+    by_record = _by_the_record(kind, *operands, **settings, **({"causal": True} if kind == "attend" else {}))
+    found = llama.KINDS[kind].function(*operands, **settings)
+    np.testing.assert_allclose(
+        found, by_record.mean() if kind == "cross_entropy" else by_record, rtol=1e-13, atol=1e-15
+    )
 
 
 @pytest.mark.parametrize("tied", [False, True])
