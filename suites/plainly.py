@@ -109,7 +109,7 @@ def moved_gradient(assay: Assay) -> None:
     got = assay.value(assay.ask(probes.operation_gradient, place=place, **asked))
     first, before, after = operands[place], operands[:place], operands[place + 1 :]
     places = np.arange(first.size, dtype=np.float32).reshape(first.shape)
-    (here,), (there,) = (plain.expected([*before, first + by, *after], options) for by in np.float32([0, 4096]))
+    (here,), (there,) = (plain.expected([*before, first + by, *after], options) for by in map(np.float32, (0, 4096)))
     of_value = dict(zip(first.reshape(-1).tolist(), places.reshape(-1).tolist(), strict=True))
     want = np.zeros(first.size)
     for value, moved, share in zip(*(one.reshape(-1).tolist() for one in (here, there, cotangent)), strict=True):

@@ -83,7 +83,7 @@ def test_what_is_made_of_options_alone(name: str, options: dict[str, Any], right
     assert found.astype(np.float64).tolist() == right
 
 
-X, TWICE = np.float32([1, 2]), np.int32([0, 0])
+X, TWICE = np.array([1, 2], np.float32), np.array([0, 0], np.int32)
 
 
 @pytest.mark.parametrize(
@@ -91,16 +91,16 @@ X, TWICE = np.float32([1, 2]), np.int32([0, 0])
     [("at add", [8, 2]), ("at multiply", [12, 2]), ("at divide", [1 / 12, 2]), ("at maximum", [4, 2])],
 )
 def test_an_index_that_is_there_twice_counts_twice(name: str, right: list[float]) -> None:
-    (found,) = PLAIN[name].expected([X, TWICE, np.float32([3, 4])], {})
+    (found,) = PLAIN[name].expected([X, TWICE, np.array([3, 4], np.float32)], {})
     np.testing.assert_allclose(found, right, rtol=1e-7)
 
 
 def test_a_view_keeps_bits_and_a_cast_rounds() -> None:
-    bits = PLAIN["view"].expected([np.float32([1])], {"to": "uint32"})
+    bits = PLAIN["view"].expected([np.array([1], np.float32)], {"to": "uint32"})
     assert bits[0].tolist() == [0x3F800000]
-    half = PLAIN["astype"].expected([np.float32([2049, 2051, -1.5, 70000])], {"to": "float16"})
+    half = PLAIN["astype"].expected([np.array([2049, 2051, -1.5, 70000], np.float32)], {"to": "float16"})
     assert half[0].tolist() == [2048, 2052, -1.5, np.inf]
-    whole = PLAIN["astype"].expected([np.float32([-1.5, 1.5, 0.75])], {"to": "int8"})
+    whole = PLAIN["astype"].expected([np.array([-1.5, 1.5, 0.75], np.float32)], {"to": "int8"})
     assert whole[0].tolist() == [-1, 1, 0]
 
 

@@ -51,7 +51,7 @@ def _along(name: str, x: Any, axis: Any = None, axes: Any = None) -> Any:
     return getattr(mx, name)(x, axis=axes if axis is None else axis)
 
 
-def _pad(x: Any, mode: str = "constant", **options: Any) -> Any:
+def _pad(x: Any, mode: Any = "constant", **options: Any) -> Any:
     import mlx.core as mx
 
     return mx.pad(x, mode=mode, **options)

@@ -76,7 +76,7 @@ def _pad(x: Any, pad_width: Any, constant_values: float = 0) -> Any:
     from torch.nn import functional
 
     pair = (pad_width, pad_width) if isinstance(pad_width, int) else pad_width
-    each = pair if isinstance(pair[0], tuple) else (pair,) * x.ndim
+    each: Any = pair if isinstance(pair[0], tuple) else (pair,) * x.ndim
     return functional.pad(x, tuple(n for of in reversed(each) for n in of), value=constant_values)
 
 

@@ -50,7 +50,7 @@ def _full(shape: Any, vals: float) -> np.ndarray:
 
 
 def _arange(stop: float, start: float = 0, step: float = 1) -> np.ndarray:
-    return np.arange(start, stop, step, np.float64)
+    return np.arange(start, stop, step, dtype=np.float64)
 
 
 def _linspace(start: float, stop: float, num: int = 50, endpoint: bool = True) -> np.ndarray:

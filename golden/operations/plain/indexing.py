@@ -87,7 +87,7 @@ POWERS = sample(
     i=integers(3, 0, 0, 2),
     y=values((4, 2), *(2, 4, 1, 2, 4, 2, 8, 4)),
 )
-POWERS_OF_FLOATS = sample("4x2 by indices and powers of two, of floats", SIGNIFICAND_BITS, **POWERS.arguments)
+POWERS_OF_FLOATS = replace(POWERS, name="4x2 by indices and powers of two, of floats", dtypes=tuple(SIGNIFICAND_BITS))
 MIXED = sample(
     "4x2 by indices and others",
     NUMBERS,
@@ -218,7 +218,7 @@ def _at(how: np.ufunc) -> Any:
 
     def value(x: np.ndarray, i: np.ndarray, y: np.ndarray, axis: int = 0) -> np.ndarray:
         made = x.copy()
-        where = (slice(None),) * axis + (i,)
+        where: Any = (slice(None),) * axis + (i,)
         how.at(made, where, y)
         return made
 

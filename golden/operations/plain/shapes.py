@@ -77,9 +77,9 @@ def _split(x: np.ndarray, indices_or_sections: Any, axis: int = 0) -> Any:
     return np.split(x, indices_or_sections, axis)
 
 
-def _padded(mode: str) -> Any:
+def _padded(mode: Any) -> Any:
     def value(x: np.ndarray, pad_width: Any, constant_values: float | None = None) -> np.ndarray:
-        given = {} if constant_values is None else {"constant_values": constant_values}
+        given: Any = {} if constant_values is None else {"constant_values": constant_values}
         return np.pad(x, pad_width, mode, **given)
 
     return value
