@@ -215,7 +215,7 @@ def test_the_inverse_error_function_is_one() -> None:
     x = next(iter(ARRAYS["erfinv"].sample.arguments.values())).recipe("float32", "agree").make("agree")
     inside = np.abs(x) < 0.99
     found = precise.made(("erfinv", "", 0), "value", x)[inside]
-    np.testing.assert_allclose(BY_NUMPY["erf"](found), x[inside], rtol=1e-12, atol=1e-300)
+    np.testing.assert_allclose(BY_NUMPY["erf"](found), x[inside].astype(np.float64), rtol=1e-12)
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NUMPY if name not in ("degrees", "radians")])
