@@ -8,20 +8,28 @@ import numpy as np
 
 from touchstone.adapters.isolation.outcome import Outcome
 from touchstone.golden.cases import array_outside as cases
+from touchstone.golden.streams import DTYPES
 from touchstone.suites import probes
 from touchstone.suites.assay import Assay
 from touchstone.suites.layouts import SENTINEL, guarded
 from touchstone.suites.requirements import requirement
 
-ROWS = np.arange(11, 11 + cases.SIZE, dtype=np.float32)[:, None]
-"""A column, whose elements differ."""
-WRITTEN = np.float32(99)
+OUTSIDE = "memory outside the array"
+WRITTEN = 99
+GUARD = 77
+"""What surrounds arrays of integers in their buffer."""
+
+
+def _rows(assay: Assay) -> np.ndarray:
+    """A column, whose elements differ."""
+    return np.arange(11, 11 + cases.SIZE).astype(DTYPES[assay.params["dtype"]])[:, None]
 
 
 def _ask(assay: Assay) -> Outcome:
     name, place = assay.params["operation"], cases.PLACES[assay.params["index"]]
-    x = guarded(ROWS, assay.target.cls.capabilities)
-    column, start, new = np.array([[place]], np.int32), np.array([place], np.int32), np.array([[WRITTEN]])
+    rows = _rows(assay)
+    x = guarded(rows, assay.target.cls.capabilities, SENTINEL if rows.dtype.kind == "f" else GUARD)
+    column, start, new = np.array([[place]], np.int32), np.array([place], np.int32), np.array([[WRITTEN]], rows.dtype)
     operands: dict[str, list[Any]] = {
         "take": [x, start],
         "take_along_axis": [x, column],
@@ -42,14 +50,13 @@ def test_reading(assay: Assay) -> None:
     if outcome.kind != "value":
         assay.behaves(str(outcome.behaviour), conforms=outcome.kind == "raised", message=outcome.message)
         return
-    value = float(outcome.value.reshape(-1)[0])
-    told = {float(ROWS[0, 0]): "the first element", float(ROWS[-1, 0]): "the last element", 0.0: "zero"}
-    if np.isnan(value):
-        shown = "NaN"
-    elif value == SENTINEL:
-        shown = "memory outside the array"
-    else:
-        shown = told.get(value, "another element" if value in ROWS else "foreign memory")
+    rows, value = _rows(assay).reshape(-1).tolist(), float(outcome.value.reshape(-1)[0])
+    told = {rows[0]: "the first element", rows[-1]: "the last element", 0: "zero", SENTINEL: OUTSIDE, GUARD: OUTSIDE}
+    told |= dict.fromkeys(rows[1:-1], "another element")
+    if outcome.value.dtype.kind in "iu":
+        of = np.iinfo(outcome.value.dtype)
+        told = {of.min: "the smallest integer", of.max: "the largest integer", **told}
+    shown = "NaN" if np.isnan(value) else told.get(value, "foreign memory")
     assay.behaves(shown, conforms="memory" not in shown, message=f"got {value:g}")
 
 
@@ -60,7 +67,7 @@ def test_writing(assay: Assay) -> None:
     if outcome.kind != "value":
         assay.behaves(str(outcome.behaviour), conforms=outcome.kind == "raised", message=outcome.message)
         return
-    changed = np.flatnonzero(outcome.value.reshape(-1) != ROWS.reshape(-1)).tolist()
+    changed = np.flatnonzero(outcome.value != _rows(assay)).tolist()
     told = {0: "the first element", cases.SIZE - 1: "the last element"}
     if not changed:
         unchecked = assay.target.cls.corrupts_memory

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
+from touchstone.golden.cases.array_choices import dtype_need
 from touchstone.golden.catalogue import Case
 
 SIZE = 5
 PLACES: Mapping[str, int] = {"just beyond": SIZE, "just before": -SIZE - 1, "far beyond": 10**8, "far before": -(10**8)}
+DTYPES = ("float32", "int32", "uint8")
 READS: Mapping[str, tuple[str, ...]] = {
     "take": ("axis",),
     "take_along_axis": ("axis",),
@@ -21,12 +23,12 @@ WRITES: Mapping[str, tuple[str, ...]] = {"put_along_axis": ("axis",), "slice_upd
 def _cases(operations: Mapping[str, tuple[str, ...]], hazard: str) -> list[Case]:
     return [
         Case(
-            {"operation": name, "index": place},
+            {"operation": name, "index": place, "dtype": dtype},
             {},
-            (f"operation:{name}", *(f"option:{name} {option}" for option in options), "dtype:float32"),
+            (f"operation:{name}", *(f"option:{name} {option}" for option in options), dtype_need(dtype)),
             hazard="writes" if hazard == "writes" else "reads",
         )
-        for (name, options), place in product(operations.items(), PLACES)
+        for (name, options), place, dtype in product(operations.items(), PLACES, DTYPES)
     ]
 
 
