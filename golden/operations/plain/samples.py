@@ -71,8 +71,8 @@ OTHERS = tuple(
 
 
 def shuffled(name: str, shape: tuple[int, ...], dtypes: Sequence[str], alike: int = 1) -> Sample:
-    """Whole numbers from 1 on in no order; alike: so many are one number."""
-    x = Argument("numbered", shape, {"is_shuffled": True, "alike": alike})
+    """Whole numbers from 0 on in no order; alike: so many are one number."""
+    x = Argument("numbered", shape, {"is_shuffled": True, "start": -alike, "alike": alike})
     return Sample(name, {"x": x}, {ALL: slice(None)}, shape, dtypes=tuple(dtypes))
 
 
