@@ -45,6 +45,8 @@ class Fault:
     instead: Callable[..., Any]
     """Of the real operation, the operands and the options."""
     only: tuple[str, Any] = ("operation", "")
+    method: str = "operation"
+    """Which answer of the adapter it is about; the first parameter after the name holds the operands."""
 
 
 def _without(option: str, real: Operation, *operands: Any, **options: Any) -> Any:
@@ -149,6 +151,36 @@ FAULTS: dict[str, Fault] = {
     ),
     "strides ignored": Fault("ARRAY-LAYOUT-1", "abs", _of_contiguous, ("layout", "strided")),
     "an order of axes ignored": Fault("ARRAY-LAYOUT-1", "sum", _of_contiguous, ("layout", "strided")),
+    "an index that is clamped": Fault(
+        "ARRAY-OUTSIDE-1",
+        "take",
+        lambda real, operands, **options: real([operands[0], np.clip(operands[1], 0, 4)], **options),
+        method="whole operation",
+    ),
+    "a gradient that goes to the wrong half": Fault(
+        "ARRAY-GRADIENT-3",
+        "roll",
+        lambda real, operands, **options: real(operands, **options)[::-1].copy(),
+        method="operation_gradient",
+    ),
+    "a gradient of a tie that is counted twice": Fault(
+        "ARRAY-KINK-1",
+        "maximum",
+        lambda real, operands, **options: 2 * real(operands, **options),
+        method="operation_gradient",
+    ),
+    "a gradient that divides by zero": Fault(
+        "ARRAY-SLOPE-1",
+        "prod",
+        lambda real, operands, **options: np.prod(operands[0]) / operands[0],
+        method="operation_gradient",
+    ),
+    "a second derivative without its inner term": Fault(
+        "ARRAY-SECOND-1",
+        "tan",
+        lambda real, x: (2 * np.tan(x)).astype(x.dtype),
+        method="second_derivative",
+    ),
     "a conjugate": Fault("ARRAY-COMPLEX-1", "multiply", partial(_changed, np.conj)),
 }
 
@@ -157,17 +189,17 @@ def red(bench: Bench, fault: Fault) -> set[str]:
     """Ids of the cases of the fault's operation that turn red, of PyTorch's adapter."""
     target = on_cpu("torch")
     adapter: Any = target.cls("cpu")
-    answer = adapter.operation
+    method = "operation" if fault.method == "whole operation" else fault.method
+    answer = getattr(adapter, method)
 
-    def operation(name: str, operands: Any, **options: Any) -> Any:
-        def real(*given: Any, **how: Any) -> Any:
-            return answer(name, given, **how)
-
+    def changed(name: str, given: Any, *others: Any, **options: Any) -> Any:
         if name != fault.operation:
-            return real(*operands, **options)
-        return np.asarray(fault.instead(real, *operands, **options))
+            return answer(name, given, *others, **options)
+        if fault.method != "operation":
+            return np.asarray(fault.instead(lambda of, **how: answer(name, of, *others, **how), given, **options))
+        return np.asarray(fault.instead(lambda *operands, **how: answer(name, operands, **how), *given, **options))
 
-    adapter.operation = operation
+    setattr(adapter, method, changed)
     found = set()
     for question in questions(fault.requirement):
         for case in question.cases:
