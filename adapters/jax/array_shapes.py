@@ -108,7 +108,7 @@ SHAPES: Mapping[str, Spelling] = {
     "concatenate": _of_several("concatenate"),
     "concatenate of all": Composition(_concatenate_of_all),
     "stack": _of_several("stack"),
-    "roll": Composition(_roll, ("shift", "axis")),
+    **dict.fromkeys(("roll", "roll of several axes by one shift"), Composition(_roll, ("shift", "axis"))),
     **{
         f"pad {mode}": Call("jax.numpy.pad", {"mode": mode}, {"pad_width": "pad_width"})
         for mode in ("edge", "reflect", "symmetric")

@@ -136,7 +136,7 @@ SHAPES: Mapping[str, Spelling] = {
     "moveaxis": _positional("moveaxis", "source", "destination"),
     "broadcast_to": _positional("broadcast_to", "shape"),
     "tile": _positional("tile", "reps"),
-    "roll": _positional("roll", "shift", "axis"),
+    **dict.fromkeys(("roll", "roll of several axes by one shift"), _positional("roll", "shift", "axis")),
     "concatenate": _of_several("concatenate", "axis"),
     "concatenate of all": Composition(_concatenate_of_all),
     "stack": _of_several("stack", "axis"),

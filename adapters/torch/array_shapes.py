@@ -193,6 +193,7 @@ SHAPES: Mapping[str, Spelling] = {
 }
 _A_MATRIX = "torch.trace takes a matrix and its main diagonal: torch.diagonal, and the sum of its last dim"
 ABSENT: Mapping[str, str] = {
+    "operation:roll of several axes by one shift": "torch.roll takes a shift for each of its dims",
     "operation:imag": "torch.imag takes complex numbers alone: torch.zeros_like of real ones",
     "operation:concatenate of all": "torch.cat takes a dim: torch.cat of what torch.flatten gives",
     "operation:tri": "torch has no tri: torch.tril(torch.ones(n, m), k)",

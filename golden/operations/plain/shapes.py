@@ -320,6 +320,15 @@ _JOINED = (
         needs_options=True,
     ),
     _moves(
+        "roll of several axes by one shift",
+        CUBE,
+        np.roll,
+        {"shift": 2, "axis": (0, 2)},
+        {"shift": -1, "axis": (-1, 1)},
+        page="roll",
+        needs_options=True,
+    ),
+    _moves(
         "pad",
         CUBE,
         _padded("constant"),
