@@ -1,0 +1,3 @@
+"""Files of arrays."""
+ANSWERS: dict = {}
+ABSENT: dict = {}
