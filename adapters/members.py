@@ -150,9 +150,7 @@ def facts(how: Members, adapter: Any, x: np.ndarray) -> dict[str, Any]:
     return {"dtype": dtype_of(made), "shape": tuple(int(n) for n in made.shape), **found}
 
 
-def operate(
-    how: Members, adapter: Any, name: str, x: Any, other: Any = None, swapped: bool = False
-) -> dict[str, Any]:
+def operate(how: Members, adapter: Any, name: str, x: Any, other: Any = None, swapped: bool = False) -> dict[str, Any]:
     """What an operator gives, and the function it stands for; swapped: with the other operand on its left."""
     python, function = OPERATORS[name]
     operands = [adapter.place(x)] if other is None else [adapter.place(x), adapter.place(other)]
@@ -319,7 +317,7 @@ def answers(how: Members) -> dict[str, Callable[..., Any]]:
 
 
 def declared(how: Members, without: Sequence[str] = ()) -> frozenset[str]:
-    """What `Capabilities.array_questions` says; without: operators and members that are absent, as a case needs them."""
+    """What `Capabilities.array_questions` says; without: what is absent, in the words of the needs of cases."""
     found = {f"member {name}" for name in how.methods}
     found |= {f"option {name} {option}" for name, options in how.methods.items() for option in options}
     found |= {f"operator {name}" for name in OPERATORS} | {f"operator {name} after a scalar" for name in OPERATORS}

@@ -105,9 +105,7 @@ def test_operators_are_the_functions_they_stand_for(assay: Assay) -> None:
 def _operated(assay: Assay) -> dict[str, Any]:
     x, other = members.operand(assay.case)
     after = assay.params.get("after", False)
-    found: dict[str, Any] = _answer(
-        assay, "operator", name=assay.params["operator"], x=x, other=other, swapped=after
-    )
+    found: dict[str, Any] = _answer(assay, "operator", name=assay.params["operator"], x=x, other=other, swapped=after)
     return found
 
 
@@ -437,7 +435,9 @@ def test_what_no_array_is_made_of(assay: Assay) -> None:
 def test_updates_of_rows_that_come_twice(assay: Assay) -> None:
     dtype = numpy_dtype(assay.params["dtype"])
     x, ids = values(assay.params["dtype"], (4, 3)), np.array([2, 0, 2, 2], np.int32)
-    by: Any = 2 if assay.params["by"] == "a scalar" else np.array([[1], [2], [4], [2]]).astype(dtype) * np.ones(3, dtype)
+    by: Any = (
+        2 if assay.params["by"] == "a scalar" else np.array([[1], [2], [4], [2]]).astype(dtype) * np.ones(3, dtype)
+    )
     found = _answer(assay, "at", name=assay.params["update"], x=x, ids=ids, by=by)
     want = x.copy()
     members.UPDATES[assay.params["update"]].at(want, ids, by)

@@ -10,9 +10,9 @@ from touchstone.adapters import members
 _AXES = {"axis": "axis", "axes": "axis", "keepdims": "keepdims"}
 _METHODS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(("all", "any", "max", "mean", "min", "prod", "sum"), _AXES),
-    **dict.fromkeys(("argmax", "argmin"), {"axis": "axis", "keepdims": "keepdims"}),
-    **dict.fromkeys(("std", "var"), {**_AXES, "ddof": "ddof", "correction": "correction"}),
-    **dict.fromkeys(("cumprod", "cumsum"), {"axis": "axis"}),
+    **{key: {"axis": "axis", "keepdims": "keepdims"} for key in ("argmax", "argmin")},
+    **{key: {**_AXES, "ddof": "ddof", "correction": "correction"} for key in ("std", "var")},
+    **{key: {"axis": "axis"} for key in ("cumprod", "cumsum")},
     "conj": {},
     "diagonal": {"offset": "offset", "axis1": "axis1", "axis2": "axis2"},
     "flatten": {},

@@ -12,10 +12,10 @@ _AXIS = {"axis": "dim", "keepdims": "keepdim"}
 _METHODS: Mapping[str, Mapping[str, str]] = {
     **dict.fromkeys(("all", "any", "logsumexp", "mean", "sum"), _AXES),
     **dict.fromkeys(("argmax", "argmin", "max", "min", "prod"), _AXIS),
-    **dict.fromkeys(("std", "var"), {**_AXES, "ddof": "correction", "correction": "correction"}),
-    **dict.fromkeys(("cummax", "cummin", "cumprod", "cumsum", "logcumsumexp"), {"axis": "dim"}),
-    **dict.fromkeys(("abs", "conj", "cos", "exp", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt"), {}),
-    **dict.fromkeys(("sin", "sqrt", "square"), {}),
+    **{key: {**_AXES, "ddof": "correction", "correction": "correction"} for key in ("std", "var")},
+    **{key: {"axis": "dim"} for key in ("cummax", "cummin", "cumprod", "cumsum", "logcumsumexp")},
+    **{key: {} for key in ("abs", "conj", "cos", "exp", "log", "log10", "log1p", "log2", "reciprocal", "rsqrt")},
+    **{key: {} for key in ("sin", "sqrt", "square")},
     "diag": {"k": "diagonal"},
     "diagonal": {"offset": "offset", "axis1": "dim1", "axis2": "dim2"},
     "flatten": {"start_axis": "start_dim", "end_axis": "end_dim"},
@@ -58,7 +58,7 @@ HOW = members.Members(
     view=lambda adapter, x, to: x.view(_dtype(adapter, to)),
     called=_CALLED,
     functions={name: f"torch.{own}" for name, own in _FUNCTIONS.items()},
-    always=dict.fromkeys(("std", "var"), {"correction": 0}),
+    always={key: {"correction": 0} for key in ("std", "var")},
     lifted=lambda adapter, value: adapter.torch.tensor(value, device=adapter.device),
 )
 _ONE_AXIS = ("cummax", "cummin", "cumprod", "cumsum", "logcumsumexp", "logsumexp")
@@ -71,7 +71,10 @@ ABSENT: Mapping[str, str] = {
         for option in ("reverse", "inclusive")
     },
     **{f"array:option {name} axes": f"torch.Tensor.{name} takes one axis" for name in ("max", "min", "prod")},
-    **{f"array:at {name}": "torch.Tensor has no attribute `at`: see index_add and index_put" for name in members.UPDATES},
+    **{
+        f"array:at {name}": "torch.Tensor has no attribute `at`: see index_add and index_put"
+        for name in members.UPDATES
+    },
 }
 ANSWERS = members.answers(HOW)
 QUESTIONS = members.declared(HOW, [need.partition(":")[2] for need in ABSENT])

@@ -207,11 +207,14 @@ ATTRIBUTE_CASES = [
     for shape in ((), (3,), (2, 3), (2, 3, 4))
     for dtype in ("float32", "int8")
 ] + [
-    Case({"attribute": name, "shape": "2x3", "dtype": "complex64"}, {}, (f"array:attribute {name}", need_of("complex64")))
+    Case(
+        {"attribute": name, "shape": "2x3", "dtype": "complex64"}, {}, (f"array:attribute {name}", need_of("complex64"))
+    )
     for name in ("real", "imag")
 ]
 SHAPES: Mapping[str, tuple[int, ...]] = {
-    spell_shape(shape): shape for shape in ((), (1,), (1, 1), (3,), (2, 3), (2, 3, 4), (1, 2, 1, 3), (0,), (2, 0), (0, 2))
+    spell_shape(shape): shape
+    for shape in ((), (1,), (1, 1), (3,), (2, 3), (2, 3, 4), (1, 2, 1, 3), (0,), (2, 0), (0, 2))
 }
 """As a case spells them."""
 
@@ -370,9 +373,13 @@ SEVERAL_CASES = [
 ]
 EMPTY_CASES = [Case({"python": "bool", "shape": "0"}, {}, ("array:python", "dtype:float32"))]
 LENGTH_CASES = [_case("rows", dtype, shape) for dtype in ("float32", "int32") for shape in SHAPES]
-CONTAINS_CASES = [_case("contains", dtype, found=found) for dtype in (*FLOATS, "int32", "bool") for found in (True, False)]
+CONTAINS_CASES = [
+    _case("contains", dtype, found=found) for dtype in (*FLOATS, "int32", "bool") for found in (True, False)
+]
 CONTAINS_MATRIX_CASES = [_case("contains", "float32", "2x3", found=found) for found in (True, False)]
-LIST_CASES = [_case("python", dtype, shape) for dtype in EVERY for shape in ("scalar", "3", "2x3", "0", "2x0", "0x2", "1x2x1x3")]
+LIST_CASES = [
+    _case("python", dtype, shape) for dtype in EVERY for shape in ("scalar", "3", "2x3", "0", "2x0", "0x2", "1x2x1x3")
+]
 REPR_CASES = [_case("repr", dtype) for dtype in EVERY]
 
 
@@ -457,7 +464,9 @@ ARRAY_CASES = [
     if dtype != "bfloat16"
     for order in (ORDERS if dtype in ("float32", "int8") else ("C", "F", "strided"))
 ]
-WIDE_CASES = [Case({"dtype": dtype}, {}, ("array:make",)) for dtype in ("float64", "int64", "uint64", "complex128", "bfloat16")]
+WIDE_CASES = [
+    Case({"dtype": dtype}, {}, ("array:make",)) for dtype in ("float64", "int64", "uint64", "complex128", "bfloat16")
+]
 ODD_CASES = [
     Case({"dtype": dtype, "order": order}, {}, ("array:make", need_of(dtype)))
     for dtype in ("float32", "int32")
