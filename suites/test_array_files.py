@@ -183,10 +183,7 @@ def test_files_that_lie_within_their_own_bytes(assay: Assay) -> None:
 @requirement("FILE-HOSTILE-3", array_files.AGAIN_CASES)
 def test_values_that_could_not_be_read_are_not_there_later(assay: Assay) -> None:
     form, file = assay.params["file"], array_files.hostile(assay.case)
-    found = _answer(assay, f"ask {form} again", file=file)
-    if found["loaded"]:
-        assay.behaves("refused", message=found["loaded"])
-        return
-    if not found["first"]:
-        assay.behaves("not refused", conforms=False)
-    assay.behaves("refused" if found["second"] else "values after an error", conforms=bool(found["second"]))
+    loaded, *asked = _answer(assay, f"ask {form} again", file=file)
+    seen = "not refused" if not loaded and not asked[0] else "values after an error"
+    is_right = all(asked)
+    assay.behaves("refused" if is_right else seen, conforms=is_right, message=f"{loaded or 'loaded'}, then {asked}")

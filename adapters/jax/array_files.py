@@ -24,7 +24,7 @@ _LOAD: Mapping[str, Load] = {
     "npz": _load_npz,
 }
 _NO_FORMAT = "jax.numpy reads and writes .npy and .npz"
-ANSWERS: Mapping[str, Callable[..., Any]] = array_files.answers(_SAVE, _LOAD, _LOAD)
+ANSWERS: Mapping[str, Callable[..., Any]] = array_files.answers(_SAVE, _LOAD, {"npy": _LOAD["npy"]})
 ABSENT: Mapping[str, str] = {
     "array:save npz compressed": "jax.numpy has savez, and nothing that compresses",
     **{f"array:{verb} {form}": _NO_FORMAT for verb in ("save", "load") for form in ("safetensors", "gguf")},

@@ -27,9 +27,7 @@ _SAVE: Mapping[str, Save] = {
 
 
 def _read(adapter: Any, found: Any) -> Any:
-    """The same, with every value read from the file: MLX does so when a value is asked for, and numpy.array hides how
-    that ends.
-    """
+    """The same, with every value read from the file: MLX reads when it is asked, and numpy.array hides an error."""
     adapter.mx.eval(found)
     return found
 
@@ -43,6 +41,6 @@ _LOAD: Mapping[str, Load] = {
     **dict.fromkeys(("npy", "npz"), lambda adapter, source: (_read(adapter, adapter.mx.load(source)), None)),
     **dict.fromkeys(("safetensors", "gguf"), _with_metadata),
 }
-_AGAIN: Mapping[str, Load] = dict.fromkeys(("npy", "npz"), lambda adapter, source: (adapter.mx.load(source), None))
+_AGAIN: Mapping[str, Load] = {"npy": lambda adapter, source: (adapter.mx.load(source), None)}
 ANSWERS: Mapping[str, Callable[..., Any]] = array_files.answers(_SAVE, _LOAD, _AGAIN)
 ABSENT: Mapping[str, str] = {}
