@@ -17,7 +17,7 @@ Save = Callable[[Any, Any, Sequence[Any], Mapping[str, Any], Mapping[str, Any]],
 Load = Callable[[Any, Any], tuple[Any, Any]]
 """(adapter, path or file) -> (an array, or arrays by name; metadata, None where the format has none)."""
 LAYOUTS: Mapping[str, Callable[[Any, np.ndarray], Any]] = {
-    "dense": lambda adapter, x: adapter.place(x),
+    "dense": lambda adapter, x: adapter.place(np.array(x, order="C")),
     "transposed": lambda adapter, x: adapter.place(np.array(x.T, order="C")).T,
     "strided": lambda adapter, x: adapter.place(np.repeat(x, 2, -1))[..., ::2],
     "offset": lambda adapter, x: adapter.place(np.concatenate([x[:1], x]))[1:],

@@ -70,6 +70,8 @@ PYTHON: Mapping[str, Callable[[Any], Any]] = {
 """What Python asks of an array, and what an array gives of Python's."""
 POSITIONAL = ("shape", "axes", "indices_or_sections", "spread")
 """Options that go without a name; "spread": as arguments of their own to a method, as one tuple to a function."""
+ATTRIBUTES = ("T", "mT", "real", "imag")
+"""Attributes that are arrays."""
 UPDATES = ("add", "subtract", "multiply", "divide", "maximum", "minimum")
 """Methods of ``x.at[ids]``, by MLX's names."""
 
@@ -137,7 +139,7 @@ def member(how: Members, adapter: Any, name: str, x: np.ndarray, options: Mappin
 
 
 def attribute(how: Members, adapter: Any, name: str, x: np.ndarray) -> np.ndarray:
-    """An attribute that is an array: "T", "real", "imag"."""
+    """One of `ATTRIBUTES`."""
     with warnings.catch_warnings(action="ignore"):
         return np.array(adapter.fetch(getattr(adapter.place(x), name)))
 
@@ -323,5 +325,5 @@ def declared(how: Members, without: Sequence[str] = ()) -> frozenset[str]:
     found |= {f"operator {name}" for name in OPERATORS} | {f"operator {name} after a scalar" for name in OPERATORS}
     found |= {f"in place {name}" for name in (*IN_PLACE, "[1] =")}
     found |= {f"at {name}" for name in how.updates}
-    found |= {"attribute T", "attribute real", "attribute imag"}
+    found |= {f"attribute {name}" for name in ATTRIBUTES}
     return frozenset((found | set(_ASKED) - {"member", "attribute", "operator", "in place", "at"}) - set(without))

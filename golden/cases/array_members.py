@@ -203,14 +203,19 @@ def options_of(case: Case) -> Mapping[str, Any]:
 
 
 ATTRIBUTE_CASES = [
-    Case({"attribute": "T", "shape": spell_shape(shape), "dtype": dtype}, {}, ("array:attribute T", need_of(dtype)))
-    for shape in ((), (3,), (2, 3), (2, 3, 4))
-    for dtype in ("float32", "int8")
-] + [
     Case(
-        {"attribute": name, "shape": "2x3", "dtype": "complex64"}, {}, (f"array:attribute {name}", need_of("complex64"))
+        {"attribute": name, "shape": spell_shape(shape), "dtype": dtype},
+        {},
+        (f"array:attribute {name}", need_of(dtype)),
     )
-    for name in ("real", "imag")
+    for name, shapes, dtypes in (
+        ("T", ((), (3,), (2, 3), (2, 3, 4)), ("float32", "int8")),
+        ("mT", ((2, 3), (2, 3, 4)), ("float32", "int8")),
+        ("real", ((2, 3),), ("complex64",)),
+        ("imag", ((2, 3),), ("complex64",)),
+    )
+    for shape in shapes
+    for dtype in dtypes
 ]
 SHAPES: Mapping[str, tuple[int, ...]] = {
     spell_shape(shape): shape
