@@ -77,7 +77,7 @@ def loading(form: str, load: Load) -> Callable[..., dict[str, Any]]:
     return answer
 
 
-def asking_again(form: str, load: Load) -> Callable[..., dict[str, Any]]:
+def asking_again(form: str, load: Load) -> Callable[..., list[str]]:
     """The answer about an array whose values are read from the file only when they are asked for."""
 
     def answer(adapter: Any, file: bytes) -> list[str]:

@@ -37,7 +37,7 @@ def _read_safetensors(file: bytes) -> dict[str, np.ndarray]:
 
     return {
         name: np.frombuffer(one["data"], numpy_dtype(_SAFETENSORS[one["dtype"]])).reshape(one["shape"])
-        for name, one in deserialize(file)
+        for name, one in deserialize(file)  # type: ignore[no-untyped-call]
     }
 
 

@@ -129,7 +129,7 @@ def _judge_operator(assay: Assay, got: Any, name: str, x: np.ndarray, other: Any
 def right(name: str, x: np.ndarray, other: Any, after: bool = False) -> tuple[np.ndarray, str]:
     """(the answer of Python's operator, exact or in float64; the dtype that it is due in)."""
     wide = {"c": np.complex64, "f": np.float64, "V": np.float64, "b": bool}.get(x.dtype.kind, np.int64)
-    operands = [x.astype(bool if x.dtype == bool else wide)]
+    operands: list[Any] = [x.astype(bool if x.dtype == bool else wide)]
     if other is not None:
         operands.append(other.astype(operands[0].dtype) if isinstance(other, np.ndarray) else other)
     operands = operands[::-1] if after else operands

@@ -34,6 +34,7 @@ def values(dtype: str, shape: tuple[int, ...], scale: float = 0.25) -> np.ndarra
     """Numbers none of whose rows and columns are alike: multiples of `scale` of both signs, or small integers."""
     size = int(np.prod(shape))
     flat = (np.arange(size) * 7 + 3) % 13 - 5
+    found: Any
     if dtype in FLOATS or dtype == "float64":
         found = flat * scale
     elif dtype == "complex64":
@@ -77,7 +78,7 @@ class Member:
 _ONE: tuple[Mapping[str, Any], ...] = ({}, {"axis": 1}, {"axis": 1, "keepdims": True})
 _SEVERAL = (*_ONE, {"axis": (0, 2)})
 _SPREAD = (*_SEVERAL, {"axis": 1, "keepdims": True, "ddof": 1}, {"axis": -1, "correction": 1})
-_ALONG = ({}, {"axis": 1}, {"axis": 1, "reverse": True}, {"axis": 1, "inclusive": False})
+_ALONG: tuple[Mapping[str, Any], ...] = ({}, {"axis": 1}, {"axis": 1, "reverse": True}, {"axis": 1, "inclusive": False})
 
 
 def _wide(function: Callable[..., Any]) -> Callable[..., Any]:
