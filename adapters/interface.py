@@ -166,6 +166,7 @@ _OPTIONAL = {
     "array_dtype": "this adapter has layers, and no function beside them",
     "initializer": "this adapter has layers, and no initializer beside them",
     "module": "this adapter builds layers, and no nested modules of them",
+    "array": "this adapter has layers, and no arrays beside them",
     "option": "this adapter's layers are made without options",
     "second_derivatives": "this adapter differentiates once",
     "lenient": "this adapter loads what fits and nothing else",
@@ -209,6 +210,8 @@ class Capabilities:
     """Whole models that it builds: "llama". An adapter of layers alone declares none."""
     module_questions: frozenset[str] = frozenset()
     """What `Adapter.module_answer` answers about nested models."""
+    array_questions: frozenset[str] = frozenset()
+    """What `Adapter.array_answer` answers about arrays and their files."""
     gradients: bool = True
     second_derivatives: bool = False
     """Whether the gradient of a gradient is to be had."""
@@ -263,6 +266,7 @@ class Capabilities:
             "initializer": self.initializers,
             "model": self.models,
             "module": self.module_questions,
+            "array": self.array_questions,
             "doubles": self.doubles,
         }
         met = name in plural[kind] if kind in plural else bool(getattr(self, kind))
@@ -392,6 +396,7 @@ DECLARED: Mapping[str, tuple[str, ...]] = {
     "conversion": ("converted", "quantized_model"),
     "model:llama": ("llama",),
     "module_questions": ("module_answer",),
+    "array_questions": ("array_answer",),
 }
 """What an adapter may declare -> the methods of its own that it must have then."""
 
@@ -581,6 +586,20 @@ class Adapter(abc.ABC):
         empty where there was none. docs/new-adapter.md has no more of it: adapters/mlx/module_answers.py shows each.
         """
         raise Unsupported(f"{self.name} builds no nested modules")
+
+    def array_answer(self, question: str, **given: Any) -> Any:
+        """What the framework's own array shows (`Capabilities.array_questions`), as plain data.
+
+        Questions about members and operators take arrays of NumPy, of which the framework's own are made in the same
+        dtype; adapters/members.py has each question. Those about files take and give the bytes of a file
+        (adapters/array_files.py). Arrays come as NumPy's, dtypes and Python types by name, and a refusal that is part
+        of the answer as "ended": "raises ValueError", empty where there was none.
+
+        >>> from touchstone.adapters.reference.adapter import ReferenceAdapter
+        >>> ReferenceAdapter.capabilities.array_questions
+        frozenset()
+        """
+        raise Unsupported(f"{self.name} has no arrays of its own")
 
     @classmethod
     def device_of(cls, module: Any) -> str:

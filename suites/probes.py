@@ -35,6 +35,11 @@ def module_answer(adapter: Adapter, question: str, **given: Any) -> Any:
     return adapter.module_answer(question, **given)
 
 
+def array_answer(adapter: Adapter, question: str, **given: Any) -> Any:
+    """What an array or a file of arrays shows (`Adapter.array_answer`)."""
+    return adapter.array_answer(question, **given)
+
+
 def compiled_operation(
     adapter: Adapter, name: str, operands: Sequence[Any], compiler: str, **options: Any
 ) -> tuple[np.ndarray, np.ndarray]:

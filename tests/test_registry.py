@@ -97,7 +97,8 @@ def test_a_class_that_declares_what_it_lacks(need: str, method: str, monkeypatch
     everything = {name: lambda self, *_: None for methods in DECLARED.values() for name in methods}
     kind, _, name = need.partition(":")
     facts = replace(hazards.Minimal.capabilities, models=frozenset({"llama"}))
-    facts = replace(facts, construction=True, conversion=True, module_questions=frozenset({"parameters"}))
+    facts = replace(facts, construction=True, conversion=True)
+    facts = replace(facts, module_questions=frozenset({"parameters"}), array_questions=frozenset({"tolist"}))
     members = {**everything, "capabilities": facts, method: getattr(Adapter, method)}
     made = type("Without", (hazards.Minimal,), members)
     monkeypatch.setattr(hazards, "Without", made, raising=False)

@@ -13,8 +13,8 @@ from touchstone.adapters.isolation import touching
 
 _ASKS = ("jax", "libraries", "mlx", "torch")
 """Packages of adapters whose modules call a framework: what is raised there may be its answer."""
-_SPELLS = "touchstone.adapters.calls"
-"""The module in which a framework's function is called by its name."""
+_SPELLS = ("touchstone.adapters.calls", "touchstone.adapters.members", "touchstone.adapters.array_files")
+"""Modules in which a framework's function or a member of its array is called by its name."""
 _ASKS_NOTHING = ("touchstone.adapters.libraries.conversion",)
 _IS_NUMPY = "touchstone.adapters.reference."
 """The package whose framework NumPy itself is."""
@@ -49,7 +49,7 @@ def _is_explicit(last: TracebackType) -> bool:
 
 def _asks(module: str) -> bool:
     packages = tuple(f"touchstone.adapters.{package}." for package in _ASKS)
-    return module == _SPELLS or (module.startswith(packages) and module not in _ASKS_NOTHING)
+    return module in _SPELLS or (module.startswith(packages) and module not in _ASKS_NOTHING)
 
 
 def _can_touch(error: BaseException, last: TracebackType) -> bool:

@@ -23,7 +23,14 @@ from touchstone.adapters.interface import (
     Unsupported,
     dtype_named,
 )
-from touchstone.adapters.jax import array_operations, initializers, layer_calls, module_answers
+from touchstone.adapters.jax import (
+    array_files,
+    array_members,
+    array_operations,
+    initializers,
+    layer_calls,
+    module_answers,
+)
 from touchstone.adapters.jax.layer import JaxLayer
 from touchstone.adapters.jax.layers import LAYERS
 from touchstone.adapters.jax.operations import ABSENT, OPERATIONS
@@ -65,6 +72,7 @@ class JaxAdapter(Adapter):
         array_dtypes=array_operations.DTYPES,
         second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
+        array_questions=array_members.QUESTIONS | frozenset(array_files.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         options=frozenset(
@@ -78,6 +86,8 @@ class JaxAdapter(Adapter):
         absent={
             **ABSENT,
             **module_answers.ABSENT,
+            **array_members.ABSENT,
+            **array_files.ABSENT,
             **initializers.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "Flax has no layers in MLX's quantized formats: this adapter makes its own from parts",
@@ -194,6 +204,10 @@ class JaxAdapter(Adapter):
     def module_answer(self, question: str, **given: Any) -> Any:
         with self.jax.default_device(self.native_device):
             return module_answers.ANSWERS[question](self, **given)
+
+    def array_answer(self, question: str, **given: Any) -> Any:
+        with self.jax.default_device(self.native_device):
+            return {**array_members.ANSWERS, **array_files.ANSWERS}[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:

@@ -24,7 +24,14 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.mlx import array_operations, initializers, layer_calls, module_answers
+from touchstone.adapters.mlx import (
+    array_files,
+    array_members,
+    array_operations,
+    initializers,
+    layer_calls,
+    module_answers,
+)
 from touchstone.adapters.mlx.layer import MLXLayer
 from touchstone.adapters.mlx.layers import LAYERS
 from touchstone.adapters.mlx.operations import ABSENT, OPERATIONS
@@ -53,6 +60,7 @@ class MLXAdapter(Adapter):
         array_dtypes=array_operations.DTYPES,
         second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
+        array_questions=array_members.QUESTIONS | frozenset(array_files.ANSWERS),
         options=options_of(OPERATIONS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
@@ -66,6 +74,8 @@ class MLXAdapter(Adapter):
         absent={
             **ABSENT,
             **module_answers.ABSENT,
+            **array_members.ABSENT,
+            **array_files.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "doubles": "float64 is computed on the CPU only (mlx.core data types)",
             "assigning": "mlx.nn.Module.load_weights always holds the loaded arrays",
@@ -238,6 +248,10 @@ class MLXAdapter(Adapter):
     def module_answer(self, question: str, **given: Any) -> Any:
         with self._uncompiled():
             return module_answers.ANSWERS[question](self, **given)
+
+    def array_answer(self, question: str, **given: Any) -> Any:
+        with self._uncompiled():
+            return {**array_members.ANSWERS, **array_files.ANSWERS}[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:

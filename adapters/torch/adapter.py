@@ -22,7 +22,14 @@ from touchstone.adapters.interface import (
     Unsupported,
 )
 from touchstone.adapters.language import LanguageModel, LlamaConfig, Weights
-from touchstone.adapters.torch import array_operations, initializers, layer_calls, module_answers
+from touchstone.adapters.torch import (
+    array_files,
+    array_members,
+    array_operations,
+    initializers,
+    layer_calls,
+    module_answers,
+)
 from touchstone.adapters.torch.layer import BACKENDS, TorchLayer
 from touchstone.adapters.torch.layers import LAYERS
 from touchstone.adapters.torch.operations import ABSENT, OPERATIONS
@@ -57,6 +64,7 @@ class TorchAdapter(Adapter):
         array_dtypes=array_operations.DTYPES,
         second_derivatives=True,
         module_questions=frozenset(module_answers.ANSWERS),
+        array_questions=array_members.QUESTIONS | frozenset(array_files.ANSWERS),
         initializers=initializers.DECLARED,
         spellings=frozenset(f"{layer} {name}" for layer, names in SPELLINGS.items() for name in names),
         freezing=True,
@@ -70,6 +78,8 @@ class TorchAdapter(Adapter):
         absent={
             **ABSENT,
             **module_answers.ABSENT,
+            **array_members.ABSENT,
+            **array_files.ABSENT,
             "scheme": LIBRARY_SCHEMES,
             "conversion": "PyTorch has no layers in MLX's quantized formats: this adapter makes its own from parts",
             "layout:reverse": "PyTorch tensors have no negative strides (Tensor.view documentation)",
@@ -156,7 +166,7 @@ class TorchAdapter(Adapter):
     def fetch(self, value: Any) -> np.ndarray:
         torch = self.torch
         value = value.detach().to("cpu")
-        value = value.to_dense() if value.is_sparse else value
+        value = value.to_dense() if value.is_sparse else value.resolve_conj()
         if value.dtype == torch.bfloat16:
             return value.contiguous().view(torch.int16).numpy().view(ml_dtypes.bfloat16)
         return value.numpy()
@@ -206,6 +216,9 @@ class TorchAdapter(Adapter):
 
     def module_answer(self, question: str, **given: Any) -> Any:
         return module_answers.ANSWERS[question](self, **given)
+
+    def array_answer(self, question: str, **given: Any) -> Any:
+        return {**array_members.ANSWERS, **array_files.ANSWERS}[question](self, **given)
 
     @classmethod
     def device_of(cls, module: Any) -> str:
