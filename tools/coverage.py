@@ -31,6 +31,10 @@ MODULES = ("mlx.core", "mlx.core.array", "mlx.nn", "mlx.nn.losses", "mlx.nn.init
 """Whose public names are compared with what is listed."""
 
 
+NAMED_BY = {"operation": "", "initializer": "", "member": "array.", "attribute": "array.", "file": "file "}
+"""Parameter of a case that names what it asks -> what stands before that name in the file of names."""
+
+
 class Part(msgspec.Struct, forbid_unknown_fields=True):
     """Names of one part of the documents, and what asks each."""
 
@@ -80,9 +84,9 @@ def asked() -> dict[tuple[str, str], Asked]:
     for question in direct.questions():
         by_requirement[question.requirement.id] += question.cases
         for case in question.cases:
-            for key in ("operation", "initializer"):
+            for key, before in NAMED_BY.items():
                 if named := case.params.get(key):
-                    by_record[named].append(case)
+                    by_record[f"{before}{named}"].append(case)
     capabilities, found = _capabilities(), {}
     for part in load().part:
         for name in part.names:
