@@ -102,6 +102,15 @@ def test_floats_that_an_integer_does_not_hold(assay: Assay) -> None:
     assay.behaves(_spelled(got[:1]) if (got == got[0]).all() else "several numbers")
 
 
+@requirement("ARRAY-BETA-1", cases.BETA_CASES)
+def test_what_beta_zero_makes_of_nan(assay: Assay) -> None:
+    held = {"NaN": np.nan, "infinity": np.inf}[assay.params["held"]]
+    operands = [np.full((2, 2), held, np.float32), *(np.eye(2, dtype=np.float32),) * 2]
+    got = assay.value(assay.ask(probes.operation, name="addmm", operands=operands, beta=0.0))
+    shown = "left out" if np.array_equal(got, np.eye(2)) else "NaN" if np.isnan(got).all() else "another matrix"
+    assay.behaves(shown, conforms=shown != "another matrix")
+
+
 @requirement("ARRAY-MEDIAN-1", cases.MEDIAN_CASES)
 def test_the_median_of_an_even_count(assay: Assay) -> None:
     operands = [np.array([[4, 1, 2, 7]], DTYPES[assay.params["dtype"]])]

@@ -57,7 +57,14 @@ def _topk(x: Any, k: int, axis: int = -1) -> Any:
     return jax.lax.top_k(x, k, axis=axis)[0]
 
 
+def _sum_in_float32(x: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.sum(x, dtype=jnp.float32)
+
+
 _REDUCTIONS: Mapping[str, Spelling] = {
+    "sum in float32": Composition(_sum_in_float32),
     **alike(
         "jax.numpy",
         {

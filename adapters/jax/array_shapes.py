@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from touchstone.adapters.calls import Call, Composition, Spelling, alike
 
 
@@ -39,6 +41,12 @@ def _along(name: str, x: Any, axis: Any = None, axes: Any = None) -> Any:
     import jax.numpy as jnp
 
     return getattr(jnp, name)(x, axes if axis is None else axis)
+
+
+def _repeat_by_counts(x: Any, repeats: tuple[int, ...], axis: int) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.repeat(x, np.array(repeats), axis)
 
 
 def _roll(x: Any, shift: Any, axis: Any = None) -> Any:
@@ -80,6 +88,7 @@ SHAPES: Mapping[str, Spelling] = {
             "broadcast_to": ("shape",),
             "split": ("indices_or_sections", "axis"),
             "repeat": ("repeats", "axis"),
+            "split into uneven parts": ("indices_or_sections", "axis"),
             "tile": ("reps",),
             "pad": ("pad_width", "constant_values"),
             "meshgrid": ("indexing", "sparse"),
@@ -100,9 +109,11 @@ SHAPES: Mapping[str, Spelling] = {
         {
             "diag of a vector": "diag",
             "linspace of tenths": "linspace",
+            "split into uneven parts": "array_split",
             **{f"atleast_{n}d of several": f"atleast_{n}d" for n in (1, 2, 3)},
         },
     ),
+    "repeat by counts": Composition(_repeat_by_counts, ("repeats", "axis")),
     "flatten": Composition(_flatten, ("start_axis", "end_axis")),
     **{name: Composition(partial(_along, name), ("axis", "axes")) for name in ("squeeze", "expand_dims")},
     "concatenate": _of_several("concatenate"),

@@ -137,4 +137,9 @@ OPERATIONS: Mapping[str, Spelling] = {
     "clip": Composition(_clip, ("a_min", "a_max")),
     "times its stopped self": Composition(_times_its_stopped_self),
 }
-ABSENT: Mapping[str, str] = {**array_indexing.ABSENT}
+ABSENT: Mapping[str, str] = {
+    **array_indexing.ABSENT,
+    "operation:sum in float32": "mx.sum has no dtype: cast x before",
+    "operation:repeat by counts": "mx.repeat takes one count for all",
+    "operation:split into uneven parts": "mx.split takes a number of sections that divides the axis: give split points",
+}

@@ -123,7 +123,14 @@ def _sorted(name: str, pick: str = "", **fixed: Any) -> Composition:
     return Composition(made, ("axis", *(["k"] if name == "topk" else [])))
 
 
+def _sum_in_float32(x: Any) -> Any:
+    import torch
+
+    return torch.sum(x, dtype=torch.float32)
+
+
 _REDUCTIONS: Mapping[str, Spelling] = {
+    "sum in float32": Composition(_sum_in_float32),
     **{name: _of_rank(name) for name in ("sum", "mean", "logsumexp", "all", "any")},
     "max": _of_rank("amax"),
     "min": _of_rank("amin"),

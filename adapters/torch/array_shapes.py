@@ -52,6 +52,12 @@ def _split(x: Any, indices_or_sections: Any, axis: int = 0) -> Any:
     return torch.tensor_split(x, indices_or_sections, axis)
 
 
+def _repeat_by_counts(x: Any, repeats: tuple[int, ...], axis: int) -> Any:
+    import torch
+
+    return torch.repeat_interleave(x, torch.tensor(repeats, device=x.device), axis)
+
+
 def _repeat(x: Any, repeats: int, axis: int | None = None) -> Any:
     """Tensor.repeat tiles."""
     import torch
@@ -169,7 +175,9 @@ SHAPES: Mapping[str, Spelling] = {
     "concatenate": _of_several("cat"),
     "stack": _of_several("stack"),
     "split": Composition(_split, ("indices_or_sections", "axis")),
+    "split into uneven parts": Composition(_split, ("indices_or_sections", "axis")),
     "repeat": Composition(_repeat, ("repeats", "axis")),
+    "repeat by counts": Composition(_repeat_by_counts, ("repeats", "axis")),
     "tile": Composition(_tile, ("reps",)),
     "roll": Composition(_roll, ("shift", "axis")),
     "pad": Composition(_pad, ("pad_width", "constant_values")),

@@ -78,6 +78,10 @@ SHIFT_CASES = [
     for by in ("width", "width + 1", "-1")
     if dtype != "uint8" or by != "-1"
 ]
+BETA_CASES = [
+    Case({"operation": "addmm", "held": held}, {}, (*_needs("addmm", "float32"), "option:addmm beta"))
+    for held in ("NaN", "infinity")
+]
 MEDIAN_CASES = [Case({"operation": "median", "dtype": dtype}, {}, _needs("median", dtype)) for dtype in FLOATS]
 EMPTY_CASES = [
     Case({"operation": name, "shape": shape}, {}, _needs(name, "float32"))

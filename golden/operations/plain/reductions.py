@@ -36,6 +36,13 @@ SPECIAL = Sample(
     (4, 3),
     dtypes=("float32", "float16", "bfloat16"),
 )
+HALVES_OF_THOUSANDS = Sample(
+    "numbers whose sum a half does not hold",
+    {"x": values((5,), 40960, 32768, 1025, 2050, 3)},
+    {ALL: slice(None)},
+    (5,),
+    dtypes=("float16",),
+)
 SHUFFLED = shuffled("shuffled 3x5x7", (3, 5, 7), BELOW_64)
 SHUFFLED_FLOATS = shuffled("shuffled 3x5x7", (3, 5, 7), FLOATS)
 ALIKE = shuffled("shuffled 6x8 with equals", (6, 8), (*FLOATS, *INTEGER_DTYPES), alike=3)
@@ -70,6 +77,11 @@ def _calls(*pairs: tuple[Sample, Mapping[str, Any]]) -> dict[str, Any]:
 
 def _no_element(axis: int = 0) -> dict[str, Any]:
     return _calls((NO_ROW, {"axis": 0}), (NO_ROW, {"axis": 1}), (NO_COLUMN, {"axis": 0}))
+
+
+def _sum_in_float32(x: np.ndarray) -> np.ndarray:
+    """Of numbers of a half dtype, as they are: the sum alone does not fit into it."""
+    return np.sum(x).astype(np.float32)
 
 
 def _spread(of: Callable[..., Any], x: np.ndarray, ddof: int = 0, **how: Any) -> Any:
@@ -137,6 +149,7 @@ REDUCTIONS: Mapping[str, Plain] = {
     one.name: one
     for one in (
         _of("sum", np.sum, (CUBE, FEW, SPECIAL), its_own_integers=True, **_no_element()),
+        _of("sum in float32", _sum_in_float32, (HALVES_OF_THOUSANDS,), ()),
         _of("prod", np.prod, (FEW, SPECIAL), _ONE_AXIS[:2], its_own_integers=True, **_no_element()),
         _of("mean", np.mean, (grid("3x5x4", (3, 5, 4)), SPECIAL), off=3, **_calls((NO_ROW, {"axis": 1}))),
         _of(

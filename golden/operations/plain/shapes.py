@@ -281,6 +281,16 @@ _JOINED = (
         calls=((NOTHING, {"indices_or_sections": 3, "axis": 1}), (NOTHING, {"indices_or_sections": (0,)})),
         needs_options=True,
     ),
+    _of(
+        "split into uneven parts",
+        CUBE,
+        np.array_split,
+        {"indices_or_sections": 3, "axis": 1},
+        {"indices_or_sections": 4, "axis": 2},
+        {"indices_or_sections": 5, "axis": 0},
+        page="split",
+        needs_options=True,
+    ),
     _moves(
         "repeat",
         CUBE,
@@ -292,6 +302,15 @@ _JOINED = (
         {"repeats": 0, "axis": 1},
         {"repeats": 0},
         calls=((SCALAR, {"repeats": 3}), (NOTHING, {"repeats": 2, "axis": 1})),
+        needs_options=True,
+    ),
+    _moves(
+        "repeat by counts",
+        CUBE,
+        lambda x, repeats, axis: np.repeat(x, repeats, axis),
+        {"repeats": (0, 2, 1), "axis": 0},
+        {"repeats": (2, 0, 0, 3), "axis": 1},
+        page="repeat",
         needs_options=True,
     ),
     _moves(
