@@ -382,7 +382,7 @@ def test_guides_are_readable() -> None:
     """Short enough to be read, every link inside a page leads somewhere, no raw markup."""
     pages = guide.pages()
     for name, content in pages.items():
-        assert len(content.splitlines()) < 4100, name  # six chapters more than the layers have
+        assert len(content.splitlines()) < 5500, name  # seven chapters more than the layers have
         assert set(re.findall(r"\]\(#([^)]+)\)", content)) == set(re.findall(r'<a id="([^"]+)"', content))
         linked = re.findall(r"\]\(([^)#]+\.md)\)", content)
         assert set(linked) <= pages.keys()
@@ -550,7 +550,7 @@ def test_a_changed_deviation_is_found(observed: Observations, monkeypatch: pytes
 
 
 def test_the_observations_are_small() -> None:
-    assert sum(p.stat().st_size for p in guide_observations.FOLDER.iterdir()) < 200_000
+    assert sum(p.stat().st_size for p in guide_observations.FOLDER.iterdir()) < 260_000
 
 
 def test_a_record_of_another_schema_is_refused(tmp_path: Path) -> None:
