@@ -163,6 +163,13 @@ FAULTS: dict[str, Fault] = {
         lambda real, operands, **options: real(operands, **options)[::-1].copy(),
         method="operation_gradient",
     ),
+    "a gradient that is not summed over what was repeated": Fault(
+        "ARRAY-GRADIENT-2",
+        "add",
+        lambda real, operands, **options: np.ones_like(real(operands, **options)),
+        ("of", "3x1 against 1x4"),
+        method="operation_gradient",
+    ),
     "a gradient of a tie that is counted twice": Fault(
         "ARRAY-KINK-1",
         "maximum",

@@ -242,3 +242,7 @@ COMPLEX_CASES = [
         *("outer", "isnan", "isfinite", "where", "cumsum", "isclose"),
     )
 ]
+LARGE_COMPLEX_CASES = [
+    Case({"operation": "abs", "dtype": "complex64", "numbers": "large"}, {}, _needs("abs", "complex64"))
+]
+"""Whose squares overflow, and whose sizes do not."""

@@ -10,6 +10,7 @@ from touchstone.golden.catalogue import Case
 from touchstone.golden.operations.arrays import ARRAYS
 from touchstone.golden.operations.plain import PLAIN
 from touchstone.golden.operations.plain.record import FLOATS, Plain
+from touchstone.golden.operations.plain.samples import ALL, BROADCAST, repeated
 from touchstone.golden.operations.samples import Sample
 
 CHAPTER = "arrays"
@@ -61,9 +62,9 @@ def _plain() -> Iterator[Case]:
 PLAIN_CASES = list(_plain())
 
 
-def _with_cotangent(case: Case, sample: Sample, argument: str) -> Case:
-    """Of one that the gradient by an argument is asked of."""
-    key = operations.cotangent(CHAPTER, sample, case.params["dtype"])
+def _with_cotangent(case: Case, sample: Sample, argument: str, shape: tuple[int, ...] | None = None) -> Case:
+    """Of one that the gradient by an argument is asked of; shape: of its result, where that is not the sample's."""
+    key = operations.cotangent(CHAPTER, sample, case.params["dtype"], shape)
     return Case({**case.params, "by": argument}, {**case.arrays, "cotangent": key}, (*case.needs, "gradients"))
 
 
@@ -74,7 +75,14 @@ PLAIN_GRADIENT_CASES = [
     for dtype in FLOATS
     for region in plain.samples[0].regions
     if region == "ordinary"
+] + [
+    _with_cotangent(plain_case(plain, sample, "float32", ALL, {}), sample, argument, repeated(sample))
+    for plain in PLAIN.values()
+    for argument in plain.slopes
+    for sample in BROADCAST
+    if sample in plain.samples
 ]
+"""In one float dtype each operand gets the sum over what it was repeated along."""
 
 
 def _moved(plain: Plain, sample: Sample, options: Mapping[str, Any], argument: str) -> Case:

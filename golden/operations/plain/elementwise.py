@@ -10,6 +10,7 @@ import numpy as np
 from touchstone.golden.bounds import LARGEST
 from touchstone.golden.operations.plain.record import Plain
 from touchstone.golden.operations.plain.samples import (
+    BROADCAST,
     CHOSEN,
     INTEGERS,
     LOGICAL,
@@ -25,6 +26,7 @@ from touchstone.golden.operations.samples import EXACT_NUMBERS, PAIRS_OF_NUMBERS
 
 MLX = "https://ml-explore.github.io/mlx/build/html/python/_autosummary/mlx.core.{}.html"
 _NUMBERS, _PAIRS = (EXACT_NUMBERS,), (PAIRS_OF_NUMBERS, *PAIRS_OF_INTEGERS)
+_BROADCASTING = (*_PAIRS, *BROADCAST)
 
 
 def _of(name: str, value: Any, samples: Any = _NUMBERS, **more: Any) -> Plain:
@@ -109,16 +111,16 @@ ELEMENTWISE: Mapping[str, Plain] = {
         _of("stop_gradient", lambda x: x),
         _of("times its stopped self", np.square, slopes={"x": lambda g, x: g * x}),
         _of("bitwise_invert", np.invert, (*INTEGERS, *LOGICAL)),
-        _of("add", np.add, _PAIRS, slopes={"a": _first, "b": _first}),
-        _of("subtract", np.subtract, _PAIRS, slopes={"a": _first, "b": lambda g, a, b: -g}),
-        _of("multiply", np.multiply, _PAIRS, slopes={"a": lambda g, a, b: g * b, "b": lambda g, a, b: g * a}),
-        _of("divide", np.divide, (PAIRS_OF_NUMBERS,), off=2),
-        _of("maximum", np.maximum, _PAIRS, signed_zeros=False),
+        _of("add", np.add, _BROADCASTING, slopes={"a": _first, "b": _first}),
+        _of("subtract", np.subtract, _BROADCASTING, slopes={"a": _first, "b": lambda g, a, b: -g}),
+        _of("multiply", np.multiply, _BROADCASTING, slopes={"a": lambda g, a, b: g * b, "b": lambda g, a, b: g * a}),
+        _of("divide", np.divide, (PAIRS_OF_NUMBERS, *BROADCAST), off=2),
+        _of("maximum", np.maximum, _BROADCASTING, signed_zeros=False),
         _of("minimum", np.minimum, _PAIRS, signed_zeros=False),
         _of("remainder", _remainder, (PAIRS_OF_NUMBERS, *NONZERO), off=1, signed_zeros=False),
         _of("floor_divide", np.floor_divide, (WHOLE, *NONZERO), signed_zeros=False),
         _of("divmod", lambda a, b: (np.floor_divide(a, b), np.remainder(a, b)), NONZERO),
-        _of("equal", np.equal, _PAIRS),
+        _of("equal", np.equal, _BROADCASTING),
         _of("not_equal", np.not_equal, _PAIRS),
         _of("greater", np.greater, _PAIRS),
         _of("greater_equal", np.greater_equal, _PAIRS),

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from touchstone.golden.catalogue import spell_shape
 from touchstone.golden.operations.samples import NUMBERS, Argument, Sample, in_turn
 
 SIGNED = ("int8", "int16", "int32", "int64")
@@ -115,3 +116,24 @@ def sample(name: str, dtypes: Sequence[str] = ("float32",), region: str = ALL, *
     told = {argument: replace(of, apart=f"/{argument}") for argument, of in arguments.items()}
     first = next((of.shape for of in told.values()), ())
     return Sample(name, told, {region: slice(None)}, first, dtypes=tuple(dtypes))
+
+
+_BROADCAST: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = (
+    ((), (3,)),
+    ((3,), (1,)),
+    ((3, 1), (1, 4)),
+    ((2, 1, 3), (4, 1)),
+    ((4,), (2, 3, 4)),
+    ((1, 2, 1, 3, 1), (4, 1, 3, 1, 2)),
+    ((0, 3), (1, 3)),
+    ((2, 1), (1, 0)),
+)
+BROADCAST = tuple(
+    sample(f"{spell_shape(a)} against {spell_shape(b)}", a=numbered(a), b=numbered(b, 2)) for a, b in _BROADCAST
+)
+"""Shapes that fit by repetition: of every rank up to five, and without an element."""
+
+
+def repeated(sample: Sample) -> tuple[int, ...]:
+    """The shape that the operands of a sample are repeated to."""
+    return np.broadcast_shapes(*(of.shape for of in sample.arguments.values()))
